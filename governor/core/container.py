@@ -1,0 +1,100 @@
+"""A container: a node of a hierarchy, with the state of every bound subsystem."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from governor.errors import GovernorError
+
+if TYPE_CHECKING:
+    from governor.core.hierarchy import Hierarchy
+
+NAME_MAX = 255
+"""Longest container name in bytes, as for a directory (NAME_MAX of limits.h)."""
+
+
+class Container:
+    """A set of processes plus one state object per subsystem bound to the hierarchy.
+
+    ``groups`` counts the container groups that refer to this container, ``busy`` the
+    references subsystems hold to keep it alive (the seeds' css_get/css_put).
+    """
+
+    __slots__ = (
+        "busy",
+        "children",
+        "groups",
+        "hierarchy",
+        "name",
+        "notify_on_release",
+        "parent",
+        "states",
+    )
+
+    def __init__(self, hierarchy: Hierarchy, parent: Container | None, name: str) -> None:
+        self.hierarchy = hierarchy
+        self.parent = parent
+        self.name = name
+        self.children: dict[str, Container] = {}
+        self.states: dict[str, object] = {}
+        self.groups = 0
+        self.busy = 0
+        # Inherited at creation, as containers.txt section 1.4 has it.
+        self.notify_on_release: bool = parent.notify_on_release if parent else False
+
+    def __repr__(self) -> str:
+        return f"Container({self.label})"
+
+    @property
+    def path(self) -> str:
+        """Path from the root of the hierarchy: ``/``, ``/students``, ``/students/bob``."""
+        names = [node.name for node in self.ancestors() if node.parent is not None]
+        return "/" + "/".join(reversed(names))
+
+    @property
+    def label(self) -> str:
+        """How messages name the container: ``hierarchy:/path``."""
+        return f"{self.hierarchy.name}:{self.path}"
+
+    def ancestors(self) -> Iterator[Container]:
+        """This container, its parent, ... up to the root."""
+        node: Container | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def descendants(self) -> Iterator[Container]:
+        """This container and everything below it, parents before children."""
+        yield self
+        for child in self.children.values():
+            yield from child.descendants()
+
+    def lookup(self, path: str) -> Container:
+        """The container at ``path`` below this one; ENOENT names the first missing part."""
+        node = self
+        for name in split_path(path):
+            child = node.children.get(name)
+            if child is None:
+                raise GovernorError(
+                    errno.ENOENT,
+                    f"no container {self.hierarchy.name}:{path}: {node.label} has no {name!r}",
+                )
+            node = child
+        return node
+
+
+def split_path(path: str) -> list[str]:
+    """The names in an absolute container path; EINVAL for anything that is not one."""
+    if not path.startswith("/"):
+        raise GovernorError(errno.EINVAL, f"container path {path!r} must start with '/'")
+    names = [name for name in path.split("/") if name]
+    for name in names:
+        if name in (".", "..") or "\0" in name or "\n" in name:
+            raise GovernorError(errno.EINVAL, f"{name!r} cannot be a container's name in {path!r}")
+        if len(name.encode()) > NAME_MAX:
+            raise GovernorError(
+                errno.ENAMETOOLONG, f"a container's name has at most {NAME_MAX} bytes: {name!r}"
+            )
+    return names

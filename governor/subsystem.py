@@ -1,0 +1,126 @@
+"""The contract between the core and a subsystem (a controller).
+
+A subsystem is one small file in ``subsystems/`` or in somebody else's package: a class
+with a name, a state per container, control files, and a say in each group's plan. All
+callbacks run in the supervisor, must not block, and only those that say so may refuse
+(by raising `GovernorError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from governor.core.counter import Counter
+from governor.units import UNLIMITED, format_count, parse_count
+
+if TYPE_CHECKING:
+    from governor.core.container import Container
+    from governor.core.plan import PlanBuilder
+
+Value = int | str
+"""What a control file reads as and is written with."""
+
+
+class ControlFile(NamedTuple):
+    """A named attribute of a container, such as ``numtasks.limit``.
+
+    ``read(container)`` gives the value. ``parse(value)`` checks a value by itself, before
+    any container exists, and ``write(container, parsed)`` checks it against the tree and
+    stores it; both may refuse, with ValueError and `GovernorError` respectively. A file
+    without ``write`` is read-only.
+    """
+
+    read: Callable[[Container], Value]
+    parse: Callable[[Value], Any] | None = None
+    write: Callable[[Container, Any], None] | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether the file takes values."""
+        return self.write is not None
+
+
+class Subsystem:
+    """Base of every controller. Subclasses set ``name`` and override what they need."""
+
+    name: ClassVar[str] = ""
+    traps: ClassVar[frozenset[str]] = frozenset()
+    """Facilities whose system calls must be trapped in the job: tasks, files, affinity."""
+    facility: ClassVar[str | None] = None
+    """The facility of the host that decides how well this subsystem is enforced."""
+
+    def create(self, container: Container) -> object:
+        """The state for a new container. May refuse; must leave nothing behind then."""
+        raise NotImplementedError
+
+    def destroy(self, container: Container, state: object) -> None:
+        """Undo `create`. Cannot refuse."""
+        raise NotImplementedError
+
+    def can_attach(self, container: Container, pid: int) -> None:
+        """May refuse that ``pid`` moves into ``container``; reserves what it needs."""
+
+    def cancel_attach(self, container: Container, pid: int) -> None:
+        """Undo a `can_attach` that passed, since another subsystem refused."""
+
+    def attach(self, container: Container, old: Container, pid: int) -> None:
+        """``pid`` has moved from ``old``. Cannot refuse."""
+
+    def bind(self, root: Container) -> None:
+        """The subsystem now belongs to the hierarchy of ``root``. Cannot refuse."""
+
+    def contribute(self, plan: PlanBuilder, container: Container) -> None:
+        """Add what ``container`` and its ancestors ask for to a group's plan."""
+
+    def populate(self) -> Mapping[str, ControlFile]:
+        """The control files, by their full names (``numtasks.limit``)."""
+        return {}
+
+
+class CountedSubsystem(Subsystem):
+    """A controller of one counted resource: a `Counter` in every container.
+
+    Subclasses name the ``resource``; charging, limits and the four files come from here.
+    """
+
+    resource: ClassVar[str] = ""
+
+    def create(self, container: Container) -> Counter:
+        """A counter without a limit."""
+        return Counter(container.hierarchy.new_id(), self.resource)
+
+    def destroy(self, container: Container, state: object) -> None:
+        """Counters hold nothing that outlives them."""
+
+    def counter(self, container: Container) -> Counter:
+        """The container's counter."""
+        state = container.states[self.name]
+        assert isinstance(state, Counter)
+        return state
+
+    def contribute(self, plan: PlanBuilder, container: Container) -> None:
+        """Processes count in their container and in all its ancestors."""
+        for node in container.ancestors():
+            plan.count(self.counter(node))
+
+    def populate(self) -> Mapping[str, ControlFile]:
+        """``held``, ``maxheld``, ``limit`` and ``failcnt`` of the resource."""
+
+        def set_limit(container: Container, limit: int) -> None:
+            # Lowering below what is held is never refused: it denies what comes next.
+            self.counter(container).limit = limit
+
+        return {
+            f"{self.name}.held": ControlFile(lambda c: self.counter(c).held),
+            f"{self.name}.maxheld": ControlFile(lambda c: self.counter(c).maxheld),
+            f"{self.name}.limit": ControlFile(
+                lambda c: format_limit(self.counter(c).limit), parse_count, set_limit
+            ),
+            f"{self.name}.failcnt": ControlFile(lambda c: self.counter(c).failcnt),
+        }
+
+
+def format_limit(limit: int) -> Value:
+    """A limit as control files show it: a number, or ``max``."""
+    return format_count(limit) if limit == UNLIMITED else limit

@@ -1,0 +1,123 @@
+"""The human spellings of numbers: counts, durations and lists of CPUs.
+
+Used by control files, batch files, the command line and reports alike, so that ``4k``, ``max``,
+``1m30s`` and ``0-3,5`` mean the same everywhere. Every parser raises ValueError with a message that
+says what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Final
+
+UNLIMITED: Final = 2**63 - 1
+"""The count that stands for "no limit", spelt ``max`` in control files and reports as in cgroup."""
+
+LARGEST_CPU: Final = 8191
+"""The highest CPU number of Linux (CONFIG_NR_CPUS); it keeps ``0-999999999`` cheap to refuse."""
+
+_COUNT = re.compile(r"(\d{1,19})([kMG]?)", re.ASCII)
+_COUNT_FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+_SECONDS_PER = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(
+    r"\s*".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?)\s*{unit}(?![a-z]))?" for unit in _SECONDS_PER),
+    re.ASCII,
+)
+_BARE_SECONDS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+
+_CPU_RANGE = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?", re.ASCII)
+
+
+def parse_count(text: str | int) -> int:
+    """Return the count written as ``64``, ``4k`` (4000), ``2M``, ``1G`` or ``max`` (UNLIMITED).
+
+    Raises ValueError for anything else, a negative number included.
+    """
+    spelling = str(text).strip()
+    if spelling == "max":
+        return UNLIMITED
+    match = None if isinstance(text, bool) else _COUNT.fullmatch(spelling)
+    if match is None or int(match[1]) * _COUNT_FACTORS[match[2]] > UNLIMITED:
+        raise ValueError(
+            f"{_quoted(text)} is not a count: allowed are whole numbers from 0, with k, M or G "
+            f'for thousands, millions or milliards, and "max" for no limit'
+        )
+    return int(match[1]) * _COUNT_FACTORS[match[2]]
+
+
+def format_count(count: int) -> str:
+    """Return the spelling that `parse_count` reads back: plain digits, or ``max``."""
+    return "max" if count >= UNLIMITED else str(count)
+
+
+def parse_duration(value: str | int | float) -> float:
+    """Return the seconds in ``10s``, ``1m30s``, ``250 ms``, ``2h``, ``1d`` or a bare number.
+
+    Raises ValueError for anything else, a negative number or an empty text included.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if math.isfinite(value) and value >= 0:
+            return float(value)
+    elif isinstance(value, str):
+        spelling = value.strip()
+        if _BARE_SECONDS.fullmatch(spelling):
+            return float(spelling)
+        match = _DURATION.fullmatch(spelling)
+        if spelling and match is not None:
+            return sum(float(match[unit] or 0) * size for unit, size in _SECONDS_PER.items())
+    raise ValueError(
+        f"{_quoted(value)} is not a duration: allowed are such as 10s, 250ms, 1m30s, 2h, 1d "
+        f"or a number of seconds, not below zero"
+    )
+
+
+def format_duration(seconds: float) -> str:
+    """Return seconds for people in seven characters at most, as 250 ms, 4.2 s, 1m30s, 2h05m."""
+    if round(seconds * 1000) < 1000:
+        return f"{round(seconds * 1000)} ms"
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours}h{minutes:02d}m"
+    return f"{hours // 24}d{hours % 24:02d}h"
+
+
+def parse_cpus(text: str) -> frozenset[int]:
+    """Return the CPU numbers in a list such as ``0-3,5``; an empty text is the empty set.
+
+    The format is the kernel's (cpuset(7), "List Format"). Raises ValueError for anything else.
+    """
+    cpus: set[int] = set()
+    for part in text.split(",") if text.strip() else ():
+        match = _CPU_RANGE.fullmatch(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last <= LARGEST_CPU:
+            raise ValueError(
+                f"{_quoted(part.strip())} is not a list of CPUs: allowed are numbers and rising "
+                f"ranges from 0 to {LARGEST_CPU} with commas between, such as 0-3,5"
+            )
+        cpus.update(range(first, last + 1))
+    return frozenset(cpus)
+
+
+def format_cpus(cpus: Iterable[int]) -> str:
+    """Return the shortest list that `parse_cpus` reads back, such as ``0-3,5``."""
+    ranges: list[tuple[int, int]] = []
+    for cpu in sorted(cpus):
+        if ranges and ranges[-1][1] == cpu - 1:
+            ranges[-1] = (ranges[-1][0], cpu)
+        else:
+            ranges.append((cpu, cpu))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def _quoted(value: object) -> str:
+    """Return a value as it was written, in double quotes when it was text."""
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,1 @@
+"""One file per controller. The core finds them by name and never names one itself."""
