@@ -1,0 +1,123 @@
+"""Supervisor and agent: who is placed where, what it is charged, what was counted."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from governor.wire.codec import Catalogue
+
+
+class Hello(NamedTuple):
+    """Agent: I am here and listening to you."""
+
+    pid: int
+
+
+class SetCounter(NamedTuple):
+    """Supervisor: a counter exists, or its limit has changed. ``limit`` is 2**63-1 for none."""
+
+    id: int
+    resource: str
+    limit: int
+
+
+class DropCounter(NamedTuple):
+    """Supervisor: the container of this counter is gone."""
+
+    id: int
+
+
+class SetPlan(NamedTuple):
+    """Supervisor: what to do for the processes of a group; see `governor.core.plan.Plan`."""
+
+    group: int
+    charges: dict[str, list[int]]
+    counts: dict[str, list[int]]
+    confined: dict[str, list[int]]
+
+
+class DropPlan(NamedTuple):
+    """Supervisor: nobody is in this group any more."""
+
+    group: int
+
+
+class Place(NamedTuple):
+    """Supervisor: admit a job's first process to its group; its listener is on the channel.
+
+    ``traps``: the facilities its filter traps; without any there is no listener.
+    """
+
+    job: int
+    pid: int
+    group: int
+    traps: list[str]
+
+
+class Placed(NamedTuple):
+    """Agent: the process is in its group, or ``counter`` had no room for it (else 0).
+
+    ``cpu`` is what the process had used before, in nanoseconds, ``start`` its start time
+    in clock ticks since boot.
+    """
+
+    job: int
+    counter: int
+    cpu: int
+    start: int
+
+
+class Move(NamedTuple):
+    """Supervisor: put a running process, and its children to come, into another group.
+
+    ``job`` becomes the owner of a process that no job owns yet.
+    """
+
+    request: int
+    pid: int
+    job: int
+    group: int
+
+
+class Moved(NamedTuple):
+    """Agent: the answer to `Move`; ``errno`` is 0 when the process has moved."""
+
+    request: int
+    errno: int
+    cpu: int
+    start: int
+
+
+class Count(NamedTuple):
+    """Supervisor: recount everything."""
+
+    request: int
+
+
+class Counted(NamedTuple):
+    """Agent: the answer to `Count`.
+
+    ``counters``: id, held, maxheld, failcnt. ``rows``: the fields of
+    `governor.core.usage.Row`, plus the job. ``unreadable``: groups with a process whose
+    files cannot be looked into.
+    """
+
+    request: int
+    counters: list[list[int]]
+    rows: list[list[int]]
+    unreadable: list[int]
+
+
+class Listening(NamedTuple):
+    """Supervisor, on the channel: the descriptor that comes along is this job's listener."""
+
+    job: int
+
+
+class Stop(NamedTuple):
+    """Supervisor: the work is done, end."""
+
+
+FROM_AGENT = Catalogue([Hello, Placed, Moved, Counted])
+ON_CHANNEL = Catalogue([Listening])
+TO_AGENT = Catalogue([SetCounter, DropCounter, SetPlan, DropPlan, Place, Move, Count, Stop])

@@ -1,0 +1,171 @@
+"""Clients and supervisor: one class per verb, each answered by `Result` or `Failure`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from governor.wire.codec import Catalogue
+
+
+class Mount(NamedTuple):
+    """Activate a hierarchy; the answer is its name."""
+
+    request: int
+    name: str
+    subsystems: list[str]
+
+
+class Umount(NamedTuple):
+    """Unmount a hierarchy."""
+
+    request: int
+    name: str
+
+
+class Mkdir(NamedTuple):
+    """Make a container."""
+
+    request: int
+    hierarchy: str
+    path: str
+
+
+class Rmdir(NamedTuple):
+    """Remove a container."""
+
+    request: int
+    hierarchy: str
+    path: str
+
+
+class Lookup(NamedTuple):
+    """Check that a container exists."""
+
+    request: int
+    hierarchy: str
+    path: str
+
+
+class Read(NamedTuple):
+    """Read a control file; the answer is an int or a str."""
+
+    request: int
+    hierarchy: str
+    path: str
+    file: str
+
+
+class Write(NamedTuple):
+    """Write a control file."""
+
+    request: int
+    hierarchy: str
+    path: str
+    file: str
+    value: int | str
+
+
+class Attach(NamedTuple):
+    """Move a process into a container."""
+
+    request: int
+    hierarchy: str
+    path: str
+    pid: int
+
+
+class Tasks(NamedTuple):
+    """The pids of the processes in a container, without its sub-containers."""
+
+    request: int
+    hierarchy: str
+    path: str
+
+
+class Snapshot(NamedTuple):
+    """All containers with their control files and levels of enforcement."""
+
+    request: int
+
+
+class Spawn(NamedTuple):
+    """Start a job; the answer is ``[job, pid]``.
+
+    ``token`` names the stdio descriptors sent ahead on the supervisor's descriptor socket.
+    ``containers`` is hierarchy name to path. ``timeout`` is in seconds.
+    """
+
+    request: int
+    name: str
+    argv: list[bytes]
+    callable: bytes
+    env: dict[bytes, bytes]
+    cwd: bytes
+    umask: int
+    pgid: int
+    modules: list[str]
+    containers: dict[str, str]
+    timeout: float | None
+    grace: float
+    token: str
+
+
+class Wait(NamedTuple):
+    """Wait until one of the jobs has ended; the answer is the results of those that have."""
+
+    request: int
+    jobs: list[int]
+    timeout: float | None
+
+
+class Signal(NamedTuple):
+    """Send a signal to a job's first process."""
+
+    request: int
+    job: int
+    signal: int
+
+
+class StopJobs(NamedTuple):
+    """End jobs with all their processes: TERM, KILL after ``grace`` seconds."""
+
+    request: int
+    jobs: list[int]
+    grace: float
+
+
+class Shutdown(NamedTuple):
+    """End every job and the governor itself."""
+
+    request: int
+    grace: float
+
+
+class Stdio(NamedTuple):
+    """Client, on the descriptor socket: stdin, stdout and stderr for the job with this token."""
+
+    token: str
+
+
+class Result(NamedTuple):
+    """Supervisor: a request was carried out."""
+
+    request: int
+    value: Any
+
+
+class Failure(NamedTuple):
+    """Supervisor: a request was refused and changed nothing."""
+
+    request: int
+    errno: int
+    message: str
+
+
+VERBS = (
+    Mount, Umount, Mkdir, Rmdir, Lookup, Read, Write, Attach, Tasks, Snapshot,
+    Spawn, Wait, Signal, StopJobs, Shutdown,
+)  # fmt: skip
+TO_SUPERVISOR = Catalogue(VERBS)
+STDIO = Catalogue([Stdio])
+FROM_SUPERVISOR = Catalogue([Result, Failure])

@@ -1,0 +1,54 @@
+"""Supervisor and spawner: what to fork, and what became of it. File descriptors travel along."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from governor.wire.codec import Catalogue
+
+
+class StartAgent(NamedTuple):
+    """Supervisor: fork an agent that connects to ``endpoint``. Descriptor: its channel."""
+
+    endpoint: str
+
+
+class StartWorker(NamedTuple):
+    """Supervisor: fork a worker for a job.
+
+    Descriptors: the job's specification (a memory file), its stdin, stdout and stderr,
+    and the socket on which the worker reports.
+    """
+
+    job: int
+
+
+class Started(NamedTuple):
+    """Spawner: the process forked for ``job``, 0 for an agent. ``errno`` when fork failed."""
+
+    job: int
+    pid: int
+    errno: int
+
+
+class Reaped(NamedTuple):
+    """Spawner: a process has ended; ``job`` and ``group`` are those of its tag, or 0.
+
+    ``status`` is a wait status, ``cpu`` nanoseconds used including reaped children,
+    ``start`` the start time in clock ticks since boot.
+    """
+
+    pid: int
+    job: int
+    group: int
+    status: int
+    cpu: int
+    start: int
+
+
+class Quit(NamedTuple):
+    """Supervisor: kill what is left, remove ``directory`` and end."""
+
+
+TO_SPAWNER = Catalogue([StartAgent, StartWorker, Quit])
+FROM_SPAWNER = Catalogue([Started, Reaped])
