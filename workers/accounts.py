@@ -1,0 +1,230 @@
+"""The agent's books: charge on trap, recount on pressure, then and only then refuse.
+
+Ends are not trapped, so what is charged only grows until it meets a limit. Then the group
+is counted from the kernel. Calls that were let through and may not have happened yet are
+reservations, added to what was counted; the next trap of the same thread replaces its
+reservation, since a thread is in one call at a time.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from governor.core.counter import Counter
+from workers.census import Census
+from workers.membership import Tag
+from workers.tasks import Reservation, reserve
+
+Demand = tuple[tuple[str, int], ...]
+"""What a call asks for: resources and amounts, such as ``(("files", 2),)`` for a pipe."""
+
+_MANY_PENDING = 4096
+
+
+class Verdict(enum.Enum):
+    """What to do with a trapped call."""
+
+    ADMIT = enum.auto()
+    REFUSE = enum.auto()
+    WAIT = enum.auto()
+    """Only reservations that may be void stand in the way: look again in a moment."""
+
+
+class Note(NamedTuple):
+    """What a reservation is for."""
+
+    group: int
+    demand: Demand
+
+
+class Bill:
+    """A demand of one group, worked out: which counters to charge, how much."""
+
+    __slots__ = ("entries", "note")
+
+    def __init__(self, entries: list[tuple[Counter, int]], note: Note) -> None:
+        self.entries = entries
+        self.note = note
+
+
+class Terms:
+    """The plan of one group, with the counters themselves and bills worked out once."""
+
+    def __init__(
+        self, group: int, charges: Mapping[str, list[Counter]], cpus: frozenset[int] | None
+    ) -> None:
+        self.group = group
+        self.cpus = cpus
+        self._charges = charges
+        self.bills: dict[Demand, Bill] = {}
+
+    def bill(self, demand: Demand) -> Bill:
+        """The bill for ``demand``, worked out at its first use."""
+        bill = self.bills.get(demand)
+        if bill is None:
+            entries = [
+                (counter, amount)
+                for resource, amount in demand
+                for counter in self._charges.get(resource, ())
+            ]
+            bill = self.bills[demand] = Bill(entries, Note(self.group, demand))
+        return bill
+
+
+class Accounts:
+    """Counters, terms of groups and reservations."""
+
+    def __init__(self, census: Census) -> None:
+        self._census = census
+        self.counters: dict[int, Counter] = {}
+        self.terms: dict[int, Terms] = {}
+        self._counts: dict[int, list[int]] = {}
+        self._groups: dict[int, set[int]] = {}
+        self.pending: dict[int, Note] = {}
+        self.doubtful: dict[int, Reservation] = {}
+
+    # -- plans ---------------------------------------------------------------------
+
+    def set_counter(self, id: int, resource: str, limit: int) -> None:
+        """A counter exists or has a new limit, which holds from the next charge on."""
+        counter = self.counters.get(id)
+        if counter is None:
+            self.counters[id] = Counter(id, resource, limit)
+        else:
+            counter.limit = limit
+
+    def set_plan(
+        self,
+        group: int,
+        charges: Mapping[str, list[int]],
+        counts: Mapping[str, list[int]],
+        cpus: frozenset[int] | None,
+    ) -> None:
+        """Take over a group's plan. Counters that were not charged so far start from a recount."""
+        live = {r: [self.counters[id] for id in ids] for r, ids in charges.items()}
+        self.terms[group] = Terms(group, live, cpus)
+        self._index(group, [id for ids in counts.values() for id in ids])
+        self.recount([counter for counters in live.values() for counter in counters])
+
+    def drop_plan(self, group: int) -> None:
+        """Nobody is in this group any more."""
+        self.terms.pop(group, None)
+        self._index(group, [])
+
+    def drop_counter(self, id: int) -> None:
+        """The container of this counter is gone."""
+        self.counters.pop(id, None)
+        self._groups.pop(id, None)
+
+    def _index(self, group: int, counters: list[int]) -> None:
+        """Remember which counters a group counts in, and the other way round."""
+        for id in self._counts.pop(group, ()):
+            self._groups.get(id, set()).discard(group)
+        if counters:
+            self._counts[group] = counters
+        for id in counters:
+            self._groups.setdefault(id, set()).add(group)
+
+    # -- charging ------------------------------------------------------------------
+
+    def judge(self, bill: Bill) -> tuple[Verdict, Counter | None]:
+        """Charge a bill if there is room, after a recount if need be.
+
+        The agent's loop has the first lines of this inlined; this is the whole of it.
+        """
+        short = [c for c, amount in bill.entries if c.charged + amount > c.limit]
+        if short:
+            self._make_room(short, bill)
+        for counter, amount in bill.entries:
+            if counter.charged + amount > counter.limit:
+                if counter.held + amount <= counter.limit:
+                    return Verdict.WAIT, counter
+                return Verdict.REFUSE, counter
+        for counter, amount in bill.entries:
+            counter.charged += amount
+        return Verdict.ADMIT, None
+
+    def _make_room(self, short: list[Counter], bill: Bill) -> None:
+        """Recount what is short, exactly only where the quick figure does not do."""
+        self._settle()
+        members = self._members()
+        amounts = dict(bill.entries)
+        for counter in short:
+            pids, reserved = self._look(counter, members)
+            quick = self._census.at_most(counter.resource, pids)
+            if quick is not None and quick + reserved + amounts[counter] <= counter.limit:
+                counter.charged = quick + reserved
+            else:
+                counter.recount(self._census.count(counter.resource, pids), reserved)
+
+    # -- counting ------------------------------------------------------------------
+
+    def recount(self, counters: Iterable[Counter] | None = None) -> None:
+        """Count these counters (all without an argument) from the kernel."""
+        wanted = list(self.counters.values() if counters is None else counters)
+        if not wanted:
+            return
+        self._settle()
+        members = self._members()
+        known: dict[tuple[str, frozenset[int]], int] = {}
+        for counter in wanted:
+            pids, reserved = self._look(counter, members)
+            # Containers of one path often have the same members: count those once.
+            key = counter.resource, frozenset(pids)
+            if key not in known:
+                known[key] = self._census.count(counter.resource, pids) if pids else 0
+            counter.recount(known[key], reserved)
+
+    def recount_group(self, group: int) -> None:
+        """Count the counters that a group counts in."""
+        self.recount(self.counters[id] for id in self._counts.get(group, ()))
+
+    def _members(self) -> dict[int, list[int]]:
+        """Group to pids. To be called after `_settle`: what has settled must be seen here."""
+        groups: dict[int, list[int]] = {}
+        for pid, tag in self._census.members().items():
+            groups.setdefault(tag.group, []).append(pid)
+        return groups
+
+    def _look(self, counter: Counter, members: Mapping[int, list[int]]) -> tuple[list[int], int]:
+        """The processes that count in ``counter``, and what is reserved in it."""
+        groups = self._groups.get(counter.id, set())
+        pids = [pid for group in groups for pid in members.get(group, ())]
+        reserved = sum(
+            amount
+            for note in self.pending.values()
+            if note.group in groups
+            for resource, amount in note.demand
+            if resource == counter.resource
+        )
+        return pids, reserved
+
+    def _settle(self) -> None:
+        """Drop the reservations of calls that are over."""
+        for tid, note in list(self.pending.items()):
+            reservation = self.doubtful.setdefault(tid, reserve(tid))
+            if self._census.settled(reservation, note.demand[0][0]):
+                del self.pending[tid]
+                del self.doubtful[tid]
+
+    def forking(self) -> dict[int, Reservation]:
+        """Threads that may be in a fork right now. The same object later: the same fork."""
+        self._settle()
+        return {
+            tid: self.doubtful[tid]
+            for tid, note in self.pending.items()
+            if note.demand[0][0] == "tasks"
+        }
+
+    def prune(self) -> None:
+        """Keep the reservations of threads that are long gone from piling up."""
+        if len(self.pending) > _MANY_PENDING:
+            self._settle()
+
+    def unreadable_groups(self, members: Mapping[int, Tag]) -> list[int]:
+        """Groups with a process whose open files could not be seen."""
+        hidden = self._census.unreadable & members.keys()
+        self._census.unreadable.intersection_update(members)
+        return sorted({members[pid].group for pid in hidden})

@@ -1,0 +1,282 @@
+"""The agent: answers trapped calls, counts, moves and confines, as the supervisor's plans say.
+
+One thread, one epoll loop. A trap is answered here and now; ZeroMQ carries plans in and
+figures out, never a question about a single call.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import time
+
+from governor.transport import Peer, close_all
+from governor.wire import agent as wire
+from workers import affinity, channel, cpu, membership
+from workers.accounts import Accounts, Verdict
+from workers.census import Census
+from workers.demands import Demands
+from workers.listener import Listener, Trap
+from workers.membership import Tag
+from workers.syscalls import table
+from workers.tasks import Reservation
+
+LOOK_AGAIN = 0.001
+"""Seconds until a call that waits for reservations to settle is judged again."""
+SAMPLE_INTERVAL = 0.01
+"""Seconds between two counts for ``maxheld`` while traps arrive; without traps nothing grows."""
+SAMPLE_SHARE = 20
+"""Counting for ``maxheld`` alone takes at most one part in so many of the agent's time."""
+_SAMPLES_AFTER_TRAP = 2
+"""What the last trap made may not be there yet when the first count comes."""
+
+
+class Agent:
+    """Serves one supervisor. Listeners come over ``end``, everything else over ``peer``."""
+
+    def __init__(self, peer: Peer, end: socket.socket, nonce: int) -> None:
+        self._peer = peer
+        self._end = end
+        self._nonce = nonce
+        self._table = table()
+        self._census = Census(nonce, self._table)
+        self.accounts = Accounts(self._census)
+        self._listeners: dict[int, Listener] = {}
+        self._waiting: list[Trap] = []
+        # Group to the forks that were under way when its processes were confined.
+        self._confining: dict[int, dict[int, Reservation]] = {}
+        self._unsampled = 0
+        self._next_sample = 0.0
+        self._epoll = select.epoll()
+        self._epoll.register(peer.fileno(), select.EPOLLIN)
+        self._epoll.register(end.fileno(), select.EPOLLIN)
+        self._running = True
+
+    def serve(self) -> None:
+        """Work until told to stop, or until the supervisor is gone."""
+        self._peer.send(wire.Hello(os.getpid()))
+        self._obey()
+        listeners = self._listeners
+        poll = self._epoll.poll
+        while self._running:
+            for fd, event in poll(self._timeout()):
+                listener = listeners.get(fd)
+                if listener is None:
+                    self._control(fd, event)
+                elif event & select.EPOLLIN:
+                    self._unsampled = _SAMPLES_AFTER_TRAP
+                    trap = listener.answer()
+                    if trap is not None:
+                        self._consider(trap)
+                else:
+                    self._forget(listener)
+            if self._waiting or self._confining:
+                self._look_again()
+            if self._unsampled:
+                self._sample()
+
+    def _timeout(self) -> float:
+        if self._waiting or self._confining:
+            return LOOK_AGAIN
+        return SAMPLE_INTERVAL if self._unsampled else -1
+
+    # -- traps ---------------------------------------------------------------------
+
+    def _consider(self, trap: Trap) -> None:
+        """Judge a call the fast path could not admit; it may have to wait."""
+        if trap.nr == self._table.sched_setaffinity:
+            self._set_affinity(trap)
+            return
+        verdict, counter = self.accounts.judge(trap.bill)
+        if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
+            self._waiting.append(trap)
+        elif verdict is Verdict.ADMIT:
+            self.accounts.pending[trap.tid] = trap.bill.note
+            trap.admit()
+        elif counter is not None and trap.refuse(counter):
+            counter.refuse()
+
+    def _set_affinity(self, trap: Trap) -> None:
+        terms = self.accounts.terms.get(trap.group)
+        if terms is None or terms.cpus is None:
+            trap.admit()
+            return
+        trap.fail(affinity.emulate(trap.tid, trap.args, terms.cpus, trap.still_valid))
+
+    def _look_again(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for trap in waiting:
+            self._consider(trap)
+        for group, forks in list(self._confining.items()):
+            self._confine(group, forks)
+
+    # -- the supervisor's messages --------------------------------------------------
+
+    def _control(self, fd: int, event: int) -> None:
+        # The channel is read when a message announces a listener; here it can only have closed.
+        if fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
+            self._running = False
+        self._obey()
+
+    def _obey(self) -> None:
+        """Carry out everything that has arrived; again after sending, as ZeroMQ's fd demands."""
+        while self._running:
+            message = self._peer.receive()
+            if message is None:
+                return
+            self._carry_out(message)
+
+    def _carry_out(self, message: object) -> None:
+        accounts = self.accounts
+        match message:
+            case wire.SetCounter(id, resource, limit):
+                accounts.set_counter(id, resource, limit)
+            case wire.DropCounter(id):
+                accounts.drop_counter(id)
+            case wire.SetPlan(group, charges, counts, confined):
+                self._set_plan(group, charges, counts, confined.get("cpus"))
+            case wire.DropPlan(group):
+                accounts.drop_plan(group)
+            case wire.Place(job, pid, group, traps):
+                self._place(job, pid, group, traps)
+            case wire.Move(request, pid, job, group):
+                self._move(request, pid, job, group)
+            case wire.Count(request):
+                self._count(request)
+            case wire.Stop():
+                self._running = False
+
+    def _set_plan(
+        self,
+        group: int,
+        charges: dict[str, list[int]],
+        counts: dict[str, list[int]],
+        cpus: list[int] | None,
+    ) -> None:
+        before = self.accounts.terms.get(group)
+        allowed = None if cpus is None else frozenset(cpus)
+        self.accounts.set_plan(group, charges, counts, allowed)
+        if before is not None and before.cpus != allowed:
+            self._confine(group)
+        for listener in self._listeners.values():
+            listener.forget_bills()
+
+    def _place(self, job: int, pid: int, group: int, traps: list[str]) -> None:
+        """Admit a job's first process: charged like any other task, so it may be refused."""
+        listener_fd = self._receive_listener() if traps else None
+        bill = self.accounts.terms[group].bill((("tasks", 1),))
+        verdict, counter = self.accounts.judge(bill)
+        refused = 0
+        used = cpu.sample(pid)
+        if verdict is Verdict.ADMIT:
+            self._tag(pid, Tag(self._nonce, job, group))
+            if listener_fd is not None:
+                self._listen(listener_fd, job, group, traps)
+            self._unsampled = _SAMPLES_AFTER_TRAP
+            self.accounts.recount_group(group)
+        else:
+            assert counter is not None
+            counter.refuse()
+            refused = counter.id
+            if listener_fd is not None:
+                os.close(listener_fd)
+        own, start = (used.own_ns, used.start) if used else (0, 0)
+        self._peer.send(wire.Placed(job, refused, own, start))
+
+    def _receive_listener(self) -> int | None:
+        received = channel.receive(self._end, wire.ON_CHANNEL)
+        return received[1][0] if received and received[1] else None
+
+    def _tag(self, pid: int, tag: Tag) -> int:
+        try:
+            membership.write(pid, tag)
+        except OSError as error:
+            return error.errno or 1
+        return 0
+
+    def _listen(self, fd: int, job: int, group: int, traps: list[str]) -> None:
+        demands = Demands(self._table, traps)
+        affinity_call = self._table.sched_setaffinity
+        self._listeners[fd] = Listener(fd, job, group, demands, affinity_call, self.accounts)
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def _forget(self, listener: Listener) -> None:
+        """No task is left under this filter."""
+        self._epoll.unregister(listener.fd)
+        del self._listeners[listener.fd]
+        os.close(listener.fd)
+        self.accounts.prune()
+
+    def _move(self, request: int, pid: int, job: int, group: int) -> None:
+        """One write moves the process and its children to come; then its figures follow."""
+        try:
+            tag = membership.read(pid)
+        except ProcessLookupError:
+            tag = None
+        ours = tag is not None and tag.nonce == self._nonce
+        owner = tag.job if tag is not None and ours else job
+        for listener in self._listeners.values():
+            if listener.job == owner:
+                listener.moved = True
+        failed = self._tag(pid, Tag(self._nonce, owner, group))
+        if not failed:
+            self._confine(group)
+            self.accounts.recount()
+        used = cpu.sample(pid)
+        total = (used.own_ns + used.children_ns, used.start) if used else (0, 0)
+        self._peer.send(wire.Moved(request, failed, *total))
+
+    def _count(self, request: int) -> None:
+        self.accounts.recount()
+        members = self._census.members()
+        figures = [[c.id, c.held, c.maxheld, c.failcnt] for c in self.accounts.counters.values()]
+        unreadable = self.accounts.unreadable_groups(members)
+        self._peer.send(wire.Counted(request, figures, self._census.rows(), unreadable))
+
+    # -- in the background ---------------------------------------------------------
+
+    def _confine(self, group: int, forks: dict[int, Reservation] | None = None) -> None:
+        """Set the affinity of every member.
+
+        A child takes its parent's affinity early in a fork and appears late: whoever was
+        in a fork when the set changed may yet bring a child with the old one. So this is
+        done again until those ``forks`` are over.
+        """
+        terms = self.accounts.terms.get(group)
+        if terms is None or terms.cpus is None:
+            self._confining.pop(group, None)
+            return
+        under_way = self.accounts.forking()
+        if forks is not None:
+            under_way = {tid: r for tid, r in forks.items() if under_way.get(tid) is r}
+        pids = [pid for pid, tag in self._census.members().items() if tag.group == group]
+        affinity.confine(pids, terms.cpus)
+        if under_way:
+            self._confining[group] = under_way
+        else:
+            self._confining.pop(group, None)
+
+    def _sample(self) -> None:
+        """Recount for ``maxheld``, at most so often that it costs next to nothing."""
+        started = time.monotonic()
+        if started < self._next_sample:
+            return
+        self._unsampled -= 1
+        self.accounts.recount()
+        took = time.monotonic() - started
+        self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)
+
+
+def main(endpoint: str, end: socket.socket, nonce: int) -> None:
+    """Run an agent until its supervisor says stop or goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
+    gc.disable()  # nothing here makes cycles, and a collection would delay a trap
+    peer = Peer(endpoint, wire.TO_AGENT)
+    try:
+        Agent(peer, end, nonce).serve()
+    finally:
+        close_all([peer])

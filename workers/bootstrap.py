@@ -1,0 +1,162 @@
+"""From a fresh fork of the spawner to the job: the worker's first steps.
+
+Everything that must hold for the job is in place before it runs: stdio, working
+directory, affinity, filter. Then the worker says so and waits until it has been put into
+its containers; only then does it become the job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from typing import NoReturn
+
+from governor.wire.job import SPEC, TO_WORKER, Failed, JobSpec, Ready
+from workers import channel
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+"""Exit codes of a job that could not be started, as for env(1)."""
+
+
+def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> NoReturn:
+    """Become the job described in the memory file ``spec_fd``. Never returns."""
+    report = socket.socket(fileno=report_fd)
+    step = "read the job's specification"
+    try:
+        spec = _read_spec(spec_fd)
+        step = "set up standard input and output"
+        _set_stdio(stdin, stdout, stderr)
+        step = "join the process group"
+        _set_session(spec.pgid)
+        step = f"enter the working directory {os.fsdecode(spec.cwd)}"
+        os.chdir(spec.cwd)
+        os.umask(spec.umask)
+        step = "set the CPU affinity"
+        if spec.cpus:
+            os.sched_setaffinity(0, spec.cpus)
+        step = "install the seccomp filter"
+        _install_filter(spec.filter, report)
+    except Exception as error:
+        _fail(report, error, step)
+    if channel.receive(report, TO_WORKER) is None:
+        os._exit(125)
+    _reset_signals()
+    if spec.callable:
+        _call(spec, report)
+    _exec(spec, report)
+
+
+def _read_spec(spec_fd: int) -> JobSpec:
+    size = os.fstat(spec_fd).st_size
+    spec: JobSpec = SPEC.decode(os.pread(spec_fd, size, 0))
+    os.close(spec_fd)
+    return spec
+
+
+def _set_stdio(stdin: int, stdout: int, stderr: int) -> None:
+    for target, descriptor in enumerate((stdin, stdout, stderr)):
+        os.dup2(descriptor, target)
+    for descriptor in (stdin, stdout, stderr):
+        if descriptor > 2:
+            os.close(descriptor)
+
+
+def _set_session(pgid: int) -> None:
+    """Share the caller's terminal and its signals, or be out of their reach."""
+    if pgid:
+        os.setpgid(0, pgid)
+    else:
+        os.setsid()
+
+
+def _install_filter(program: bytes, report: socket.socket) -> None:
+    """From here on trapped calls wait for the agent, so nothing below may make one before Go."""
+    from governor.errors import GovernorError
+    from workers import seccomp
+
+    try:
+        listener = seccomp.install(program)
+    except (OSError, GovernorError) as error:
+        # The job is not harmed; that nothing is enforced for it is said by the supervisor.
+        channel.send(report, Ready(str(error)))
+        return
+    channel.send(report, Ready(""), [listener])
+    os.close(listener)
+
+
+def _reset_signals() -> None:
+    """Give the job the dispositions a program starts with; what the caller ignores stays ignored.
+
+    Python itself ignores SIGPIPE and SIGXFSZ, which the caller never asked for.
+    """
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _exec(spec: JobSpec, report: socket.socket) -> NoReturn:
+    """Run the program; the report socket closes with the exec, which tells that it worked."""
+    try:
+        os.execvpe(spec.argv[0], spec.argv, spec.env)
+    except OSError as error:
+        code = NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else None
+        _fail(report, error, f"run {os.fsdecode(spec.argv[0])}", code or NOT_EXECUTABLE)
+
+
+def _call(spec: JobSpec, report: socket.socket) -> NoReturn:
+    """Run a callable that came pickled by multiprocess; its exception gives exit code 1."""
+    code = 1
+    try:
+        report.close()
+        code = _run_callable(spec)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _run_callable(spec: JobSpec) -> int:
+    import sys
+
+    os.environb.clear()
+    os.environb.update(spec.env)
+    sys.path[:] = spec.modules
+    # The spawner's own streams were set up for other descriptors.
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - lives as long as the process
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
+    from multiprocess.reduction import ForkingPickler
+
+    try:
+        function, args, kwargs = ForkingPickler.loads(spec.callable)
+        function(*args, **kwargs)
+    except SystemExit as exit:
+        return _exit_code(exit)
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+    return 0
+
+
+def _exit_code(exit: SystemExit) -> int:
+    """What the interpreter would exit with: a code, 0 for None, 1 for a message."""
+    import sys
+
+    if exit.code is None or isinstance(exit.code, int):
+        return (exit.code or 0) & 0xFF
+    print(exit.code, file=sys.stderr)
+    return 1
+
+
+def _fail(report: socket.socket, error: Exception, step: str, code: int = 125) -> NoReturn:
+    number = getattr(error, "errno", None) or 0
+    channel.send(report, Failed(number, step))
+    os._exit(code)

@@ -1,0 +1,50 @@
+"""The census: what the kernel says about the processes of one governor, right now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from workers import cpu, files, membership, tasks
+from workers.membership import Tag
+from workers.syscalls import Table
+
+
+class Census:
+    """Counts members, tasks and open files, and judges reservations."""
+
+    def __init__(self, nonce: int, table: Table) -> None:
+        self._nonce = nonce
+        self._calls: dict[str, Collection[int]] = {"tasks": table.tasks, "files": table.files}
+        self.unreadable: set[int] = set()
+        """Processes whose open files the last count could not see."""
+
+    def members(self) -> dict[int, Tag]:
+        """Every governed process with its tag, zombies included."""
+        return membership.scan(self._nonce)
+
+    def count(self, resource: str, pids: Sequence[int]) -> int:
+        """How much of ``resource`` these processes hold together."""
+        if resource == "tasks":
+            return sum(map(tasks.count, pids))
+        held, unreadable = files.distinct(pids)
+        self.unreadable.update(unreadable)
+        return held
+
+    def at_most(self, resource: str, pids: Sequence[int]) -> int | None:
+        """A quick figure that `count` does not exceed, None when there is none."""
+        return files.upper_bound(pids) if resource == "files" else None
+
+    def settled(self, reservation: tasks.Reservation, resource: str) -> bool:
+        """Whether the call that made the reservation is over."""
+        return tasks.settled(reservation, self._calls[resource])
+
+    def rows(self) -> list[list[int]]:
+        """CPU time of every member: the fields of `governor.core.usage.Row`, plus the job."""
+        rows = []
+        for pid, tag in self.members().items():
+            sample = cpu.sample(pid)
+            if sample is not None:
+                discards = int(cpu.ignores_sigchld(pid))
+                row = (pid, sample.start, sample.ppid, tag.group)
+                rows.append([*row, sample.own_ns, sample.children_ns, discards, tag.job])
+        return rows

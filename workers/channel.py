@@ -1,0 +1,50 @@
+"""Messages with file descriptors between related processes, over a SOCK_SEQPACKET pair.
+
+The spawner must not have ZeroMQ's threads, and descriptors cannot travel over ZeroMQ.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from governor.wire.codec import Catalogue, Message, encode
+
+_FRAME_MAX = 64 * 1024
+_DESCRIPTORS_MAX = 8
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected ends; a message arrives whole, EOF when the other end is closed."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> bool:
+    """Send a message with copies of ``descriptors``; False when the peer is gone."""
+    try:
+        socket.send_fds(end, [encode(message)], descriptors)
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
+
+
+def receive(end: socket.socket, catalogue: Catalogue) -> tuple[Message, list[int]] | None:
+    """The next message and its descriptors (close-on-exec), None when the peer is gone.
+
+    Blocks while there is none. Raises `ProtocolError` for bytes that are no message.
+    """
+    try:
+        frame, descriptors, _, _ = socket.recv_fds(
+            end, _FRAME_MAX, _DESCRIPTORS_MAX, socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionResetError:
+        return None
+    if not frame:
+        return None
+    try:
+        return catalogue.decode(frame), descriptors
+    except BaseException:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise

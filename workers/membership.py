@@ -1,0 +1,116 @@
+"""Which supervisor, job and container group a process belongs to: the kernel remembers.
+
+RLIMIT_LOCKS has had no effect since Linux 2.4.25 (getrlimit(2)), yet every process has it, a
+child inherits it in the instant of the fork, and an exec keeps it. Its soft value is the tag:
+
+    nonce (23 bits) << 40 | job (20 bits) << 20 | group (20 bits)
+
+The hard value stays unlimited. One write moves a process, whatever it is doing: a child forked
+meanwhile has the old group or the new one, never something between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from typing import NamedTuple, Self
+
+RLIMIT_LOCKS = 10
+NONCE_BITS = 23
+JOB_BITS = 20
+GROUP_BITS = 20
+
+MAX_NONCE = (1 << NONCE_BITS) - 1
+MAX_JOB = (1 << JOB_BITS) - 1
+MAX_GROUP = (1 << GROUP_BITS) - 1
+UNTAGGED = resource.RLIM_INFINITY
+
+_JOB_SHIFT = GROUP_BITS
+_NONCE_SHIFT = GROUP_BITS + JOB_BITS
+
+
+class Tag(NamedTuple):
+    """A process's supervisor (``nonce``, 1..MAX_NONCE), job and container group."""
+
+    nonce: int
+    job: int
+    group: int
+
+    def encode(self) -> int:
+        """The resource limit that says this. Raises ValueError for a number out of range."""
+        if not 1 <= self.nonce <= MAX_NONCE:
+            raise ValueError(f"nonce {self.nonce}: must be 1..{MAX_NONCE}")
+        if not 0 <= self.job <= MAX_JOB:
+            raise ValueError(f"job {self.job}: must be 0..{MAX_JOB}")
+        if not 0 <= self.group <= MAX_GROUP:
+            raise ValueError(f"group {self.group}: must be 0..{MAX_GROUP}")
+        return self.nonce << _NONCE_SHIFT | self.job << _JOB_SHIFT | self.group
+
+    @classmethod
+    def decode(cls, value: int) -> Self | None:
+        """The tag in a resource limit; None for no limit or one that somebody set by hand."""
+        nonce = value >> _NONCE_SHIFT
+        if value == UNTAGGED or not 1 <= nonce <= MAX_NONCE:
+            return None
+        return cls(nonce, value >> _JOB_SHIFT & MAX_JOB, value & MAX_GROUP)
+
+
+def read(pid: int) -> Tag | None:
+    """The tag of a process (a thread's id will do); None when it has none or is another user's.
+
+    Raises ProcessLookupError when there is no such process; a zombie still is one.
+    """
+    try:
+        return Tag.decode(resource.prlimit(pid, RLIMIT_LOCKS)[0])
+    except PermissionError:
+        return None
+
+
+def write(pid: int, tag: Tag) -> None:
+    """Tag a process; all its threads, and its children to come, are of that group from now on.
+
+    Raises ProcessLookupError when it is gone, PermissionError when it is another user's or has
+    given itself a hard RLIMIT_LOCKS.
+    """
+    try:
+        resource.prlimit(pid, RLIMIT_LOCKS, (tag.encode(), resource.RLIM_INFINITY))
+    except ValueError as error:
+        raise PermissionError(f"process {pid} cannot be tagged: {error}") from error
+
+
+def clear(pid: int) -> None:
+    """Take the tag off a process; nothing happens when it is gone or another user's."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        resource.prlimit(pid, RLIMIT_LOCKS, (UNTAGGED, resource.RLIM_INFINITY))
+
+
+def set_group(pid: int, group: int) -> None:
+    """Move a tagged process to another group of the same job and supervisor.
+
+    Only one writer may do so at a time. Raises ProcessLookupError when it is gone or untagged.
+    """
+    tag = read(pid)
+    if tag is None:
+        raise ProcessLookupError(f"process {pid} belongs to no supervisor")
+    write(pid, tag._replace(group=group))
+
+
+def scan(nonce: int, proc: str = "/proc") -> dict[int, Tag]:
+    """Every process of this supervisor: pid -> tag, zombies included.
+
+    A process that comes or goes meanwhile may be missed or not; its parent cannot be.
+    """
+    prlimit = resource.prlimit
+    found: dict[int, Tag] = {}
+    for name in os.listdir(proc):
+        if not name.isdigit():
+            continue
+        pid = int(name)
+        try:
+            value = prlimit(pid, RLIMIT_LOCKS)[0]
+        except (ProcessLookupError, PermissionError):
+            continue
+        if value >> _NONCE_SHIFT == nonce:
+            found[pid] = Tag(nonce, value >> _JOB_SHIFT & MAX_JOB, value & MAX_GROUP)
+    return found

@@ -1,0 +1,205 @@
+"""The spawner: forks everything and reaps it, like an init.
+
+It is a process of its own, with one thread and no ZeroMQ, because forking a process with
+threads is unsafe. Whatever loses its parent becomes its child (prctl(2),
+PR_SET_CHILD_SUBREAPER), so no end goes unseen. When the supervisor goes away, it kills
+what is left of the jobs and removes the governor's directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+
+from governor.wire.spawner import (
+    TO_SPAWNER,
+    Quit,
+    Reaped,
+    StartAgent,
+    Started,
+    StartWorker,
+)
+from workers import channel, membership
+
+_PR_SET_CHILD_SUBREAPER = 36
+_KILL_AGAIN_MS = 10
+
+
+class Spawner:
+    """Serves one supervisor over ``end`` until told to quit or alone."""
+
+    def __init__(self, end: socket.socket, nonce: int) -> None:
+        self._end = end
+        self._nonce = nonce
+        self._workers: set[int] = set()
+        self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        """Fork on request, report every end."""
+        poll = select.poll()
+        poll.register(self._end, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if self._wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+                self._reap()
+            if self._end.fileno() in ready and not self._obey():
+                return
+
+    def _obey(self) -> bool:
+        """Carry out one request; False when it is time to go."""
+        received = channel.receive(self._end, TO_SPAWNER)
+        if received is None:
+            return False
+        message, descriptors = received
+        try:
+            match message:
+                case StartAgent(endpoint):
+                    self._start(0, lambda: self._become_agent(endpoint, descriptors[0]))
+                case StartWorker(job):
+                    self._start(job, lambda: self._become_worker(descriptors))
+                case Quit():
+                    return False
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    def _start(self, job: int, become: Callable[[], None]) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            channel.send(self._end, Started(job, 0, error.errno or 0))
+            return
+        if pid == 0:
+            try:
+                self._leave_parent()
+                become()
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                os._exit(125)
+        if job:
+            self._workers.add(pid)
+        channel.send(self._end, Started(job, pid, 0))
+
+    def _leave_parent(self) -> None:
+        """Drop what is the spawner's: its sockets and its signal handling."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.close(self._wake)
+        self._end.close()
+
+    def _become_agent(self, endpoint: str, descriptor: int) -> None:
+        from workers import agent
+
+        agent.main(endpoint, socket.socket(fileno=descriptor), self._nonce)
+        os._exit(0)
+
+    def _become_worker(self, descriptors: list[int]) -> None:
+        from workers import bootstrap
+
+        bootstrap.main(*descriptors)
+
+    def _reap(self) -> None:
+        """Report every child that has ended; it keeps its tag until it is reaped."""
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            report = self._bury(ended.si_pid)
+            channel.send(self._end, report)
+
+    def _bury(self, pid: int) -> Reaped:
+        from workers import cpu
+
+        tag = membership.read(pid)
+        sample = cpu.sample(pid)
+        _, status, usage = os.wait4(pid, 0)
+        self._workers.discard(pid)
+        return Reaped(
+            pid,
+            tag.job if tag else 0,
+            tag.group if tag else 0,
+            status,
+            round((usage.ru_utime + usage.ru_stime) * 1e9),
+            sample.start if sample else 0,
+        )
+
+    def kill_all(self) -> None:
+        """Kill every job's processes, again until none is left to fork another.
+
+        A process that was attached from outside lives on; it only loses its tag.
+        """
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        while victims := self._victims():
+            for pid in victims:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            if poll.poll(_KILL_AGAIN_MS):
+                os.read(self._wake, 4096)
+            self._reap()
+
+    def _victims(self) -> set[int]:
+        members = membership.scan(self._nonce)
+        for pid in [pid for pid, tag in members.items() if not tag.job]:
+            membership.clear(pid)
+            del members[pid]
+        return self._workers | members.keys()
+
+
+def start(nonce: int, directory: str) -> socket.socket:
+    """Fork the spawner; returns the supervisor's end of the socket to it.
+
+    To be called before this process has threads or ZeroMQ sockets.
+    """
+    here, there = channel.pair()
+    if os.fork():
+        there.close()
+        return here
+    try:
+        here.close()
+        _main(there, nonce, directory)
+    finally:
+        os._exit(0)
+
+
+def _main(end: socket.socket, nonce: int, directory: str) -> None:
+    gc.freeze()  # children share the pages of everything that exists now
+    spawner = Spawner(end, nonce)
+    become_subreaper()
+    try:
+        spawner.serve()
+    finally:
+        spawner.kill_all()
+        remove_directory(directory)
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children, not init's."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def remove_directory(directory: str) -> None:
+    """Remove the governor's runtime directory with the sockets in it."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.listdir(directory):
+            os.unlink(os.path.join(directory, entry))
+        os.rmdir(directory)

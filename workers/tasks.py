@@ -1,0 +1,140 @@
+"""Tasks: how many there are, and whether a fork that was let through has happened yet.
+
+A trapped fork that is answered CONTINUE reserves a task. The reservation ends when its thread
+traps again, or when the evidence here says that the fork is over: then the child, if there is
+one, is in the next count. So settle first and count afterwards, never the other way round.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+
+_BASE_COST_NS = 3_000_000
+_COST_NS_PER_MEBIBYTE = 100_000
+"""What fork may take of its caller's run time: several times the worst that was measured."""
+
+_PAGES_PER_MEBIBYTE = (1 << 20) // os.sysconf("SC_PAGE_SIZE")
+_READ_SIZE = 4096
+
+
+class Reservation:
+    """A fork answered CONTINUE, whose child may or may not be there already.
+
+    ``run_ns`` (run time of the thread, ns) and ``cost_ns`` (run time after which it cannot still
+    be in that fork) stay None until ``settled`` has a first look, which keeps the answer of a
+    trap free of them. A later start only makes the verdict more careful.
+    """
+
+    __slots__ = ("cost_ns", "run_ns", "tid")
+
+    def __init__(self, tid: int) -> None:
+        self.tid = tid
+        self.run_ns: int | None = None
+        self.cost_ns: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Reservation(tid={self.tid}, run_ns={self.run_ns}, cost_ns={self.cost_ns})"
+
+
+def count(pid: int, proc: str = "/proc") -> int:
+    """Tasks of one process: its threads; 1 for a zombie, 0 once it is reaped."""
+    try:
+        # A directory has two links of its own and one per subdirectory, that is per thread.
+        return max(1, os.stat(f"{proc}/{pid}/task").st_nlink - 2)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def reserve(tid: int) -> Reservation:
+    """Note that ``tid`` was told to go on with a fork."""
+    return Reservation(tid)
+
+
+def run_ns(tid: int, proc: str = "/proc") -> int | None:
+    """The time this thread has spent on a CPU, in ns as of its last tick or switch; None: gone."""
+    text = _read(f"{proc}/{tid}/schedstat")
+    return int(text.split(None, 1)[0]) if text else None
+
+
+def settled(reservation: Reservation, syscalls: Container[int], proc: str = "/proc") -> bool:
+    """Whether this fork is over, done or failed, so that the reservation may be dropped.
+
+    ``syscalls`` are the calls that fork. It is over when the thread is gone; when it sleeps in
+    another call; when it sleeps in a fork whose child is there already (vfork, posix_spawn);
+    or when it has run for longer than a fork of its size takes. Run time, not wall time: it may
+    have waited long for a CPU. At least two looks are needed for the last of these.
+    """
+    tid = reservation.tid
+    try:
+        where = _read_or_raise(f"{proc}/{tid}/syscall").split(None, 1)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except PermissionError:  # not dumpable, so that only its state and times may be seen
+        return _sleeps_elsewhere(tid, proc) or _ran_enough(reservation, proc)
+    if not where:
+        return True
+    if where[0] == b"running":
+        return _ran_enough(reservation, proc)
+    return int(where[0]) not in syscalls or _has_vfork_child(tid, proc)
+
+
+def _ran_enough(reservation: Reservation, proc: str) -> bool:
+    now = run_ns(reservation.tid, proc)
+    if now is None:
+        return True
+    if reservation.run_ns is None or reservation.cost_ns is None:
+        reservation.run_ns = now
+        reservation.cost_ns = _fork_cost_ns(reservation.tid, proc)
+        return False
+    grown = now - reservation.run_ns
+    # Run time never falls: if it did, this is another thread with the same id.
+    return grown < 0 or grown > reservation.cost_ns
+
+
+def _fork_cost_ns(tid: int, proc: str) -> int:
+    """Run time that no fork of this process exceeds: it copies the page tables of its memory."""
+    sizes = _read(f"{proc}/{tid}/statm").split()
+    resident = int(sizes[1]) if len(sizes) > 1 else 0
+    return _BASE_COST_NS + resident // _PAGES_PER_MEBIBYTE * _COST_NS_PER_MEBIBYTE
+
+
+def _sleeps_elsewhere(tid: int, proc: str) -> bool:
+    """Whether a thread whose call may not be seen is surely not forking.
+
+    A fork sleeps, if ever, in state D.
+    """
+    state = _read(f"{proc}/{tid}/stat").rpartition(b")")[2].split()
+    return not state or state[0] not in (b"R", b"D")
+
+
+def _has_vfork_child(tid: int, proc: str) -> bool:
+    """Whether a child of a thread that sleeps in a fork shares its memory.
+
+    The parent of a vfork sleeps until the child execs or exits; until then the two share.
+    """
+    from workers.files import KCMP_VM, kcmp
+
+    try:
+        with open(f"{proc}/{tid}/task/{tid}/children", "rb", buffering=0) as file:
+            children = file.read().split()
+    except OSError:
+        return False
+    # The newest comes last, unless orphans were handed to this thread since.
+    return any(kcmp(tid, int(child), KCMP_VM) == 0 for child in reversed(children))
+
+
+def _read(path: str) -> bytes:
+    """A small file of /proc; empty when there is no such thing (any more)."""
+    try:
+        return _read_or_raise(path)
+    except OSError:
+        return b""
+
+
+def _read_or_raise(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _READ_SIZE)
+    finally:
+        os.close(fd)
