@@ -1,0 +1,57 @@
+"""The command line. Each command is a module with ``add_parser`` and ``run``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from governor import __version__
+from governor.errors import GovernorError
+
+COMMANDS = ("run", "batch", "doctor", "bench")
+USAGE_ERROR = 2
+OWN_FAILURE = 125
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are one line, with an exit code of its own."""
+
+    usage_error = USAGE_ERROR
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is; argparse would print the whole usage first."""
+        self.exit(self.usage_error, f"{self.prog}: {message}; see '{self.prog} --help'\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parser(arguments).parse_args(arguments)
+    try:
+        code: int = args.run(args)
+        return code
+    except GovernorError as error:
+        print(f"governor: {error.message}", file=sys.stderr)
+        return OWN_FAILURE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="governor",
+        description="Run programs under limits, in several hierarchies, without root.",
+    )
+    parser.add_argument("--version", action="version", version=f"governor {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    # Only the command that is asked for is imported: starting is part of every run.
+    wanted = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    for name in COMMANDS if wanted is None else (wanted,):
+        command = importlib.import_module(f"governor.cli.{name}")
+        command.add_parser(subparsers)
+        subparsers.choices[name].set_defaults(run=command.run)
+    return parser

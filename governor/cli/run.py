@@ -1,0 +1,223 @@
+"""``governor run``: one command under limits, with its terminal, signals and exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from governor.cli.layout import Layout, Setting, parse_hierarchy, parse_place, parse_setting
+from governor.errors import GovernorError
+from governor.units import parse_count, parse_cpus, parse_duration
+
+if TYPE_CHECKING:
+    from governor.api import Governor, Job, JobResult
+
+OWN_FAILURE = 125
+_BY_TERMINAL = 0x80
+"""si_code SI_KERNEL of sigaction(2): the terminal sent it, to the job as well."""
+
+_FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
+_DESCRIPTION = """\
+Run a command under limits. Its standard streams, its terminal and its signals are untouched, and
+what it leaves running is ended with it.
+
+Exit status: the command's own; 124 when it timed out, 125 when governor itself failed (nothing was
+started for a mistake on the command line), 126 when the command cannot be executed, 127 when it
+is not found, 128+n when signal n ended it."""
+
+_EXAMPLES = """\
+examples:
+  governor run --max-tasks 64 -- make -j8
+  governor run --max-files 1k --cpus 0-1 --timeout 10m --report run.json -- ./simulate
+  governor run --hierarchy users=numtasks --hierarchy kinds=numfiles,cpuacct \\
+      --in users:/students/bob --set users:/students:numtasks.limit=200 -- sh job.sh
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the ``run`` command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run one command under limits",
+        usage="governor run [options] [--] CMD [ARG ...]",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.usage_error = OWN_FAILURE
+    add = parser.add_argument
+    add("--max-tasks", type=_checked(parse_count), metavar="N", help="processes and threads")
+    add("--max-files", type=_checked(parse_count), metavar="N", help="open files of all processes")
+    add("--cpus", type=_checked(_cpus), metavar="LIST", help="CPUs to run on, such as 0-3,5")
+    add("--timeout", type=_checked(parse_duration), metavar="T", help="end it after T (10s, 5m)")
+    add(
+        "--grace",
+        type=_checked(parse_duration),
+        default=2.0,
+        metavar="T",
+        help="time between TERM and KILL when it is ended (default: 2s)",
+    )
+    add(
+        "--hierarchy",
+        type=_checked(parse_hierarchy),
+        action="append",
+        default=[],
+        metavar="NAME=SUBSYS,...",
+        help="mount a hierarchy with these subsystems",
+    )
+    add(
+        "--in",
+        dest="places",
+        type=_checked(parse_place),
+        action="append",
+        default=[],
+        metavar="NAME:/PATH",
+        help="run in this container, made as needed (default: the root)",
+    )
+    add(
+        "--set",
+        dest="settings",
+        type=_checked(parse_setting),
+        action="append",
+        default=[],
+        metavar="NAME:/PATH:FILE=VALUE",
+        help="write a control file of a container, made as needed",
+    )
+    add("--report", metavar="FILE", help="write a JSON report to FILE")
+    add("--metrics", type=_checked(_port), metavar="PORT", help="serve Prometheus on 127.0.0.1")
+    add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise GovernorError(22, "no command to run; give it after the options: governor run -- CMD")
+    layout = Layout.of(args.hierarchy, args.places, _settings(args))
+    if args.report is not None:
+        from governor.report import check_writable
+
+        check_writable(args.report)
+    from governor.api import Governor
+
+    began = time.monotonic()
+    with Governor(metrics=args.metrics, fork=True) as governor:
+        containers = layout.build(governor)
+        job = governor.spawn(
+            command,
+            containers=containers,
+            timeout=args.timeout,
+            grace=args.grace,
+            foreground=_has_terminal(),
+        )
+        _forward_signals(job)
+        result = job.wait()
+        if args.report is not None:
+            _write_report(args.report, governor, command, layout, result, began)
+    _explain(command[0], result)
+    return result.exit_code
+
+
+def _settings(args: argparse.Namespace) -> list[Setting]:
+    """The shortcuts for limits, as settings of the job's container, then those given in full."""
+    shortcuts = (
+        ("numtasks.limit", args.max_tasks),
+        ("numfiles.limit", args.max_files),
+        ("cpuset.cpus", args.cpus),
+    )
+    own = [Setting(None, file, value) for file, value in shortcuts if value is not None]
+    return [*own, *args.settings]
+
+
+def _explain(name: str, result: JobResult) -> None:
+    """Say what the exit code cannot: why it was not started, or that it was not governed."""
+    if result.unenforced:
+        print(f"governor: limits were not enforced: {result.unenforced}", file=sys.stderr)
+    if result.timed_out:
+        print(f"governor: {name} timed out", file=sys.stderr)
+    elif result.error:
+        print(f"governor: {result.error}", file=sys.stderr)
+
+
+def _has_terminal() -> bool:
+    """Whether there is a controlling terminal, whose job control the command must stay under."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _forward_signals(job: Job) -> None:
+    """Pass on every signal meant for us, except what the terminal has sent to the job itself."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+
+    def forward() -> None:
+        while True:
+            received = signal.sigwaitinfo(_FORWARDED)
+            if received.si_code != _BY_TERMINAL:
+                job.signal(received.si_signo)
+
+    threading.Thread(target=forward, daemon=True).start()
+
+
+def _write_report(
+    path: str,
+    governor: Governor,
+    command: list[str],
+    layout: Layout,
+    result: JobResult,
+    began: float,
+) -> None:
+    from governor import report
+
+    job = report.job_report(os.path.basename(command[0]), command, layout.labels(), result)
+    containers = governor.containers()
+    report.write(
+        report.Report(
+            result.exit_code,
+            result.signal,
+            time.monotonic() - began,
+            [job],
+            governor.enforcement(),
+            containers,
+        ),
+        path,
+    )
+
+
+def _checked(parse: Any) -> Any:
+    """A parser for argparse whose ValueError's own words reach the user."""
+
+    def checked(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked
+
+
+def _cpus(text: str) -> str:
+    parse_cpus(text)
+    return text
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 65536):
+        raise ValueError(f"{text!r} is not a port: allowed are 1 to 65535")
+    return int(text)

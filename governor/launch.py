@@ -1,0 +1,117 @@
+"""Starting a governor: its runtime directory and its supervisor process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import sys
+
+from governor.errors import GovernorError
+
+NONCE_MAX = 2**23 - 1
+
+
+class Launched:
+    """A running supervisor. It ends when ``owner`` is closed, at the latest with this process."""
+
+    def __init__(self, directory: str, pid: int, owner: socket.socket) -> None:
+        self.directory = directory
+        self.pid = pid
+        self.owner = owner
+
+    def close(self) -> None:
+        """Let go of the supervisor and wait until it has ended."""
+        self.owner.close()
+        if self.pid:
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+
+def launch(fork: bool) -> Launched:
+    """Start a supervisor and wait until clients may connect.
+
+    ``fork``: fork this process, which is quick but only safe while it has one thread and
+    no ZeroMQ sockets; otherwise a fresh interpreter is started. Raises GovernorError(EIO)
+    when the supervisor does not come up.
+    """
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    nonce = int.from_bytes(os.urandom(3), "little") % NONCE_MAX + 1
+    directory = make_directory(nonce)
+    pid = _fork(directory, here, there, nonce) if fork else _exec(directory, there, nonce)
+    there.close()
+    launched = Launched(directory, pid, here)
+    if not here.recv(1):
+        launched.close()
+        raise GovernorError(errno.EIO, "the supervisor did not start; see above for the reason")
+    return launched
+
+
+def make_directory(nonce: int) -> str:
+    """A new directory of mode 0700 for sockets, in XDG_RUNTIME_DIR or else in TMPDIR or /tmp."""
+    base = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"
+    directory = os.path.join(base, f"governor-{os.getpid()}-{nonce:06x}")
+    try:
+        os.mkdir(directory, 0o700)
+    except OSError as error:
+        raise GovernorError(
+            error.errno or errno.EIO, f"cannot make the directory {directory} for sockets"
+        ) from None
+    return directory
+
+
+def _fork(directory: str, here: socket.socket, there: socket.socket, nonce: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        here.close()
+        _serve(directory, there, nonce)
+        status = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _exec(directory: str, there: socket.socket, nonce: int) -> int:
+    arguments = [directory, str(there.fileno()), str(nonce)]
+    os.set_inheritable(there.fileno(), True)
+    # posix_spawn: forking a process with threads, or a large one, is what must not happen here.
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-c", "from governor import launch; launch.main()", *arguments],
+        env,
+        setsigmask=[],
+        setsigdef=[signal.SIGPIPE],
+    )
+
+
+def main() -> None:
+    """The fresh interpreter's entry: directory, descriptor and nonce are its arguments."""
+    directory, descriptor, nonce = sys.argv[1:4]
+    owner = socket.socket(fileno=int(descriptor))
+    owner.set_inheritable(False)
+    _serve(directory, owner, int(nonce))
+
+
+def _serve(directory: str, owner: socket.socket, nonce: int) -> None:
+    """Become the supervisor: out of the caller's process group, so that Ctrl-C is not for it."""
+    from governor.supervisor import server
+
+    os.setpgid(0, 0)
+    _leave_stdio()
+    server.main(directory, owner, nonce)
+
+
+def _leave_stdio() -> None:
+    """Keep stderr for messages only; a reader of our stdout must see its end with the job."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)

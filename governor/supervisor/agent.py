@@ -1,0 +1,125 @@
+"""The supervisor's side of the agent: plans out, figures in."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from governor.core.counter import Counter
+from governor.core.plan import Plan
+from governor.errors import GovernorError
+from governor.transport import Poller, Server
+from governor.wire import agent as wire
+from governor.wire.codec import Message
+from workers import channel
+
+DEADLINE = 10.0
+"""Seconds in which an agent answers whatever it is asked."""
+
+
+class AgentLink:
+    """One agent: what it has been told, and a way to ask it.
+
+    ``alive`` says whether the agent's process still runs; ``later`` takes messages that
+    arrive while an answer is waited for.
+    """
+
+    def __init__(self, server: Server, end: socket.socket, alive: Callable[[], bool]) -> None:
+        self._server = server
+        self._end = end
+        self._alive = alive
+        self._poller = Poller()
+        self._poller.add(server)
+        self._peer: bytes | None = None
+        self._requests = itertools.count(1)
+        self._limits: dict[int, int] = {}
+        self._plans: dict[int, Plan] = {}
+        self.later: list[Message] = []
+
+    # -- telling -------------------------------------------------------------------
+
+    def set_plan(self, group: int, plan: Plan, counters: Iterable[Counter]) -> None:
+        """Make the agent enforce ``plan``; only what it does not know yet is sent."""
+        changed = False
+        for counter in counters:
+            if self._limits.get(counter.id) != counter.limit:
+                self._limits[counter.id] = counter.limit
+                self._send(wire.SetCounter(counter.id, counter.resource, counter.limit))
+                changed = True
+        if changed or self._plans.get(group) != plan:
+            self._plans[group] = plan
+            self._send(wire.SetPlan(group, plan.charges, plan.counts, plan.confined))
+
+    def drop_plan(self, group: int) -> None:
+        """Nobody is in this group any more."""
+        if self._plans.pop(group, None) is not None:
+            self._send(wire.DropPlan(group))
+
+    def drop_counter(self, counter: Counter) -> None:
+        """The counter's container is gone."""
+        if self._limits.pop(counter.id, None) is not None:
+            self._send(wire.DropCounter(counter.id))
+
+    def place(self, job: int, pid: int, group: int, traps: list[str], listener: int) -> None:
+        """Admit a worker; `Placed` arrives later. The listener goes ahead on the channel."""
+        if traps:
+            channel.send(self._end, wire.Listening(job), [listener])
+        self._send(wire.Place(job, pid, group, traps))
+
+    def stop(self) -> None:
+        """Tell the agent to end."""
+        if self._peer is not None:
+            self._send(wire.Stop())
+
+    # -- asking --------------------------------------------------------------------
+
+    def move(self, pid: int, job: int, group: int) -> wire.Moved:
+        """Put a running process into another group."""
+        request = next(self._requests)
+        answer: wire.Moved = self._ask(wire.Move(request, pid, job, group))
+        return answer
+
+    def count(self) -> wire.Counted:
+        """Recount everything now."""
+        answer: wire.Counted = self._ask(wire.Count(next(self._requests)))
+        return answer
+
+    def _ask(self, message: Message) -> Any:
+        self._send(message)
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            answer = self._receive(deadline)
+            if getattr(answer, "request", None) == message.request:
+                return answer
+            self.later.append(answer)
+
+    def _receive(self, deadline: float) -> Message:
+        while True:
+            received = self._server.receive()
+            if received is not None:
+                self._peer, message = received
+                return message
+            if not self._alive():
+                raise GovernorError(errno.EIO, "the agent has died; nothing is enforced any more")
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise GovernorError(errno.ETIMEDOUT, f"the agent did not answer in {DEADLINE:g} s")
+            self._poller.poll(min(remaining, 0.05))
+
+    def receive_all(self) -> list[Message]:
+        """Everything that has arrived, without waiting."""
+        messages, self.later = self.later, []
+        while (received := self._server.receive()) is not None:
+            self._peer, message = received
+            messages.append(message)
+        return messages
+
+    def _send(self, message: Message) -> None:
+        if self._peer is None:
+            self.later.append(self._receive(time.monotonic() + DEADLINE))
+        assert self._peer is not None
+        self._server.send(self._peer, message)

@@ -1,0 +1,364 @@
+"""Jobs: from the wish to run something to the exit status, and everything ended by force."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable, Set
+from typing import NamedTuple
+
+from governor.errors import GovernorError
+from governor.supervisor.agent import AgentLink
+from governor.supervisor.policy import Policy
+from governor.transport import Poller
+from governor.wire import agent as agent_wire
+from governor.wire.client import Spawn
+from governor.wire.codec import encode
+from governor.wire.job import FROM_WORKER, Failed, Go, JobSpec, Ready
+from governor.wire.spawner import FROM_SPAWNER, Reaped, Started, StartWorker
+from workers import channel, seccomp, shim
+from workers.membership import MAX_JOB
+from workers.syscalls import table
+
+TIMED_OUT = 124
+FAILED = 125
+"""Exit codes of a job that timed out, and of one that governor could not run."""
+
+KILL_AGAIN = 0.02
+"""Seconds between two looks at jobs that are being ended."""
+
+
+class Outcome(NamedTuple):
+    """How a job ended. ``exit_code`` is 128+n after signal n; times in seconds."""
+
+    job: int
+    exit_code: int
+    signal: int | None
+    wall_seconds: float
+    cpu_seconds: float
+    timed_out: bool
+    error: str | None
+    unenforced: str | None
+
+
+class Job:
+    """A job the supervisor looks after. ``outcome`` is set when its first process has ended."""
+
+    def __init__(self, id: int, spec: Spawn, group: int, traps: list[str]) -> None:
+        self.id = id
+        self.name = spec.name
+        self.group = group
+        self.traps = traps
+        self.grace = spec.grace
+        self.timeout = spec.timeout
+        self.pid = 0
+        self.placed = False
+        self.report: socket.socket | None = None
+        self.listener: int | None = None
+        self.refusal = ""
+        self.error: str | None = None
+        self.error_code = FAILED
+        self.base_cpu = 0
+        self.began = time.monotonic()
+        self.deadline: float | None = None
+        self.timed_out = False
+        self.outcome: Outcome | None = None
+
+
+class _Ending:
+    """Jobs being ended: TERM has been sent, KILL follows at ``kill_at``."""
+
+    def __init__(self, jobs: set[int], kill_at: float, done: Callable[[], None]) -> None:
+        self.jobs = jobs
+        self.kill_at = kill_at
+        self.done = done
+
+
+class Jobs:
+    """All jobs. Events come in from worker, agent and spawner; ``ended`` is told of each end."""
+
+    def __init__(
+        self,
+        spawner: socket.socket,
+        agent: AgentLink,
+        policy: Policy,
+        poller: Poller,
+        ended: Callable[[Job], None],
+    ) -> None:
+        self._spawner = spawner
+        self._agent = agent
+        self._policy = policy
+        self._poller = poller
+        self._ended = ended
+        self._last = 0
+        self._filters: dict[tuple[str, ...], bytes] = {}
+        self._endings: list[_Ending] = []
+        self._started: dict[int, Callable[[int, int], None]] = {}
+        self._heard: dict[int, Callable[[], None]] = {}
+        self._by_pid: dict[int, Job] = {}
+        self.by_id: dict[int, Job] = {}
+        self._agent_pid = 0
+        self.agent_alive = True
+
+    def get(self, id: int) -> Job:
+        """The job with this id; ESRCH."""
+        job = self.by_id.get(id)
+        if job is None:
+            raise GovernorError(errno.ESRCH, f"there is no job {id}")
+        return job
+
+    def starting(self) -> list[int]:
+        """Groups that jobs are about to be placed in."""
+        return [job.group for job in self.by_id.values() if not job.placed and not job.outcome]
+
+    # -- starting ------------------------------------------------------------------
+
+    def spawn(
+        self, spec: Spawn, group: int, stdio: list[int], started: Callable[[int, int], None]
+    ) -> Job:
+        """Start a job; ``started(pid, errno)`` follows when it has been forked."""
+        traps = self._policy.traps()
+        job = Job(self._new_id(), spec, group, traps)
+        here, there = channel.pair()
+        job.report = here
+        self._heard[here.fileno()] = lambda: self._on_report(job)
+        self._poller.add(here.fileno())
+        description = self._describe(job, spec, traps)
+        try:
+            descriptors = [description, *stdio, there.fileno()]
+            channel.send(self._spawner, StartWorker(job.id), descriptors)
+        finally:
+            os.close(description)
+            there.close()
+        self.by_id[job.id] = job
+        self._started[job.id] = started
+        return job
+
+    def _describe(self, job: Job, spec: Spawn, traps: list[str]) -> int:
+        """The specification in a memory file: arguments and environment may be megabytes."""
+        group = self._policy.forest.groups.get(job.group)
+        assert group is not None
+        job_spec = JobSpec(
+            argv=spec.argv,
+            callable=spec.callable,
+            env=_with_shim(spec.env) if traps else spec.env,
+            cwd=spec.cwd,
+            umask=spec.umask,
+            filter=self._filter(traps),
+            cpus=self._policy.cpus(group),
+            pgid=spec.pgid,
+            modules=spec.modules,
+        )
+        descriptor = os.memfd_create("governor-job", os.MFD_CLOEXEC)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(encode(job_spec))
+        return descriptor
+
+    def _filter(self, traps: list[str]) -> bytes:
+        key = tuple(traps)
+        if key not in self._filters:
+            self._filters[key] = seccomp.build(frozenset(traps), table())
+        return self._filters[key]
+
+    def _new_id(self) -> int:
+        while True:
+            self._last = self._last % MAX_JOB + 1
+            if self._last not in self.by_id:
+                return self._last
+
+    # -- events --------------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Take in what the spawner has reported so far."""
+        while select.select([self._spawner], [], [], 0)[0]:
+            received = channel.receive(self._spawner, FROM_SPAWNER)
+            if received is None:
+                raise GovernorError(errno.EIO, "the spawner has died; no job can be seen any more")
+            match received[0]:
+                case Started(0, pid, _):
+                    self._agent_pid = pid
+                case Started():
+                    self._on_started(received[0])
+                case Reaped():
+                    self._on_reaped(received[0])
+
+    def hear(self, ready: Set[object]) -> None:
+        """Take in what workers report and which jobs have gone altogether."""
+        for descriptor in self._heard.keys() & ready:
+            self._heard[descriptor]()
+
+    def _on_started(self, message: Started) -> None:
+        """The spawner forked the worker, or could not."""
+        started = self._started.pop(message.job, None)
+        job = self.by_id.get(message.job)
+        if job is None or started is None:
+            return
+        job.pid = message.pid
+        self._by_pid[job.pid] = job
+        if message.errno:
+            job.error = f"cannot fork for job {job.name}: {os.strerror(message.errno)}"
+            self._finish(job, FAILED << 8, 0)
+        started(message.pid, message.errno)
+
+    def _on_report(self, job: Job) -> None:
+        """The worker says that it is ready, or has failed, or has become the job."""
+        assert job.report is not None
+        received = channel.receive(job.report, FROM_WORKER)
+        if received is None:
+            self._close_report(job)
+            return
+        message, descriptors = received
+        match message:
+            case Ready(refusal):
+                self._on_ready(job, refusal, descriptors)
+            case Failed(number, step):
+                reason = f": {os.strerror(number)}" if number else ""
+                job.error = f"cannot {step}{reason}"
+
+    def _on_ready(self, job: Job, refusal: str, descriptors: list[int]) -> None:
+        job.refusal = refusal
+        if refusal:
+            job.traps = []
+        elif descriptors:
+            job.listener = descriptors[0]
+            self._heard[job.listener] = lambda: self._on_hangup(job)
+            self._poller.add_hangup(job.listener)
+        listener = -1 if job.listener is None else job.listener
+        self._agent.place(job.id, job.pid, job.group, job.traps, listener)
+
+    def on_placed(self, message: agent_wire.Placed) -> None:
+        """The agent admitted the worker to its containers, or met a limit."""
+        job = self.by_id.get(message.job)
+        if job is None or job.outcome is not None:
+            return
+        if message.counter:
+            job.error = f"{self._policy.at_limit(message.counter)}; job {job.name} was not started"
+            self._kill(job.pid)
+            return
+        job.placed = True
+        job.base_cpu = message.cpu
+        self._policy.placed(job.group, job.traps)
+        self._policy.ledger.enter(job.pid, message.start, job.group, message.cpu)
+        job.began = time.monotonic()
+        if job.timeout is not None:
+            job.deadline = job.began + job.timeout
+        if job.report is not None:
+            channel.send(job.report, Go())
+
+    def _on_reaped(self, message: Reaped) -> None:
+        """A process of ours has ended; it may be a job's first one."""
+        if message.pid == self._agent_pid:
+            self.agent_alive = False
+        if message.group:
+            self._policy.ledger.reap(message.pid, message.start, message.group, message.cpu)
+        job = self._by_pid.pop(message.pid, None)
+        if job is None:
+            return
+        while job.report is not None:
+            self._on_report(job)  # it may have said why it could not become the job
+        self._finish(job, message.status, message.cpu)
+
+    def _on_hangup(self, job: Job) -> None:
+        """No task is left under the job's filter."""
+        if job.listener is not None:
+            self._forget(job.listener)
+            os.close(job.listener)
+            job.listener = None
+
+    def _forget(self, descriptor: int) -> None:
+        del self._heard[descriptor]
+        self._poller.remove(descriptor)
+
+    def _close_report(self, job: Job) -> None:
+        if job.report is not None:
+            self._forget(job.report.fileno())
+            job.report.close()
+            job.report = None
+
+    def _finish(self, job: Job, status: int, cpu: int) -> None:
+        self._close_report(job)
+        code = os.waitstatus_to_exitcode(status)
+        number = -code if code < 0 else None
+        code = 128 - code if code < 0 else code
+        if job.timed_out:
+            code = TIMED_OUT
+        elif job.error is not None and not job.placed:
+            code = FAILED
+        wall = time.monotonic() - job.began
+        used = max(0, cpu - job.base_cpu) / 1e9
+        job.outcome = Outcome(
+            job.id, code, number, wall, used, job.timed_out, job.error, job.refusal or None
+        )
+        self._ended(job)
+
+    # -- ending --------------------------------------------------------------------
+
+    def send_signal(self, job: Job, number: int) -> None:
+        """Signal a job's first process; nothing happens when it has ended already."""
+        if job.outcome is None and job.pid:
+            try:
+                os.kill(job.pid, number)
+            except ProcessLookupError:
+                pass
+            except OSError as error:
+                raise GovernorError(error.errno or 0, f"cannot signal job {job.name}") from None
+
+    def stop(self, jobs: Iterable[int], grace: float, done: Callable[[], None]) -> None:
+        """End jobs with everything they started: TERM, KILL after ``grace`` seconds."""
+        ending = _Ending(set(jobs), time.monotonic() + grace, done)
+        self._signal_members(ending.jobs, signal.SIGTERM)
+        # A stopped process would sleep through its TERM.
+        self._signal_members(ending.jobs, signal.SIGCONT)
+        self._endings.append(ending)
+
+    def tick(self) -> float | None:
+        """Do what is due by the clock; returns the seconds until something is due again."""
+        now = time.monotonic()
+        for job in self.by_id.values():
+            if job.deadline is not None and now >= job.deadline and job.outcome is None:
+                job.deadline = None
+                job.timed_out = True
+                self.stop([job.id], job.grace, lambda: None)
+        for ending in list(self._endings):
+            self._press(ending, now)
+        return self._due(now)
+
+    def _press(self, ending: _Ending, now: float) -> None:
+        left = self._members(ending.jobs)
+        running = any(self.by_id[id].outcome is None for id in ending.jobs if id in self.by_id)
+        if not left and not running:
+            self._endings.remove(ending)
+            ending.done()
+        elif now >= ending.kill_at:
+            self._signal_members(ending.jobs, signal.SIGKILL)
+
+    def _due(self, now: float) -> float | None:
+        due = [job.deadline for job in self.by_id.values() if job.deadline and not job.outcome]
+        if self._endings:
+            due.append(now + KILL_AGAIN)
+        return max(0.0, min(due) - now) if due else None
+
+    def _members(self, jobs: Collection[int]) -> list[int]:
+        """Every process of these jobs, wherever it has daemonized itself to."""
+        members = [pid for pid, tag in self._policy.members().items() if tag.job in jobs]
+        # A worker that has not been placed carries no tag yet.
+        early = [job.pid for id in jobs if (job := self.by_id.get(id)) and not job.outcome]
+        return [*members, *(pid for pid in early if pid and pid not in members)]
+
+    def _signal_members(self, jobs: Collection[int], number: int) -> None:
+        for pid in self._members(jobs):
+            self._kill(pid, number)
+
+    def _kill(self, pid: int, number: int = signal.SIGKILL) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _with_shim(env: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    decoded = {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
+    return {os.fsencode(n): os.fsencode(v) for n, v in shim.environment(decoded).items()}

@@ -1,0 +1,237 @@
+"""Policy: the forest, and what follows from it for the agent and for the figures."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from governor import registry
+from governor.core.container import Container
+from governor.core.counter import Counter
+from governor.core.forest import Forest, control_files
+from governor.core.group import Group
+from governor.core.plan import Plan, compile_plan
+from governor.core.usage import CpuLedger, Row
+from governor.errors import GovernorError
+from governor.subsystem import Subsystem, Value
+from governor.supervisor.agent import AgentLink
+from workers import membership
+from workers.membership import Tag
+
+ENFORCED = "enforced"
+PARTIAL = "partial"
+OBSERVED = "observed"
+
+
+class ContainerReport(NamedTuple):
+    """A container as a snapshot shows it: subsystem -> level, control file -> value."""
+
+    hierarchy: str
+    path: str
+    level: dict[str, str]
+    files: dict[str, Value]
+
+
+class Policy:
+    """The forest with its plans, levels and CPU ledger, kept in step with the agent."""
+
+    def __init__(self, agent: AgentLink, nonce: int) -> None:
+        self._agent = agent
+        self._nonce = nonce
+        self.forest = Forest(registry.load)
+        self.ledger = CpuLedger()
+        self._plans: dict[int, Plan] = {}
+        # Group -> facilities that were, and that were not, trapped in jobs placed there.
+        self._trapped: dict[int, set[str]] = {}
+        self._untrapped: dict[int, set[str]] = {}
+        self._unreadable: set[int] = set()
+
+    # -- plans ---------------------------------------------------------------------
+
+    def use(self, group: Group) -> None:
+        """Make the agent ready for processes of ``group``."""
+        self._plans[group.id] = plan = compile_plan(group)
+        self._agent.set_plan(group.id, plan, self._counters(group))
+
+    def sync(self, container: Container) -> None:
+        """Something about ``container`` changed: renew the plans of the groups it is above."""
+        for group in self.forest.groups:
+            if group.id in self._plans and any(
+                container in member.ancestors() for member in group.containers
+            ):
+                self.use(group)
+
+    def sync_all(self) -> None:
+        """A hierarchy came or went: every plan may be another."""
+        for group in self.forest.groups:
+            if group.id in self._plans:
+                self.use(group)
+
+    def cpus(self, group: Group) -> list[int]:
+        """The CPUs processes of ``group`` are confined to, empty for any."""
+        return self._plans[group.id].confined.get("cpus", [])
+
+    def at_limit(self, counter: int) -> str:
+        """Which container is at which limit, in words."""
+        for hierarchy in self.forest.hierarchies.values():
+            for container in hierarchy.containers():
+                for own in own_counters(container):
+                    if own.id == counter:
+                        return f"{container.label} is at its limit of {own.limit} {own.resource}"
+        return "a container is at its limit"
+
+    def traps(self) -> list[str]:
+        """The facilities a new job's filter must trap: those of all bound subsystems."""
+        return sorted({trap for subsystem in self._bound() for trap in subsystem.traps})
+
+    def _bound(self) -> Iterator[Subsystem]:
+        for hierarchy in self.forest.hierarchies.values():
+            yield from hierarchy.subsystems.values()
+
+    def _counters(self, group: Group) -> Iterator[Counter]:
+        for container in group.containers:
+            for node in container.ancestors():
+                yield from own_counters(node)
+
+    # -- processes -----------------------------------------------------------------
+
+    def members(self) -> dict[int, Tag]:
+        """Every governed process."""
+        return membership.scan(self._nonce)
+
+    def placed(self, group: int, trapped: Collection[str]) -> None:
+        """A job was placed into ``group`` with these facilities trapped in it."""
+        wanted = set(self.traps())
+        self._trapped.setdefault(group, set()).update(trapped)
+        self._untrapped.setdefault(group, set()).update(wanted.difference(trapped))
+
+    def attach(self, container: Container, pid: int) -> None:
+        """Move a running process into ``container``. ESRCH: gone. EACCES: another user's."""
+        tag = self._tag(pid)
+        group = self.forest.groups.get(tag.group) if tag else None
+        group = group or self.forest.group([])
+        old = next(c for c in group.containers if c.hierarchy is container.hierarchy)
+        if old is container and tag is not None:
+            return
+        target = self.forest.move(group, container, pid)
+        self.use(target)
+        moved = self._agent.move(pid, 0, target.id)
+        if moved.errno:
+            self._cancel(container, pid)
+            raise GovernorError(moved.errno, f"process {pid} cannot move to {container.label}")
+        if tag is None:
+            self.placed(target.id, ())
+            self.ledger.enter(pid, moved.start, target.id, moved.cpu)
+        else:
+            self._carry_levels(group.id, target.id)
+            self.ledger.move(pid, target.id, moved.cpu)
+        for subsystem in container.hierarchy.subsystems.values():
+            subsystem.attach(container, old, pid)
+
+    def _tag(self, pid: int) -> Tag | None:
+        if pid <= 0:
+            raise GovernorError(errno.EINVAL, f"{pid} is not a process id")
+        try:
+            os.kill(pid, 0)
+            tag = membership.read(pid)
+        except ProcessLookupError:
+            raise GovernorError(errno.ESRCH, f"there is no process {pid}") from None
+        except PermissionError:
+            raise GovernorError(errno.EACCES, f"process {pid} is another user's") from None
+        return tag if tag is not None and tag.nonce == self._nonce else None
+
+    def _cancel(self, container: Container, pid: int) -> None:
+        for subsystem in reversed(list(container.hierarchy.subsystems.values())):
+            subsystem.cancel_attach(container, pid)
+
+    def _carry_levels(self, source: int, target: int) -> None:
+        self._trapped.setdefault(target, set()).update(self._trapped.get(source, ()))
+        self._untrapped.setdefault(target, set()).update(self._untrapped.get(source, ()))
+
+    def populate(self, starting: Collection[int]) -> None:
+        """Count who is in each group; ``starting`` are groups of jobs not placed yet."""
+        tasks: dict[int, int] = {}
+        for group in [*(tag.group for tag in self.members().values()), *starting]:
+            tasks[group] = tasks.get(group, 0) + 1
+        self.forest.populate(tasks)
+
+    # -- removal -------------------------------------------------------------------
+
+    def rmdir(self, hierarchy: str, path: str) -> None:
+        """Remove a container and forget all that was kept for it."""
+        self.refresh()  # what was used in it belongs to its ancestors
+        counters = list(own_counters(self.forest.lookup(hierarchy, path)))
+        before = {group.id for group in self.forest.groups}
+        self.forest.rmdir(hierarchy, path)
+        for group in before - {group.id for group in self.forest.groups}:
+            self._forget(group)
+        for counter in counters:
+            self._agent.drop_counter(counter)
+
+    def _forget(self, group: int) -> None:
+        self._agent.drop_plan(group)
+        self.ledger.forget(group)
+        for kept in (self._plans, self._trapped, self._untrapped):
+            kept.pop(group, None)
+        self._unreadable.discard(group)
+
+    # -- figures -------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Bring every figure up to date: counters by a recount, meters from the ledger."""
+        if not self._plans:
+            return
+        counted = self._agent.count()
+        by_id = {
+            counter.id: counter
+            for hierarchy in self.forest.hierarchies.values()
+            for container in hierarchy.containers()
+            for counter in own_counters(container)
+        }
+        for id, held, maxheld, failcnt in counted.counters:
+            if id in by_id:
+                counter = by_id[id]
+                counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
+        self._unreadable.update(counted.unreadable)
+        self.ledger.observe(Row(*row[:7]) for row in counted.rows)
+
+    def settle_usage(self) -> None:
+        """Add what has been used since the last time to the meters."""
+        for group, used in self.ledger.drain().items():
+            for meter in self._plans[group].meters if group in self._plans else ():
+                meter.add(used)
+
+    def level(self, container: Container, subsystem: Subsystem) -> str:
+        """How well ``subsystem`` is enforced for the processes ``container`` has had."""
+        good = bad = False
+        for group in self.forest.groups:
+            if any(container in member.ancestors() for member in group.containers):
+                bad = bad or bool(subsystem.traps & self._untrapped.get(group.id, set()))
+                bad = bad or ("files" in subsystem.traps and group.id in self._unreadable)
+                good = good or bool(subsystem.traps & self._trapped.get(group.id, set()))
+        if not bad:
+            return ENFORCED
+        return PARTIAL if good else OBSERVED
+
+    def report(self) -> list[ContainerReport]:
+        """Every container of every hierarchy, as it is now."""
+        reports = []
+        for hierarchy in self.forest.hierarchies.values():
+            files = control_files(hierarchy)
+            for container in hierarchy.containers():
+                level = {
+                    name: self.level(container, subsystem)
+                    for name, subsystem in hierarchy.subsystems.items()
+                }
+                values = {name: file.read(container) for name, file in files.items()}
+                reports.append(ContainerReport(hierarchy.name, container.path, level, values))
+        return reports
+
+
+def own_counters(container: Container) -> Iterator[Counter]:
+    """The counters among a container's states."""
+    for state in container.states.values():
+        if isinstance(state, Counter):
+            yield state
