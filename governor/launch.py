@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 from governor.errors import GovernorError
 
 NONCE_MAX = 2**23 - 1
+_DIRECTORY_MAX = 107 - len("/clients")
 
 
 class Launched:
@@ -44,29 +46,47 @@ def launch(fork: bool) -> Launched:
     launched = Launched(directory, pid, here)
     if not here.recv(1):
         launched.close()
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
         raise GovernorError(errno.EIO, "the supervisor did not start; see above for the reason")
     return launched
 
 
 def make_directory(nonce: int) -> str:
-    """A new directory of mode 0700 for sockets, in XDG_RUNTIME_DIR or else in TMPDIR or /tmp."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"
-    directory = os.path.join(base, f"governor-{os.getpid()}-{nonce:06x}")
-    try:
-        os.mkdir(directory, 0o700)
-    except OSError as error:
-        raise GovernorError(
-            error.errno or errno.EIO, f"cannot make the directory {directory} for sockets"
-        ) from None
-    return directory
+    """A new directory of mode 0700 for sockets, in XDG_RUNTIME_DIR or else in TMPDIR or /tmp.
+
+    Passes over a place that is not there or not writable, or whose path is too long for a
+    socket's address (unix(7)); raises GovernorError with the last reason when none is left.
+    """
+    failure = OSError(errno.ENOENT, "no place for it")
+    bases = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
+    for base in filter(None, bases):
+        directory = os.path.join(os.path.abspath(base), f"governor-{os.getpid()}-{nonce:06x}")
+        if len(os.fsencode(directory)) > _DIRECTORY_MAX:
+            failure = OSError(errno.ENAMETOOLONG, f"{directory} is too long a path")
+            continue
+        try:
+            os.mkdir(directory, 0o700)
+        except OSError as error:
+            failure = error
+        else:
+            return directory
+    raise GovernorError(
+        failure.errno or errno.EIO,
+        f"no directory for sockets in any of {', '.join(filter(None, bases))}: {failure}",
+    )
 
 
 def _fork(directory: str, here: socket.socket, there: socket.socket, nonce: int) -> int:
     pid = os.fork()
     if pid:
+        # Both sides do it: whichever comes first, no Ctrl-C gets in between.
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
         return pid
     status = 1
     try:
+        os.setpgid(0, 0)
         here.close()
         _serve(directory, there, nonce)
         status = 0
@@ -87,6 +107,7 @@ def _exec(directory: str, there: socket.socket, nonce: int) -> int:
         sys.executable,
         [sys.executable, "-c", "from governor import launch; launch.main()", *arguments],
         env,
+        setpgroup=0,
         setsigmask=[],
         setsigdef=[signal.SIGPIPE],
     )
@@ -101,10 +122,9 @@ def main() -> None:
 
 
 def _serve(directory: str, owner: socket.socket, nonce: int) -> None:
-    """Become the supervisor: out of the caller's process group, so that Ctrl-C is not for it."""
+    """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
-    os.setpgid(0, 0)
     _leave_stdio()
     server.main(directory, owner, nonce)
 

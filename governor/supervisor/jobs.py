@@ -126,7 +126,7 @@ class Jobs:
         job = Job(self._new_id(), spec, group, traps)
         here, there = channel.pair()
         job.report = here
-        self._heard[here.fileno()] = lambda: self._on_report(job)
+        self._heard[here.fileno()] = lambda: self._on_word(job)
         self._poller.add(here.fileno())
         description = self._describe(job, spec, traps)
         try:
@@ -190,7 +190,8 @@ class Jobs:
     def hear(self, ready: Set[object]) -> None:
         """Take in what workers report and which jobs have gone altogether."""
         for descriptor in self._heard.keys() & ready:
-            self._heard[descriptor]()
+            if descriptor in self._heard:  # the one before may have ended this one, too
+                self._heard[descriptor]()
 
     def _on_started(self, message: Started) -> None:
         """The spawner forked the worker, or could not."""
@@ -204,6 +205,11 @@ class Jobs:
             job.error = f"cannot fork for job {job.name}: {os.strerror(message.errno)}"
             self._finish(job, FAILED << 8, 0)
         started(message.pid, message.errno)
+
+    def _on_word(self, job: Job) -> None:
+        # The worker may be quicker than the spawner's word that it exists.
+        if job.pid:
+            self._on_report(job)
 
     def _on_report(self, job: Job) -> None:
         """The worker says that it is ready, or has failed, or has become the job."""
@@ -288,7 +294,7 @@ class Jobs:
         if job.timed_out:
             code = TIMED_OUT
         elif job.error is not None and not job.placed:
-            code = FAILED
+            code, number = FAILED, None
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
         job.outcome = Outcome(

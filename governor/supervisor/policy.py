@@ -12,6 +12,7 @@ from governor.core.container import Container
 from governor.core.counter import Counter
 from governor.core.forest import Forest, control_files
 from governor.core.group import Group
+from governor.core.hierarchy import Hierarchy
 from governor.core.plan import Plan, compile_plan
 from governor.core.usage import CpuLedger, Row
 from governor.errors import GovernorError
@@ -48,6 +49,26 @@ class Policy:
         self._untrapped: dict[int, set[str]] = {}
         self._unreadable: set[int] = set()
 
+    # -- hierarchies ---------------------------------------------------------------
+
+    def mount(self, name: str, subsystems: list[str]) -> Hierarchy:
+        """Activate a hierarchy; what runs already has no traps for its subsystems."""
+        hierarchy = self.forest.mount(name, subsystems)
+        wanted = set(self.traps())
+        for group in {tag.group for tag in self.members().values()}:
+            missing = wanted - self._trapped.get(group, set())
+            self._untrapped.setdefault(group, set()).update(missing)
+        self._sync_all()
+        return hierarchy
+
+    def umount(self, name: str) -> None:
+        """Unmount a hierarchy; its counters go with it unless sub-containers keep it."""
+        counters = list(own_counters(self.forest.hierarchy(name).root))
+        if self.forest.umount(name):
+            self._sync_all()
+            for counter in counters:
+                self._agent.drop_counter(counter)
+
     # -- plans ---------------------------------------------------------------------
 
     def use(self, group: Group) -> None:
@@ -63,7 +84,7 @@ class Policy:
             ):
                 self.use(group)
 
-    def sync_all(self) -> None:
+    def _sync_all(self) -> None:
         """A hierarchy came or went: every plan may be another."""
         for group in self.forest.groups:
             if group.id in self._plans:

@@ -40,11 +40,11 @@ class Verbs:
         """Carry out one request; GovernorError when it is refused."""
         match request:
             case wire.Mount(_, name, subsystems):
-                hierarchy = self._policy.forest.mount(name, subsystems)
-                self._policy.sync_all()
+                hierarchy = self._policy.mount(name, subsystems)
                 reply([hierarchy.name, list(hierarchy.subsystems)])
             case wire.Umount(_, name):
-                self._umount(name)
+                self.refresh()
+                self._policy.umount(name)
                 reply(None)
             case wire.Mkdir(_, hierarchy, path):
                 reply(self._policy.forest.mkdir(hierarchy, path).path)
@@ -86,12 +86,6 @@ class Verbs:
 
     def _populate(self) -> None:
         self._policy.populate(self._jobs.starting())
-
-    def _umount(self, name: str) -> None:
-        if not self._policy.forest.hierarchy(name).root.children:
-            self.refresh()
-        self._policy.forest.umount(name)
-        self._policy.sync_all()
 
     def refresh(self) -> None:
         """Bring every figure up to date."""

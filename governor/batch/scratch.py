@@ -1,0 +1,70 @@
+"""Where jobs write: a log and a directory of its own for each, all gone with the batch."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from governor.batch.plan import JobPlan, one_line
+
+TAIL_LINES = 20
+_TAIL_BYTES = 64 * 1024
+_LINE_LENGTH = 500
+
+
+class Scratch:
+    """Entered: the directory exists (mode 0700). Left: it and everything in it is gone."""
+
+    def __enter__(self) -> Scratch:
+        # What a job made unremovable (another user's files, a mount) must not hide the results.
+        self._directory = tempfile.TemporaryDirectory(
+            prefix="governor-batch-", ignore_cleanup_errors=True
+        )
+        for name in ("jobs", "logs"):
+            os.mkdir(os.path.join(self._directory.name, name))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._directory.cleanup()
+
+    def job_directory(self, job: JobPlan) -> str:
+        """Make and return the directory that ``job`` finds in GOVERNOR_JOB_DIR."""
+        path = os.path.join(self._directory.name, "jobs", job.name)
+        os.mkdir(path)
+        return path
+
+    @contextmanager
+    def streams(self, job: JobPlan) -> Iterator[tuple[int, int, int]]:
+        """Descriptors for the job's stdin, stdout and stderr, open while it is started."""
+        with ExitStack() as stack:
+            opened: dict[str, int] = {}
+
+            def descriptor(path: str, flags: int) -> int:
+                # One open file when both outputs go to one place, so that they mix in order.
+                if path not in opened:
+                    opened[path] = os.open(path, flags | os.O_CLOEXEC, 0o666)
+                    stack.callback(os.close, opened[path])
+                return opened[path]
+
+            log, to_write = self._log(job), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            yield (
+                descriptor(job.stdin or os.devnull, os.O_RDONLY),
+                descriptor(job.stdout or log, to_write),
+                descriptor(job.stderr or log, to_write),
+            )
+
+    def tail(self, job: JobPlan) -> list[str]:
+        """Return the last lines of what ``job`` wrote to its log, safe to show on a terminal."""
+        try:
+            with open(self._log(job), "rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                text = log.read().decode(errors="replace")
+        except FileNotFoundError:  # its output went elsewhere, or it never started
+            return []
+        lines = text.replace("\t", "    ").splitlines()
+        return [one_line(line)[:_LINE_LENGTH] for line in lines[-TAIL_LINES:]]
+
+    def _log(self, job: JobPlan) -> str:
+        return os.path.join(self._directory.name, "logs", job.name)

@@ -1,0 +1,121 @@
+"""``governor batch`` from the file's name to the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from governor.batch.interrupts import Interrupts
+from governor.batch.load import load
+from governor.batch.plan import BatchPlan
+from governor.batch.progress import LiveProgress, Progress, Write, how_it_ended, suits
+from governor.batch.runner import OWN_FAILURE, Runner, make_containers
+from governor.batch.scratch import Scratch
+from governor.errors import GovernorError
+from governor.report import FAILED, OK, TIMEOUT, Report, check_writable, write
+from governor.summary import summarize
+
+if TYPE_CHECKING:
+    from governor.api import Governor
+
+
+class Options(NamedTuple):
+    """What the command line says; ``grace`` is in seconds."""
+
+    file: str
+    parallel: int
+    report: str | None
+    metrics: int | None
+    grace: float
+
+
+def run(options: Options) -> int:
+    """Run a batch file and show how it went; returns the exit code of docs/batch-file.md.
+
+    Raises `BatchFileError` for a file with mistakes and `GovernorError` for what else keeps the
+    batch from starting; no job has been started then.
+    """
+    plan = load(options.file)
+    if options.report is not None:
+        check_writable(options.report)
+    with Interrupts() as interrupts, Scratch() as scratch:
+        output = _Output(interrupts)
+        report = _supervise(plan, options, interrupts, scratch, output.write)
+        for job, wanted in zip(report.jobs, plan.jobs, strict=True):
+            if job.status in (FAILED, TIMEOUT) and (tail := scratch.tail(wanted)):
+                heading = f"{job.name}: {how_it_ended(job)}; the end of its output:"
+                output.write("\n".join(["", heading, *(f"  {line}" for line in tail), ""]))
+        output.write(f"\n{summarize(report)}\n")
+        if options.report is not None:
+            write(report, options.report)
+    return report.exit_code
+
+
+def _supervise(
+    plan: BatchPlan, options: Options, interrupts: Interrupts, scratch: Scratch, output: Write
+) -> Report:
+    """Run the jobs under a governor of their own and return what came of it."""
+    from governor.api import Governor
+
+    began = time.monotonic()
+    failure = None
+    with Governor(metrics=options.metrics) as governor:
+        containers = make_containers(governor, plan)
+        with _progress(plan, governor, output) as progress:
+            runner = Runner(governor, plan, containers, scratch, progress)
+            try:
+                runner.run(options.parallel, interrupts, options.grace)
+            except GovernorError as error:
+                failure = error
+                print(f"governor: {error.message}", file=sys.stderr)
+        report = Report(
+            OWN_FAILURE if failure else _exit_code(runner, interrupts),
+            interrupts.signum,
+            time.monotonic() - began,
+            runner.reports(),
+            {},
+            [],
+        )
+        # After a failure of governor there may be nobody to ask; the jobs' results still count.
+        with suppress(GovernorError) if failure else nullcontext():
+            report = report._replace(
+                enforcement=governor.enforcement(), containers=governor.containers()
+            )
+    return report
+
+
+def _progress(plan: BatchPlan, governor: Governor, output: Write) -> Progress:
+    """Return the progress that suits standard output."""
+    if suits(sys.stdout):
+        return LiveProgress(output, len(plan.jobs), plan.title, governor.containers)
+    return Progress(output, len(plan.jobs))
+
+
+def _exit_code(runner: Runner, interrupts: Interrupts) -> int:
+    """Return 0 when every job succeeded, 1 when one did not, 128+n after signal n."""
+    if interrupts.signum is not None:
+        return 128 + interrupts.signum
+    return int(any(job.status != OK for job in runner.reports()))
+
+
+class _Output:
+    """Standard output. When nobody can read it any more the batch ends, as others do by SIGPIPE."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+
+    def write(self, text: str) -> None:
+        """Write ``text`` now."""
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:
+            self._interrupts.signum = self._interrupts.signum or signal.SIGPIPE
+            # What is still in the buffer must go somewhere when Python flushes it at exit.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)

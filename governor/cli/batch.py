@@ -1,0 +1,98 @@
+"""``governor batch``: run a file of jobs under limits."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+_DESCRIPTION = """\
+Run the jobs of a TOML file in containers of several hierarchies, under their limits, and say at the
+end who used what and who was refused what. docs/batch-file.md describes the file.
+
+Exit status: 0 all jobs succeeded, 1 a job failed, 2 mistakes in the file or on the command line
+(nothing was started), 125 governor itself failed, 128+n ended by signal n (130 for Ctrl-C)."""
+
+_USAGE_ERROR = 2
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the ``batch`` command."""
+    parser = subparsers.add_parser(
+        "batch",
+        help="run a file of jobs under limits",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="the batch file (TOML)")
+    parser.add_argument(
+        "--jobs", type=_at_least_one, metavar="N", help="jobs at once (default: the usable CPUs)"
+    )
+    parser.add_argument("--report", metavar="FILE", help="write a JSON report to FILE")
+    parser.add_argument(
+        "--metrics",
+        type=_port,
+        metavar="PORT",
+        help="serve Prometheus metrics on 127.0.0.1:PORT while the jobs run",
+    )
+    parser.add_argument(
+        "--grace",
+        type=_duration,
+        default=5.0,
+        metavar="TIME",
+        help="from TERM to KILL when the batch is interrupted, such as 500ms or 1m (default: 5s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the batch; returns the exit status. Raises GovernorError for governor's own failures."""
+    from governor.batch import session
+    from governor.batch.plan import BatchFileError
+    from governor.errors import GovernorError
+    from governor.report import check_writable
+
+    try:
+        if args.report is not None:
+            check_writable(args.report)
+    except GovernorError as error:
+        print(f"governor: {error.message}", file=sys.stderr)
+        return _USAGE_ERROR
+    try:
+        return session.run(
+            session.Options(
+                file=args.file,
+                parallel=args.jobs or len(os.sched_getaffinity(0)),
+                report=args.report,
+                metrics=args.metrics,
+                grace=args.grace,
+            )
+        )
+    except BatchFileError as error:
+        count = len(error.mistakes)
+        print(error, file=sys.stderr)
+        print(f"governor: {count} mistake{'s' * (count > 1)}; nothing was started", file=sys.stderr)
+        return _USAGE_ERROR
+
+
+def _at_least_one(text: str) -> int:
+    """Return the number of jobs at once."""
+    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs: allowed are 1, 2, ...")
+    return int(text[:9])
+
+
+def _port(text: str) -> int:
+    """Return a TCP port."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: allowed are 1 to 65535")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    """Return seconds."""
+    from governor.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

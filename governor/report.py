@@ -1,0 +1,139 @@
+"""What a run came to, and the JSON report of it.
+
+The JSON is an interface, described in docs/batch-file.md; `governor.summary` is for people.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
+
+from governor.errors import GovernorError
+
+if TYPE_CHECKING:
+    from governor.api import ContainerReport, JobResult
+
+OK: Final = "ok"
+FAILED: Final = "failed"
+TIMEOUT: Final = "timeout"
+INTERRUPTED: Final = "interrupted"
+NOT_RUN: Final = "not run"
+
+
+class JobReport(NamedTuple):
+    """One job; ``status`` is one of the constants above. What is not known is None or 0."""
+
+    name: str
+    command: Sequence[str]
+    containers: Sequence[str]
+    status: str
+    exit_code: int | None = None
+    signal: int | None = None
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    timed_out: bool = False
+    error: str | None = None
+    unenforced: str | None = None
+
+
+class Report(NamedTuple):
+    """A whole run; ``exit_code`` is governor's own, ``signal`` what ended the run, if one did."""
+
+    exit_code: int
+    signal: int | None
+    wall_seconds: float
+    jobs: Sequence[JobReport]
+    enforcement: Mapping[str, str]
+    containers: Sequence[ContainerReport]
+
+
+def job_report(
+    name: str,
+    command: Sequence[str],
+    containers: Sequence[str],
+    result: JobResult | None,
+    status: str | None = None,
+) -> JobReport:
+    """Return the report of a job; its status follows from the result when none is given."""
+    if result is None:
+        return JobReport(name, command, containers, status or NOT_RUN)
+    if status is None or result.exit_code == 0:
+        status = TIMEOUT if result.timed_out else FAILED if result.exit_code else OK
+    return JobReport(name, command, containers, status, **result._asdict())
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Return the report as values for JSON."""
+    return {
+        **report._asdict(),
+        "jobs": [job._asdict() for job in report.jobs],
+        "enforcement": dict(report.enforcement),
+        "containers": [container._asdict() for container in report.containers],
+    }
+
+
+def check_writable(path: str) -> None:
+    """Find out before anything is started whether `write` will be able to make ``path``.
+
+    Raises `GovernorError` with the errno of what stands in the way.
+    """
+    with _Destination(path) as destination:
+        destination.open().close()
+
+
+def write(report: Report, path: str) -> None:
+    """Write the JSON report: a reader of ``path`` sees the whole of it or what was there before.
+
+    Raises `GovernorError` with the errno of what stood in the way.
+    """
+    text = json.dumps(to_json(report), indent=2) + "\n"
+    with _Destination(path) as destination:
+        with destination.open() as file:
+            file.write(text)
+        destination.commit()
+
+
+class _Destination:
+    """A file to be replaced as a whole by one that is prepared beside it.
+
+    A device or a pipe, such as /dev/stderr, is written to instead: there is nothing to replace.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._target = os.path.realpath(path)
+        self._special = os.path.exists(path) and not os.path.isfile(path)
+        head, tail = os.path.split(self._target)
+        self._prepared = os.path.join(head, f".{tail}.{os.getpid()}")
+
+    def __enter__(self) -> _Destination:
+        return self
+
+    def open(self) -> TextIO:
+        """Return a file to write to."""
+        if self._special:
+            return open(self._path, "w")
+        # Created anew, so that a link somebody planted in a shared directory is not followed.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._prepared)
+        return open(self._prepared, "x")
+
+    def commit(self) -> None:
+        """Put what was prepared in its place."""
+        if not self._special:
+            os.replace(self._prepared, self._target)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Leave nothing prepared behind, and tell an OSError as a `GovernorError`."""
+        if not self._special:
+            with contextlib.suppress(OSError):
+                os.unlink(self._prepared)
+        if isinstance(error, OSError):
+            number = error.errno or errno.EIO
+            raise GovernorError(
+                number, f"cannot write the report {self._path}: {os.strerror(number)}"
+            ) from None

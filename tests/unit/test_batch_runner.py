@@ -1,0 +1,264 @@
+"""The runner and the progress with a governor that only plays: order, failures, signals."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governor.api import ContainerReport, JobResult
+from governor.batch.interrupts import Impatient, Interrupts
+from governor.batch.plan import BatchPlan, JobPlan
+from governor.batch.progress import LiveProgress, Progress, Running
+from governor.batch.runner import OWN_FAILURE, Runner
+from governor.batch.scratch import TAIL_LINES, Scratch
+from governor.errors import GovernorError
+from governor.report import JobReport
+
+
+def result(
+    exit_code: int = 0, signal: int | None = None, wall: float = 1.0, timed_out: bool = False
+) -> JobResult:
+    return JobResult(exit_code, signal, wall, 0.5, timed_out, None)
+
+
+class PlayedJob:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.result: JobResult | None = None
+
+
+class PlayedGovernor:
+    """Jobs end one at a time, in the order they were started, with the results of the script."""
+
+    def __init__(self, results: dict[str, JobResult], on_wait: Callable[[], object] = int) -> None:
+        self.results = results
+        self.on_wait = on_wait
+        self.events: list[str] = []
+        self.spawned: dict[str, dict[str, Any]] = {}
+        self.on_stop: Callable[[float], object] = float
+
+    def spawn(self, argv: Sequence[str], *, name: str, **options: Any) -> PlayedJob:
+        self.events.append(f"start {name}")
+        self.spawned[name] = options
+        if name not in self.results:
+            raise GovernorError(errno.EAGAIN, f"no process for {name}")
+        return PlayedJob(name)
+
+    def wait(self, jobs: Sequence[PlayedJob], timeout: float | None = None) -> set[PlayedJob]:
+        if not jobs or jobs[0].result is not None:
+            return set(jobs)
+        self.on_wait()
+        return {self._end(jobs[0])}
+
+    def stop(self, jobs: Sequence[PlayedJob], grace: float) -> None:
+        self.events.append(f"stop {' '.join(job.name for job in jobs)} {grace}")
+        self.on_stop(grace)
+        for job in jobs:
+            job.result = result(143, signal.SIGTERM)
+
+    def _end(self, job: PlayedJob) -> PlayedJob:
+        job.result = self.results[job.name]
+        self.events.append(f"end {job.name}")
+        return job
+
+
+def plan(*names: str) -> BatchPlan:
+    jobs = [JobPlan(name, ("x",), (), "/", {"A": "b"}, None, None, None, None) for name in names]
+    return BatchPlan("f.toml", "t", (), tuple(jobs))
+
+
+def play(
+    governor: PlayedGovernor, batch: BatchPlan, parallel: int, interrupts: Interrupts | None = None
+) -> tuple[list[JobReport], str]:
+    shown: list[str] = []
+    with Scratch() as scratch:
+        progress = Progress(shown.append, len(batch.jobs))
+        runner = Runner(governor, batch, {}, scratch, progress)  # type: ignore[arg-type]
+        runner.run(parallel, interrupts or Interrupts(), grace=3.0)
+    return runner.reports(), "".join(shown)
+
+
+def test_jobs_start_in_order_and_so_many_at_once() -> None:
+    governor = PlayedGovernor({name: result() for name in "abc"})
+    reports, _ = play(governor, plan("a", "b", "c"), 2)
+    assert governor.events == ["start a", "start b", "end a", "start c", "end b", "end c"]
+    assert [report.status for report in reports] == ["ok"] * 3
+
+
+def test_every_end_is_a_line_that_says_why() -> None:
+    script = {
+        "good": result(wall=4.2),
+        "bad": result(3),
+        "shot": result(137, 9),
+        "slow": result(124, 15, timed_out=True),
+    }
+    _, shown = play(PlayedGovernor(script), plan(*script, "lost"), 1)
+    assert shown == (
+        "[1/5] ok      good 4.2 s\n"
+        "[2/5] failed  bad 1.0 s (exit 3)\n"
+        "[3/5] failed  shot 1.0 s (killed by SIGKILL)\n"
+        "[4/5] timeout slow 1.0 s (timed out)\n"
+        "[5/5] failed  lost 0 ms (no process for lost (Resource temporarily unavailable))\n"
+    )
+
+
+def test_a_job_that_cannot_be_started_has_failed_and_the_others_run() -> None:
+    reports, _ = play(PlayedGovernor({"b": result()}), plan("a", "b"), 1)
+    assert [report.status for report in reports] == ["failed", "ok"]
+    assert reports[0].exit_code == OWN_FAILURE
+
+
+def test_jobs_have_a_directory_and_an_environment_of_their_own() -> None:
+    governor = PlayedGovernor({name: result() for name in "ab"})
+    play(governor, plan("a", "b"), 2)
+    a, b = (governor.spawned[name]["env"] for name in "ab")
+    assert a["A"] == "b"
+    assert a["PATH"] == os.environ["PATH"]
+    assert a["GOVERNOR_JOB_DIR"] != b["GOVERNOR_JOB_DIR"]
+    assert not os.path.exists(a["GOVERNOR_JOB_DIR"])
+
+
+def test_a_signal_stops_what_runs_and_starts_nothing_more() -> None:
+    with Interrupts() as interrupts:
+        governor = PlayedGovernor(
+            {name: result() for name in "abc"}, lambda: signal.raise_signal(signal.SIGTERM)
+        )
+        reports, shown = play(governor, plan("a", "b", "c"), 2, interrupts)
+    assert interrupts.signum == signal.SIGTERM
+    assert governor.events == ["start a", "start b", "end a", "stop b 3.0"]
+    assert [report.status for report in reports] == ["ok", "interrupted", "not run"]
+    assert "TERM now, KILL after 3.0 s" in shown
+
+
+def test_a_second_signal_kills_at_once() -> None:
+    def on_stop(grace: float) -> None:
+        if grace:
+            signal.raise_signal(signal.SIGINT)
+
+    with Interrupts() as interrupts:
+        governor = PlayedGovernor(
+            {"a": result(), "b": result()}, lambda: signal.raise_signal(signal.SIGINT)
+        )
+        governor.on_stop = on_stop
+        play(governor, plan("a", "b"), 2, interrupts)
+    assert governor.events[-2:] == ["stop b 3.0", "stop b 0"]
+
+
+def noted(interrupts: Interrupts) -> int | None:
+    return interrupts.signum
+
+
+def test_signals_are_as_before_afterwards_and_ignored_ones_stay_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        usual = signal.getsignal(signal.SIGINT)
+        with Interrupts() as interrupts:
+            assert signal.getsignal(signal.SIGINT) != usual
+            signal.raise_signal(signal.SIGHUP)
+            assert noted(interrupts) is None
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)  # the first one counts
+            assert noted(interrupts) == signal.SIGINT
+            with pytest.raises(Impatient), interrupts.impatient():
+                pytest.fail("the second signal has come already")
+        assert signal.getsignal(signal.SIGINT) is usual
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_tail_of_a_log_is_safe_to_show(tmp_path: Path) -> None:
+    [job] = plan("a").jobs
+    with Scratch() as scratch:
+        assert scratch.tail(job) == []
+        with scratch.streams(job) as (stdin, stdout, stderr):
+            assert os.read(stdin, 1) == b""
+            assert stdout == stderr
+            os.write(stdout, b"".join(b"line %d\n" % number for number in range(99)))
+            os.write(stderr, b"\x1b[31m\xff\tend")
+        tail = scratch.tail(job)
+        with scratch.streams(job._replace(stdout=str(tmp_path / "out"))) as (_, stdout, stderr):
+            assert stdout != stderr
+            os.write(stdout, b"kept")
+    assert len(tail) == TAIL_LINES
+    assert tail[-2:] == ["line 98", "\\x1b[31m\N{REPLACEMENT CHARACTER}    end"]
+    assert (tmp_path / "out").read_text() == "kept"
+
+
+def test_what_jobs_leave_behind_is_removed() -> None:
+    [job] = plan("a").jobs
+    with Scratch() as scratch:
+        directory = Path(scratch.job_directory(job))
+        (directory / "kept" / "deep").mkdir(parents=True)
+        (directory / "kept" / "deep" / "file").write_text("x")
+        (directory / "kept").chmod(0o500)
+        assert directory.parents[1].stat().st_mode & 0o777 == 0o700
+    assert not directory.parents[1].exists()
+
+
+def screen(written: str) -> list[str]:
+    """What a terminal shows after ``written``, for the few sequences that the block uses."""
+    lines = [""]
+    for part in written.replace("\x1b[?25l", "").replace("\x1b[?25h", "").split("\x1b["):
+        text = part
+        if part[:1].isdigit() and part.lstrip("0123456789")[:1] == "A":
+            up, text = int(part.partition("A")[0]), part.partition("A")[2].lstrip("\r")
+            lines[-1 - up :] = [""]
+        elif part.startswith("J"):
+            text = part[1:]
+        first, *rest = text.split("\n")
+        lines[-1] += first
+        lines += rest
+    return lines
+
+
+def test_the_live_block_is_below_the_lines_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "10")
+    monkeypatch.setenv("NO_COLOR", "1")
+    files: dict[str, int | str] = {
+        "numtasks.held": 24,
+        "numtasks.maxheld": 24,
+        "numtasks.limit": 24,
+        "numtasks.failcnt": 2316,
+        "numfiles.held": 3,
+        "numfiles.limit": "max",
+        "numfiles.failcnt": 0,
+    }
+    written: list[str] = []
+    live = LiveProgress(
+        written.append,
+        3,
+        "University",
+        lambda: [ContainerReport("load", "/bob", {}, files)],
+    )
+    with live as progress:
+        progress.tick([Running("build", 0.0, ["load:/bob"]), Running("x" * 99, 0.0, [])], 1)
+        head, build, long, figures, below = screen("".join(written))
+        assert head.startswith("University: 2 running, 0 ok, 0 failed, 1 left  ")
+        assert build.startswith("  build  ")
+        assert build.endswith("  load:/bob")
+        assert len(long) == 59
+        assert (figures, below) == ("  load:/bob  tasks 24/24 (2,316 refused)", "")
+
+        progress.finished(JobReport("build", ["make"], [], "ok", 0, None, 4.2))
+        progress.tick([], 1)
+        assert screen("".join(written))[0] == "[1/3] ok      build 4.2 s"
+        assert screen("".join(written))[1].startswith("University: 0 running, 1 ok, 0 failed")
+    assert screen("".join(written)) == ["[1/3] ok      build 4.2 s", ""]
+    assert written[0] == "\x1b[?25l"
+    assert written[-1].endswith("\x1b[?25h")
+
+
+def test_colours_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, wanted in {"": True, "1": False}.items():
+        monkeypatch.setenv("NO_COLOR", value)
+        written: list[str] = []
+        live = LiveProgress(written.append, 1, "t", list)
+        live.finished(JobReport("a", ["x"], [], "failed", 1))
+        assert ("\x1b[31m" in "".join(written)) == wanted
