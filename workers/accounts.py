@@ -21,6 +21,8 @@ Demand = tuple[tuple[str, int], ...]
 """What a call asks for: resources and amounts, such as ``(("files", 2),)`` for a pipe."""
 
 _MANY_PENDING = 4096
+_CREDIT_MAX = 256
+_CREDIT_SHARE = 8
 
 
 class Verdict(enum.Enum):
@@ -40,13 +42,18 @@ class Note(NamedTuple):
 
 
 class Bill:
-    """A demand of one group, worked out: which counters to charge, how much."""
+    """A demand of one group, worked out: which counters to charge, how much.
 
-    __slots__ = ("entries", "note")
+    ``credit`` is how often the demand has been charged in advance. It makes the cost of a
+    call independent of how many limits apply to it, and is void after a recount.
+    """
+
+    __slots__ = ("credit", "entries", "note")
 
     def __init__(self, entries: list[tuple[Counter, int]], note: Note) -> None:
         self.entries = entries
         self.note = note
+        self.credit = 0
 
 
 class Terms:
@@ -84,6 +91,8 @@ class Accounts:
         self._groups: dict[int, set[int]] = {}
         self.pending: dict[int, Note] = {}
         self.doubtful: dict[int, Reservation] = {}
+        # Counter to the bills paid in advance since its last recount.
+        self._prepaid: dict[int, list[Bill]] = {}
 
     # -- plans ---------------------------------------------------------------------
 
@@ -129,14 +138,35 @@ class Accounts:
 
     # -- charging ------------------------------------------------------------------
 
-    def judge(self, bill: Bill) -> tuple[Verdict, Counter | None]:
+    def prepay(self, bill: Bill) -> bool:
+        """Charge a bill some times in advance, without a recount; False without room for one."""
+        times = _CREDIT_MAX
+        for counter, amount in bill.entries:
+            # A share of the room only, lest others should meet the limit before it is used up.
+            room = (counter.limit - counter.charged) // amount
+            times = min(times, room // _CREDIT_SHARE or room)
+        if times <= 0:
+            return False
+        for counter, amount in bill.entries:
+            counter.charged += times * amount
+            self._prepaid.setdefault(counter.id, []).append(bill)
+        bill.credit = times
+        return True
+
+    def settle_thread(self, tid: int) -> None:
+        """A thread traps again, so what it reserved before is over."""
+        self.pending.pop(tid, None)
+        self.doubtful.pop(tid, None)
+
+    def judge(self, bill: Bill, recounted: set[Counter]) -> tuple[Verdict, Counter | None]:
         """Charge a bill if there is room, after a recount if need be.
 
-        The agent's loop has the first lines of this inlined; this is the whole of it.
+        ``recounted`` are counters that need no other recount in this round; it grows.
         """
-        short = [c for c, amount in bill.entries if c.charged + amount > c.limit]
+        short = {c for c, amount in bill.entries if c.charged + amount > c.limit} - recounted
         if short:
             self._make_room(short, bill)
+            recounted |= short
         for counter, amount in bill.entries:
             if counter.charged + amount > counter.limit:
                 if counter.held + amount <= counter.limit:
@@ -146,7 +176,7 @@ class Accounts:
             counter.charged += amount
         return Verdict.ADMIT, None
 
-    def _make_room(self, short: list[Counter], bill: Bill) -> None:
+    def _make_room(self, short: set[Counter], bill: Bill) -> None:
         """Recount what is short, exactly only where the quick figure does not do."""
         self._settle()
         members = self._members()
@@ -158,6 +188,7 @@ class Accounts:
                 counter.charged = quick + reserved
             else:
                 counter.recount(self._census.count(counter.resource, pids), reserved)
+            self._void_credit(counter)
 
     # -- counting ------------------------------------------------------------------
 
@@ -176,6 +207,12 @@ class Accounts:
             if key not in known:
                 known[key] = self._census.count(counter.resource, pids) if pids else 0
             counter.recount(known[key], reserved)
+            self._void_credit(counter)
+
+    def _void_credit(self, counter: Counter) -> None:
+        """What was paid in advance is not in a recount, so it cannot be used any more."""
+        for bill in self._prepaid.pop(counter.id, ()):
+            bill.credit = 0
 
     def recount_group(self, group: int) -> None:
         """Count the counters that a group counts in."""

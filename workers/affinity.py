@@ -29,12 +29,13 @@ def confine(pids: Iterable[int], cpus: frozenset[int], proc: str = "/proc") -> N
 def emulate(
     tid: int,
     args: Sequence[int],
-    cpus: frozenset[int],
+    cpus: Callable[[int], frozenset[int] | None],
     still_valid: Callable[[], bool],
     proc: str = "/proc",
 ) -> int:
-    """Do what a trapped sched_setaffinity(target, length, mask) asks for, within ``cpus``.
+    """Do what a trapped sched_setaffinity(target, length, mask) asks for, within bounds.
 
+    ``cpus`` gives the set that a thread is confined to, None for one that is not.
     ``still_valid`` says whether the caller is still the thread that trapped (ID_VALID): nothing
     is done when it is not. Returns 0 or the errno to answer: EINVAL when nothing of the mask is
     allowed, ESRCH for no such target, EPERM for one that the caller may not change, EFAULT for
@@ -47,7 +48,8 @@ def emulate(
             return errno.ESRCH
         if not _may_change(tid, target, proc):
             return errno.EPERM
-        allowed = wanted & cpus
+        bounds = cpus(target)
+        allowed = wanted if bounds is None else wanted & bounds
         if not allowed:
             return errno.EINVAL
         os.sched_setaffinity(target, allowed)

@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 
+from governor.core.counter import Counter
 from governor.transport import Peer, close_all
 from governor.wire import agent as wire
 from workers import affinity, channel, cpu, membership
@@ -59,10 +60,10 @@ class Agent:
         """Work until told to stop, or until the supervisor is gone."""
         self._peer.send(wire.Hello(os.getpid()))
         self._obey()
-        listeners = self._listeners
-        poll = self._epoll.poll
+        listeners, poll, now = self._listeners, self._epoll.poll, time.monotonic
+        timeout: float = -1
         while self._running:
-            for fd, event in poll(self._timeout()):
+            for fd, event in poll(timeout):
                 listener = listeners.get(fd)
                 if listener is None:
                     self._control(fd, event)
@@ -70,13 +71,14 @@ class Agent:
                     self._unsampled = _SAMPLES_AFTER_TRAP
                     trap = listener.answer()
                     if trap is not None:
-                        self._consider(trap)
+                        self._consider(trap, set())
                 else:
                     self._forget(listener)
             if self._waiting or self._confining:
                 self._look_again()
-            if self._unsampled:
+            if self._unsampled and now() >= self._next_sample:
                 self._sample()
+            timeout = self._timeout()
 
     def _timeout(self) -> float:
         if self._waiting or self._confining:
@@ -85,12 +87,12 @@ class Agent:
 
     # -- traps ---------------------------------------------------------------------
 
-    def _consider(self, trap: Trap) -> None:
+    def _consider(self, trap: Trap, recounted: set[Counter]) -> None:
         """Judge a call the fast path could not admit; it may have to wait."""
         if trap.nr == self._table.sched_setaffinity:
-            self._set_affinity(trap)
+            trap.fail(affinity.emulate(trap.tid, trap.args, self._cpus, trap.still_valid))
             return
-        verdict, counter = self.accounts.judge(trap.bill)
+        verdict, counter = self.accounts.judge(trap.bill, recounted)
         if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
@@ -99,17 +101,17 @@ class Agent:
         elif counter is not None and trap.refuse(counter):
             counter.refuse()
 
-    def _set_affinity(self, trap: Trap) -> None:
-        terms = self.accounts.terms.get(trap.group)
-        if terms is None or terms.cpus is None:
-            trap.admit()
-            return
-        trap.fail(affinity.emulate(trap.tid, trap.args, terms.cpus, trap.still_valid))
+    def _cpus(self, tid: int) -> frozenset[int] | None:
+        """The CPUs that a thread is confined to, None for any; ProcessLookupError when gone."""
+        tag = membership.read(tid)
+        terms = self.accounts.terms.get(tag.group) if tag and tag.nonce == self._nonce else None
+        return terms.cpus if terms else None
 
     def _look_again(self) -> None:
         waiting, self._waiting = self._waiting, []
+        recounted: set[Counter] = set()  # one recount serves all that wait for it
         for trap in waiting:
-            self._consider(trap)
+            self._consider(trap, recounted)
         for group, forks in list(self._confining.items()):
             self._confine(group, forks)
 
@@ -168,7 +170,7 @@ class Agent:
         """Admit a job's first process: charged like any other task, so it may be refused."""
         listener_fd = self._receive_listener() if traps else None
         bill = self.accounts.terms[group].bill((("tasks", 1),))
-        verdict, counter = self.accounts.judge(bill)
+        verdict, counter = self.accounts.judge(bill, set())
         refused = 0
         used = cpu.sample(pid)
         if verdict is Verdict.ADMIT:
@@ -262,9 +264,9 @@ class Agent:
     def _sample(self) -> None:
         """Recount for ``maxheld``, at most so often that it costs next to nothing."""
         started = time.monotonic()
-        if started < self._next_sample:
-            return
         self._unsampled -= 1
+        for listener in self._listeners.values():
+            listener.choose_wake_up()
         self.accounts.recount()
         took = time.monotonic() - started
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)

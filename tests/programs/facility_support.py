@@ -39,9 +39,11 @@ def set_dumpable(on: bool) -> None:
     prctl(_PR_SET_DUMPABLE, int(on))
 
 
-def die_with_parent() -> None:
-    """Be killed when the parent ends. A fork or a change of user forgets it."""
+def die_with(parent: int) -> None:
+    """Be killed when the parent, of this pid, ends. A fork or a change of user forgets it."""
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)
 
 
 def raw(number: int, *args: int) -> int:
@@ -113,9 +115,10 @@ def forked(body: Callable[[Parent], object]) -> Iterator[Child]:
     """Run ``body`` in a child, which dies with us; what it raises, ``hear`` raises."""
     ours, theirs = socket.socketpair()
     ours.settimeout(DEADLINE)
+    tester = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _child(body, ours, theirs)
+        _child(body, tester, ours, theirs)
     theirs.close()
     child = Child(pid, ours)
     try:
@@ -124,8 +127,10 @@ def forked(body: Callable[[Parent], object]) -> Iterator[Child]:
         child.close()
 
 
-def _child(body: Callable[[Parent], object], ours: socket.socket, theirs: socket.socket) -> None:
-    die_with_parent()
+def _child(
+    body: Callable[[Parent], object], tester: int, ours: socket.socket, theirs: socket.socket
+) -> None:
+    die_with(tester)
     ours.close()
     parent = Parent(theirs)
     try:
@@ -150,7 +155,7 @@ def as_user(name: str, body: Callable[[], object]) -> None:
             os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
             # A change of user makes a process unreadable, as long as it does not exec.
             set_dumpable(True)
-            die_with_parent()
+            die_with(os.getppid())
         body()
         parent.say("done")
 
