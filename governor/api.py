@@ -73,7 +73,14 @@ class Container:
         return value
 
     def __setitem__(self, file: str, value: Value) -> None:
-        """Write a control file. ENOENT, EACCES: read-only, EINVAL: not an allowed value."""
+        """Write a control file, in force on return.
+
+        ENOENT: there is none of that name. EACCES: read-only. EINVAL: not an allowed value.
+        """
+        if type(value) not in (int, str):
+            raise GovernorError(
+                errno.EINVAL, f"{file} takes a whole number or a text, not {value!r}"
+            )
         self._ask(wire.Write, file, value)
 
     def files(self) -> dict[str, Value]:

@@ -33,6 +33,7 @@ class Client:
         self._requests = itertools.count(1)
         self._local = threading.local()
         self._peers: list[Peer] = []
+        self._closed = False
 
     def ask(self, request: Callable[[int], Message], timeout: float | None = DEADLINE) -> Any:
         """Send ``request(number)`` and wait for its answer's value, for ever without a timeout.
@@ -65,11 +66,14 @@ class Client:
         return token
 
     def close(self) -> None:
-        """Close every thread's connection."""
+        """Close every thread's connection; whatever is asked from now on is refused."""
+        self._closed = True
         for peer in self._peers:
             peer.close()
 
     def _connection(self) -> tuple[Peer, Poller]:
+        if self._closed:
+            raise _gone()
         if not hasattr(self._local, "connection"):
             peer = Peer(os.path.join(self._directory, CLIENTS), wire.FROM_SUPERVISOR)
             self._peers.append(peer)

@@ -79,11 +79,28 @@ def _import_own(name: str) -> type[Subsystem] | None:
 
 
 def _import_entry_point(name: str) -> type[Subsystem] | None:
-    for point in _entry_points():
-        if point.name == name:
-            subsystem: type[Subsystem] = point.load()
-            return subsystem
-    return None
+    """The class another package offers as ``name``; EINVAL when what it offers is no such thing."""
+    offers = {point.value: point for point in _entry_points() if point.name == name}
+    if not offers:
+        return None
+    if len(offers) > 1:
+        raise GovernorError(
+            errno.EEXIST, f"subsystem {name!r} is offered more than once: {', '.join(offers)}"
+        )
+    ((value, point),) = offers.items()
+    try:
+        subsystem = point.load()
+    except (ImportError, AttributeError) as error:
+        raise GovernorError(
+            errno.EINVAL, f"subsystem {name!r} cannot be imported from {value}: {error}"
+        ) from error
+    if not (isinstance(subsystem, type) and issubclass(subsystem, Subsystem)):
+        raise GovernorError(errno.EINVAL, f"{value}, offered as {name!r}, is not a subsystem")
+    if subsystem.name != name:
+        raise GovernorError(
+            errno.EINVAL, f"{value}, offered as {name!r}, calls itself {subsystem.name!r}"
+        )
+    return subsystem
 
 
 def _entry_points() -> Iterable[EntryPoint]:

@@ -9,7 +9,7 @@ callbacks run in the supervisor, must not block, and only those that say so may 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from governor.core.counter import Counter
 from governor.units import UNLIMITED, format_count, parse_count
@@ -22,18 +22,40 @@ Value = int | str
 """What a control file reads as and is written with."""
 
 
+def to_number(value: Value) -> float:
+    """A count as metrics have it: ``max`` is infinity. ValueError for a text that is none."""
+    return float("inf") if value == "max" else float(value)
+
+
+class Metric(NamedTuple):
+    """How a control file is exported: as ``governor_SUBSYSTEM_NAME``, of this ``kind``.
+
+    A ``unit`` of Prometheus (seconds, bytes) is appended to the name, and ``_total`` to a
+    counter's, which never falls while its container exists. ``number(value)`` gives the file's
+    value in that unit, and raises ValueError where there is none to give.
+    """
+
+    name: str
+    help: str
+    kind: Literal["gauge", "counter"] = "gauge"
+    unit: str = ""
+    number: Callable[[Value], float] = to_number
+
+
 class ControlFile(NamedTuple):
     """A named attribute of a container, such as ``numtasks.limit``.
 
     ``read(container)`` gives the value. ``parse(value)`` checks a value by itself, before
     any container exists, and ``write(container, parsed)`` checks it against the tree and
     stores it; both may refuse, with ValueError and `GovernorError` respectively. A file
-    without ``write`` is read-only.
+    without ``write`` is read-only. One without ``metric`` is exported under its own name, of
+    no known kind, while it reads as a number.
     """
 
     read: Callable[[Container], Value]
     parse: Callable[[Value], Any] | None = None
     write: Callable[[Container, Any], None] | None = None
+    metric: Metric | None = None
 
     @property
     def writable(self) -> bool:
@@ -111,14 +133,35 @@ class CountedSubsystem(Subsystem):
             # Lowering below what is held is never refused: it denies what comes next.
             self.counter(container).limit = limit
 
+        metrics = counted_metrics(self.resource)
         return {
-            f"{self.name}.held": ControlFile(lambda c: self.counter(c).held),
-            f"{self.name}.maxheld": ControlFile(lambda c: self.counter(c).maxheld),
-            f"{self.name}.limit": ControlFile(
-                lambda c: format_limit(self.counter(c).limit), parse_count, set_limit
+            f"{self.name}.held": ControlFile(
+                lambda c: self.counter(c).held, metric=metrics["held"]
             ),
-            f"{self.name}.failcnt": ControlFile(lambda c: self.counter(c).failcnt),
+            f"{self.name}.maxheld": ControlFile(
+                lambda c: self.counter(c).maxheld, metric=metrics["maxheld"]
+            ),
+            f"{self.name}.limit": ControlFile(
+                lambda c: format_limit(self.counter(c).limit),
+                parse_count,
+                set_limit,
+                metrics["limit"],
+            ),
+            f"{self.name}.failcnt": ControlFile(
+                lambda c: self.counter(c).failcnt, metric=metrics["failcnt"]
+            ),
         }
+
+
+def counted_metrics(resource: str) -> dict[str, Metric]:
+    """How the files of a counted resource are exported, by the last part of their names."""
+    what = resource.capitalize()
+    return {
+        "held": Metric("held", f"{what} held, sub-containers included."),
+        "maxheld": Metric("held_max", f"Most {resource} that were seen to be held at once."),
+        "limit": Metric("limit", f"{what} that may be held; +Inf where there is no limit."),
+        "failcnt": Metric("failures", f"Requests for {resource} refused at this limit.", "counter"),
+    }
 
 
 def format_limit(limit: int) -> Value:

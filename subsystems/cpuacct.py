@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from governor.core.container import Container
 from governor.core.plan import PlanBuilder
 from governor.core.usage import Meter
-from governor.subsystem import ControlFile, Subsystem
+from governor.subsystem import ControlFile, Metric, Subsystem
 
 
 class CpuAcct(Subsystem):
@@ -44,4 +44,11 @@ class CpuAcct(Subsystem):
 
     def populate(self) -> Mapping[str, ControlFile]:
         """``cpuacct.usage`` in nanoseconds."""
-        return {"cpuacct.usage": ControlFile(lambda c: self.meter(c).total)}
+        metric = Metric(
+            "usage",
+            "CPU time used, sub-containers and ended processes included.",
+            kind="counter",
+            unit="seconds",
+            number=lambda nanoseconds: int(nanoseconds) / 1e9,
+        )
+        return {"cpuacct.usage": ControlFile(lambda c: self.meter(c).total, metric=metric)}

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from governor.core.container import Container
 from governor.core.plan import PlanBuilder
 from governor.errors import GovernorError
-from governor.subsystem import ControlFile, Subsystem, Value
+from governor.subsystem import ControlFile, Metric, Subsystem, Value
 from governor.units import format_cpus, parse_cpus
 
 
@@ -50,9 +50,14 @@ class CpuSet(Subsystem):
 
     def populate(self) -> Mapping[str, ControlFile]:
         """``cpuset.cpus``, a list such as ``0-3,5``."""
+        metric = Metric(
+            "cpus",
+            "CPUs that the container's processes may run on.",
+            number=lambda cpus: len(parse_cpus(str(cpus))),
+        )
         return {
             "cpuset.cpus": ControlFile(
-                lambda c: format_cpus(self.cpus(c)), parse_own_cpus, self._set_cpus
+                lambda c: format_cpus(self.cpus(c)), parse_own_cpus, self._set_cpus, metric
             )
         }
 

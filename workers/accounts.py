@@ -9,7 +9,7 @@ reservation, since a thread is in one call at a time.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from governor.core.counter import Counter
@@ -37,7 +37,8 @@ class Verdict(enum.Enum):
 class Note(NamedTuple):
     """What a reservation is for."""
 
-    group: int
+    groups: tuple[int, ...]
+    """Where what the call makes may turn up: more than one when its process is moved meanwhile."""
     demand: Demand
 
 
@@ -76,7 +77,7 @@ class Terms:
                 for resource, amount in demand
                 for counter in self._charges.get(resource, ())
             ]
-            bill = self.bills[demand] = Bill(entries, Note(self.group, demand))
+            bill = self.bills[demand] = Bill(entries, Note((self.group,), demand))
         return bill
 
 
@@ -103,6 +104,7 @@ class Accounts:
             self.counters[id] = Counter(id, resource, limit)
         else:
             counter.limit = limit
+            self._void_credit(counter)
 
     def set_plan(
         self,
@@ -158,6 +160,14 @@ class Accounts:
         self.pending.pop(tid, None)
         self.doubtful.pop(tid, None)
 
+    def moved(self, pid: int, group: int) -> None:
+        """A process is in another group now; calls it has under way may land in either."""
+        for tid in self._census.threads(pid):
+            note = self.pending.get(tid)
+            if note is not None:
+                self.pending[tid] = note._replace(groups=(*note.groups, group))
+        self.recount()
+
     def judge(self, bill: Bill, recounted: set[Counter]) -> tuple[Verdict, Counter | None]:
         """Charge a bill if there is room, after a recount if need be.
 
@@ -165,8 +175,7 @@ class Accounts:
         """
         short = {c for c, amount in bill.entries if c.charged + amount > c.limit} - recounted
         if short:
-            self._make_room(short, bill)
-            recounted |= short
+            recounted |= self._make_room(short, bill)
         for counter, amount in bill.entries:
             if counter.charged + amount > counter.limit:
                 if counter.held + amount <= counter.limit:
@@ -176,19 +185,22 @@ class Accounts:
             counter.charged += amount
         return Verdict.ADMIT, None
 
-    def _make_room(self, short: set[Counter], bill: Bill) -> None:
-        """Recount what is short, exactly only where the quick figure does not do."""
+    def _make_room(self, short: set[Counter], bill: Bill) -> set[Counter]:
+        """Recount those for which a quick figure, which may be too high, does not do."""
         self._settle()
         members = self._members()
         amounts = dict(bill.entries)
+        exact = set()
         for counter in short:
-            pids, reserved = self._look(counter, members)
-            quick = self._census.at_most(counter.resource, pids)
-            if quick is not None and quick + reserved + amounts[counter] <= counter.limit:
-                counter.charged = quick + reserved
+            quick = self._census.at_most(counter.resource, self._pids(counter, members))
+            charged = self._reserved(counter, self.pending) + (quick or 0)
+            if quick is not None and charged + amounts[counter] <= counter.limit:
+                counter.charged = charged
+                self._void_credit(counter)
             else:
-                counter.recount(self._census.count(counter.resource, pids), reserved)
-            self._void_credit(counter)
+                exact.add(counter)
+        self._count(exact, members)
+        return exact
 
     # -- counting ------------------------------------------------------------------
 
@@ -198,15 +210,21 @@ class Accounts:
         if not wanted:
             return
         self._settle()
-        members = self._members()
+        self._count(wanted, self._members())
+
+    def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
         known: dict[tuple[str, frozenset[int]], int] = {}
-        for counter in wanted:
-            pids, reserved = self._look(counter, members)
+        keys = {c: (c.resource, frozenset(self._pids(c, members))) for c in wanted}
+        for resource, pids in keys.values():
             # Containers of one path often have the same members: count those once.
-            key = counter.resource, frozenset(pids)
-            if key not in known:
-                known[key] = self._census.count(counter.resource, pids) if pids else 0
-            counter.recount(known[key], reserved)
+            if (resource, pids) not in known:
+                count = self._census.count(resource, sorted(pids)) if pids else 0
+                known[resource, pids] = count
+        # Who still sleeps after the count was not counted with what it made: it is not there yet.
+        firm = self._firm() if wanted else set()
+        for counter, key in keys.items():
+            held = known[key] + self._reserved(counter, firm)
+            counter.recount(held, self._reserved(counter, self.pending.keys() - firm))
             self._void_credit(counter)
 
     def _void_credit(self, counter: Counter) -> None:
@@ -225,18 +243,29 @@ class Accounts:
             groups.setdefault(tag.group, []).append(pid)
         return groups
 
-    def _look(self, counter: Counter, members: Mapping[int, list[int]]) -> tuple[list[int], int]:
-        """The processes that count in ``counter``, and what is reserved in it."""
+    def _pids(self, counter: Counter, members: Mapping[int, list[int]]) -> list[int]:
+        """The processes that count in ``counter``."""
         groups = self._groups.get(counter.id, set())
-        pids = [pid for group in groups for pid in members.get(group, ())]
-        reserved = sum(
+        return [pid for group in groups for pid in members.get(group, ())]
+
+    def _reserved(self, counter: Counter, tids: Iterable[int]) -> int:
+        """What these threads have reserved in ``counter``."""
+        groups = self._groups.get(counter.id, set())
+        return sum(
             amount
-            for note in self.pending.values()
-            if note.group in groups
+            for note in map(self.pending.__getitem__, tids)
+            if not groups.isdisjoint(note.groups)
             for resource, amount in note.demand
             if resource == counter.resource
         )
-        return pids, reserved
+
+    def _firm(self) -> set[int]:
+        """Threads that sleep and hold what they reserved, unseen: an accept that waits."""
+        return {
+            tid
+            for tid, note in self.pending.items()
+            if self._census.firm(self.doubtful.setdefault(tid, reserve(tid)), note.demand[0][0])
+        }
 
     def _settle(self) -> None:
         """Drop the reservations of calls that are over."""

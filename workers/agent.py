@@ -6,6 +6,7 @@ figures out, never a question about a single call.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -171,10 +172,10 @@ class Agent:
         listener_fd = self._receive_listener() if traps else None
         bill = self.accounts.terms[group].bill((("tasks", 1),))
         verdict, counter = self.accounts.judge(bill, set())
-        refused = 0
+        refused = failed = 0
         used = cpu.sample(pid)
         if verdict is Verdict.ADMIT:
-            self._tag(pid, Tag(self._nonce, job, group))
+            failed = self._tag(pid, Tag(self._nonce, job, group))
             if listener_fd is not None:
                 self._listen(listener_fd, job, group, traps)
             self._unsampled = _SAMPLES_AFTER_TRAP
@@ -186,18 +187,19 @@ class Agent:
             if listener_fd is not None:
                 os.close(listener_fd)
         own, start = (used.own_ns, used.start) if used else (0, 0)
-        self._peer.send(wire.Placed(job, refused, own, start))
+        self._peer.send(wire.Placed(job, refused, failed, own, start))
 
     def _receive_listener(self) -> int | None:
         received = channel.receive(self._end, wire.ON_CHANNEL)
         return received[1][0] if received and received[1] else None
 
     def _tag(self, pid: int, tag: Tag) -> int:
+        """Tag a process; the errno when that failed, EBUSY when another governor prevents it."""
         try:
             membership.write(pid, tag)
+            return 0 if membership.read(pid) == tag else errno.EBUSY
         except OSError as error:
-            return error.errno or 1
-        return 0
+            return error.errno or errno.EPERM
 
     def _listen(self, fd: int, job: int, group: int, traps: list[str]) -> None:
         demands = Demands(self._table, traps)
@@ -226,7 +228,7 @@ class Agent:
         failed = self._tag(pid, Tag(self._nonce, owner, group))
         if not failed:
             self._confine(group)
-            self.accounts.recount()
+            self.accounts.moved(pid, group)
         used = cpu.sample(pid)
         total = (used.own_ns + used.children_ns, used.start) if used else (0, 0)
         self._peer.send(wire.Moved(request, failed, *total))

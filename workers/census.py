@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 
 from workers import cpu, files, membership, tasks
@@ -15,12 +16,20 @@ class Census:
     def __init__(self, nonce: int, table: Table) -> None:
         self._nonce = nonce
         self._calls: dict[str, Collection[int]] = {"tasks": table.tasks, "files": table.files}
+        self._may_block = table.may_block
         self.unreadable: set[int] = set()
         """Processes whose open files the last count could not see."""
 
     def members(self) -> dict[int, Tag]:
         """Every governed process with its tag, zombies included."""
         return membership.scan(self._nonce)
+
+    def threads(self, pid: int) -> list[int]:
+        """The threads of a process, none when it is gone."""
+        try:
+            return [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
+        except (FileNotFoundError, ProcessLookupError):
+            return []
 
     def count(self, resource: str, pids: Sequence[int]) -> int:
         """How much of ``resource`` these processes hold together."""
@@ -37,6 +46,13 @@ class Census:
     def settled(self, reservation: tasks.Reservation, resource: str) -> bool:
         """Whether the call that made the reservation is over."""
         return tasks.settled(reservation, self._calls[resource])
+
+    def firm(self, reservation: tasks.Reservation, resource: str) -> bool:
+        """Whether a call that is not over rightly sleeps for as long as it likes.
+
+        An accept, or the open of a FIFO, has its file from the start, and waits then.
+        """
+        return resource == "files" and tasks.sleeps_in(reservation.tid, self._may_block)
 
     def rows(self) -> list[list[int]]:
         """CPU time of every member: the fields of `governor.core.usage.Row`, plus the job."""

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from governor.wire.codec import Catalogue, Message, encode
 
 _FRAME_MAX = 64 * 1024
-_DESCRIPTORS_MAX = 8
+_ANCILLARY_MAX = socket.CMSG_LEN(8 * 4)
+"""Room for eight descriptors."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -35,11 +36,13 @@ def receive(end: socket.socket, catalogue: Catalogue) -> tuple[Message, list[int
     Blocks while there is none. Raises `ProtocolError` for bytes that are no message.
     """
     try:
-        frame, descriptors, _, _ = socket.recv_fds(
-            end, _FRAME_MAX, _DESCRIPTORS_MAX, socket.MSG_CMSG_CLOEXEC
-        )
+        frame, ancillary, _, _ = end.recvmsg(_FRAME_MAX, _ANCILLARY_MAX, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
+    # Not socket.recv_fds: that ignores its flags, and a job would inherit every descriptor.
+    descriptors = [
+        descriptor for *_, data in ancillary for descriptor in memoryview(data).cast("i")
+    ]
     if not frame:
         return None
     try:

@@ -14,7 +14,8 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 
 from governor.wire.spawner import (
     TO_SPAWNER,
@@ -28,6 +29,7 @@ from workers import channel, membership
 
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_AGAIN_MS = 10
+_SWEEP_SECONDS = 5.0
 
 
 class Spawner:
@@ -37,6 +39,7 @@ class Spawner:
         self._end = end
         self._nonce = nonce
         self._workers: set[int] = set()
+        self._agents: set[int] = set()
         self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -90,8 +93,7 @@ class Spawner:
                 traceback.print_exc()
             finally:
                 os._exit(125)
-        if job:
-            self._workers.add(pid)
+        (self._workers if job else self._agents).add(pid)
         channel.send(self._end, Started(job, pid, 0))
 
     def _leave_parent(self) -> None:
@@ -131,6 +133,7 @@ class Spawner:
         sample = cpu.sample(pid)
         _, status, usage = os.wait4(pid, 0)
         self._workers.discard(pid)
+        self._agents.discard(pid)
         return Reaped(
             pid,
             tag.job if tag else 0,
@@ -141,26 +144,45 @@ class Spawner:
         )
 
     def kill_all(self) -> None:
-        """Kill every job's processes, again until none is left to fork another.
+        """Kill every job's processes, again until none is left to fork another; agents go last.
 
         A process that was attached from outside lives on; it only loses its tag.
         """
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
-        while victims := self._victims():
-            for pid in victims:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+        while victims := self._victims() or self._agents:
+            kill(victims)
             if poll.poll(_KILL_AGAIN_MS):
                 os.read(self._wake, 4096)
             self._reap()
 
     def _victims(self) -> set[int]:
-        members = membership.scan(self._nonce)
-        for pid in [pid for pid, tag in members.items() if not tag.job]:
-            membership.clear(pid)
-            del members[pid]
-        return self._workers | members.keys()
+        return self._workers | job_processes(self._nonce)
+
+
+def job_processes(nonce: int) -> set[int]:
+    """Every process of a job; those attached from outside only lose their tag."""
+    members = membership.scan(nonce)
+    for pid in [pid for pid, tag in members.items() if not tag.job]:
+        membership.clear(pid)
+        del members[pid]
+    return set(members)
+
+
+def kill(pids: Iterable[int]) -> None:
+    """Kill processes, as far as they are there and ours."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def sweep(nonce: int, directory: str) -> None:
+    """Do the spawner's last work for it if it was killed; there is none to do otherwise."""
+    deadline = time.monotonic() + _SWEEP_SECONDS
+    while (victims := job_processes(nonce)) and time.monotonic() < deadline:
+        kill(victims)
+        time.sleep(_KILL_AGAIN_MS / 1000)  # they are no children of ours, so nobody tells us
+    remove_directory(directory)
 
 
 def start(nonce: int, directory: str) -> socket.socket:

@@ -79,6 +79,16 @@ def settled(reservation: Reservation, syscalls: Container[int], proc: str = "/pr
     return int(where[0]) not in syscalls or _has_vfork_child(tid, proc)
 
 
+def sleeps_in(tid: int, syscalls: Container[int], proc: str = "/proc") -> bool:
+    """Whether a thread sleeps in one of these calls, let through and not just trapped again."""
+    where = _read(f"{proc}/{tid}/syscall").split(None, 1)
+    if not where or not where[0].isdigit() or int(where[0]) not in syscalls:
+        return False
+    # The name of the kernel's function it sleeps in; "0" when it runs or we may not know.
+    function = _read(f"{proc}/{tid}/wchan")
+    return function not in (b"", b"0") and not function.startswith(b"seccomp_")
+
+
 def _ran_enough(reservation: Reservation, proc: str) -> bool:
     now = run_ns(reservation.tid, proc)
     if now is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -22,9 +23,32 @@ class Parser(argparse.ArgumentParser):
 
     usage_error = USAGE_ERROR
 
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse what is not known at once: a command's own parser names itself and its code."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"there is no option {unknown[0]}")
+        return parsed, unknown
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; argparse would print the whole usage first."""
         self.exit(self.usage_error, f"{self.prog}: {message}; see '{self.prog} --help'\n")
+
+
+def entry() -> NoReturn:
+    """The installed command: `main`, and then out without taking the interpreter apart.
+
+    That would take longer than starting the job did, and everything of ours is closed.
+    """
+    code = main()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = code or 1
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -93,7 +93,13 @@ def split_path(path: str) -> list[str]:
     for name in names:
         if name in (".", "..") or "\0" in name or "\n" in name:
             raise GovernorError(errno.EINVAL, f"{name!r} cannot be a container's name in {path!r}")
-        if len(name.encode()) > NAME_MAX:
+        try:
+            size = len(name.encode())
+        except UnicodeEncodeError:
+            raise GovernorError(
+                errno.EINVAL, f"a container's name must be UTF-8 text: {name!r}"
+            ) from None
+        if size > NAME_MAX:
             raise GovernorError(
                 errno.ENAMETOOLONG, f"a container's name has at most {NAME_MAX} bytes: {name!r}"
             )

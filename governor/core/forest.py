@@ -162,7 +162,8 @@ class Forest:
         """The group ``pid`` is in after moving from ``group`` into ``container``.
 
         Every subsystem is asked before anything changes; when one refuses, those that had
-        agreed are told, and the error is raised.
+        agreed are told, and the error is raised. The caller leaves out moves to where ``pid``
+        is already.
         """
         hierarchy = container.hierarchy
         agreed: list[Subsystem] = []
@@ -170,13 +171,13 @@ class Forest:
             for subsystem in hierarchy.subsystems.values():
                 subsystem.can_attach(container, pid)
                 agreed.append(subsystem)
+            return self.groups.find(
+                tuple(container if c.hierarchy is hierarchy else c for c in group.containers)
+            )
         except GovernorError:
             for subsystem in reversed(agreed):
                 subsystem.cancel_attach(container, pid)
             raise
-        return self.groups.find(
-            tuple(container if c.hierarchy is hierarchy else c for c in group.containers)
-        )
 
     def populate(self, tasks: Mapping[int, int]) -> list[Group]:
         """Set how many processes refer to each group, by id; returns the groups left empty."""

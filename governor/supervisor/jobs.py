@@ -102,6 +102,7 @@ class Jobs:
         self._heard: dict[int, Callable[[], None]] = {}
         self._by_pid: dict[int, Job] = {}
         self.by_id: dict[int, Job] = {}
+        self._running: dict[int, Job] = {}
         self._agent_pid = 0
         self.agent_alive = True
 
@@ -114,7 +115,12 @@ class Jobs:
 
     def starting(self) -> list[int]:
         """Groups that jobs are about to be placed in."""
-        return [job.group for job in self.by_id.values() if not job.placed and not job.outcome]
+        return [job.group for job in self._running.values() if not job.placed]
+
+    @property
+    def running(self) -> bool:
+        """Whether any job's first process is still there, or about to be."""
+        return bool(self._running)
 
     # -- starting ------------------------------------------------------------------
 
@@ -135,7 +141,7 @@ class Jobs:
         finally:
             os.close(description)
             there.close()
-        self.by_id[job.id] = job
+        self.by_id[job.id] = self._running[job.id] = job
         self._started[job.id] = started
         return job
 
@@ -247,8 +253,10 @@ class Jobs:
             self._kill(job.pid)
             return
         job.placed = True
+        if message.errno and not job.refusal:
+            job.refusal = f"process {job.pid} cannot be tagged: {os.strerror(message.errno)}"
         job.base_cpu = message.cpu
-        self._policy.placed(job.group, job.traps)
+        self._policy.placed(job.group, job.traps, not message.errno)
         self._policy.ledger.enter(job.pid, message.start, job.group, message.cpu)
         job.began = time.monotonic()
         if job.timeout is not None:
@@ -295,6 +303,7 @@ class Jobs:
             code = TIMED_OUT
         elif job.error is not None and not job.placed:
             code, number = FAILED, None
+        self._running.pop(job.id, None)
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
         job.outcome = Outcome(
@@ -325,8 +334,8 @@ class Jobs:
     def tick(self) -> float | None:
         """Do what is due by the clock; returns the seconds until something is due again."""
         now = time.monotonic()
-        for job in self.by_id.values():
-            if job.deadline is not None and now >= job.deadline and job.outcome is None:
+        for job in list(self._running.values()):
+            if job.deadline is not None and now >= job.deadline:
                 job.deadline = None
                 job.timed_out = True
                 self.stop([job.id], job.grace, lambda: None)
@@ -336,15 +345,14 @@ class Jobs:
 
     def _press(self, ending: _Ending, now: float) -> None:
         left = self._members(ending.jobs)
-        running = any(self.by_id[id].outcome is None for id in ending.jobs if id in self.by_id)
-        if not left and not running:
+        if not left and not ending.jobs & self._running.keys():
             self._endings.remove(ending)
             ending.done()
         elif now >= ending.kill_at:
             self._signal_members(ending.jobs, signal.SIGKILL)
 
     def _due(self, now: float) -> float | None:
-        due = [job.deadline for job in self.by_id.values() if job.deadline and not job.outcome]
+        due = [job.deadline for job in self._running.values() if job.deadline is not None]
         if self._endings:
             due.append(now + KILL_AGAIN)
         return max(0.0, min(due) - now) if due else None
@@ -353,7 +361,7 @@ class Jobs:
         """Every process of these jobs, wherever it has daemonized itself to."""
         members = [pid for pid, tag in self._policy.members().items() if tag.job in jobs]
         # A worker that has not been placed carries no tag yet.
-        early = [job.pid for id in jobs if (job := self.by_id.get(id)) and not job.outcome]
+        early = [job.pid for id in jobs if (job := self._running.get(id))]
         return [*members, *(pid for pid in early if pid and pid not in members)]
 
     def _signal_members(self, jobs: Collection[int], number: int) -> None:

@@ -48,6 +48,8 @@ class Policy:
         self._trapped: dict[int, set[str]] = {}
         self._untrapped: dict[int, set[str]] = {}
         self._unreadable: set[int] = set()
+        # Groups with a process that carries no tag, so that nothing can be done for it.
+        self._untagged: set[int] = set()
 
     # -- hierarchies ---------------------------------------------------------------
 
@@ -83,12 +85,14 @@ class Policy:
                 container in member.ancestors() for member in group.containers
             ):
                 self.use(group)
+        self.refresh()  # the agent answers in order, so the change is in force on return
 
     def _sync_all(self) -> None:
         """A hierarchy came or went: every plan may be another."""
         for group in self.forest.groups:
             if group.id in self._plans:
                 self.use(group)
+        self.refresh()
 
     def cpus(self, group: Group) -> list[int]:
         """The CPUs processes of ``group`` are confined to, empty for any."""
@@ -122,8 +126,10 @@ class Policy:
         """Every governed process."""
         return membership.scan(self._nonce)
 
-    def placed(self, group: int, trapped: Collection[str]) -> None:
+    def placed(self, group: int, trapped: Collection[str], tagged: bool = True) -> None:
         """A job was placed into ``group`` with these facilities trapped in it."""
+        if not tagged:
+            self._untagged.add(group)
         wanted = set(self.traps())
         self._trapped.setdefault(group, set()).update(trapped)
         self._untrapped.setdefault(group, set()).update(wanted.difference(trapped))
@@ -197,6 +203,7 @@ class Policy:
         for kept in (self._plans, self._trapped, self._untrapped):
             kept.pop(group, None)
         self._unreadable.discard(group)
+        self._untagged.discard(group)
 
     # -- figures -------------------------------------------------------------------
 
@@ -230,6 +237,7 @@ class Policy:
         for group in self.forest.groups:
             if any(container in member.ancestors() for member in group.containers):
                 bad = bad or bool(subsystem.traps & self._untrapped.get(group.id, set()))
+                bad = bad or group.id in self._untagged
                 bad = bad or ("files" in subsystem.traps and group.id in self._unreadable)
                 good = good or bool(subsystem.traps & self._trapped.get(group.id, set()))
         if not bad:

@@ -21,7 +21,7 @@ from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire.codec import Message
 from governor.wire.spawner import FROM_SPAWNER, Quit, StartAgent
-from workers import channel
+from workers import channel, spawner
 
 READY = b"1"
 """What the owner hears when clients may connect."""
@@ -34,9 +34,11 @@ class Supervisor:
     """Serves clients until told to shut down or until its owner goes away."""
 
     def __init__(
-        self, directory: str, spawner: socket.socket, owner: socket.socket, nonce: int
+        self, directory: str, end: socket.socket, owner: socket.socket, nonce: int
     ) -> None:
-        self._spawner = spawner
+        self._directory = directory
+        self._nonce = nonce
+        self._spawner = end
         self._owner = owner
         self._clients = Server(os.path.join(directory, CLIENTS), wire.TO_SUPERVISOR)
         agents = os.path.join(directory, AGENTS)
@@ -45,9 +47,9 @@ class Supervisor:
         self._agent = AgentLink(self._agents, self._start_agent(agents), self._see_agent)
         self._policy = Policy(self._agent, nonce)
         self._poller = Poller()
-        self._jobs = Jobs(spawner, self._agent, self._policy, self._poller, self._on_ended)
+        self._jobs = Jobs(end, self._agent, self._policy, self._poller, self._on_ended)
         self._verbs = Verbs(self._policy, self._jobs, self._desk)
-        for source in (self._clients, self._agents, spawner.fileno(), owner.fileno()):
+        for source in (self._clients, self._agents, end.fileno(), owner.fileno()):
             self._poller.add(source)
         self._next_sample = 0.0
         self._running = True
@@ -128,7 +130,7 @@ class Supervisor:
         due = [
             seconds for seconds in (self._jobs.tick(), self._verbs.tick()) if seconds is not None
         ]
-        if any(job.outcome is None for job in self._jobs.by_id.values()):
+        if self._jobs.running:
             now = time.monotonic()
             if now >= self._next_sample:
                 self._verbs.refresh()
@@ -149,6 +151,7 @@ class Supervisor:
         while channel.receive(self._spawner, FROM_SPAWNER) is not None:
             pass
         os.wait()
+        spawner.sweep(self._nonce, self._directory)
 
 
 def main(directory: str, owner: socket.socket, nonce: int) -> None:
@@ -156,8 +159,6 @@ def main(directory: str, owner: socket.socket, nonce: int) -> None:
 
     ``owner`` hears one byte when everything is ready; its end is the supervisor's end.
     """
-    from workers import spawner
-
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     end = spawner.start(nonce, directory)

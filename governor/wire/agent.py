@@ -57,12 +57,14 @@ class Place(NamedTuple):
 class Placed(NamedTuple):
     """Agent: the process is in its group, or ``counter`` had no room for it (else 0).
 
+    ``errno`` is not 0 when the process could not be tagged, so that it cannot be followed.
     ``cpu`` is what the process had used before, in nanoseconds, ``start`` its start time
     in clock ticks since boot.
     """
 
     job: int
     counter: int
+    errno: int
     cpu: int
     start: int
 

@@ -7,12 +7,13 @@ values of another shape raise `ProtocolError`, and random bytes raise nothing el
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgpack
 
-from governor.errors import ProtocolError
+from governor.errors import GovernorError, ProtocolError
 
 VERSION: Final = 1
 SIZE_MAX: Final = 64 * 1024 * 1024
@@ -62,9 +63,14 @@ def _check(annotation: Any) -> tuple[str, Check]:
 
 
 def encode(message: Message) -> bytes:
-    """The frame of a message."""
+    """The frame of a message. EINVAL when a value in it cannot be put into bytes."""
     kind = type(message).__name__
-    packed: bytes = msgpack.packb([VERSION, kind, message._asdict()], use_bin_type=True)
+    try:
+        packed: bytes = msgpack.packb([VERSION, kind, message._asdict()], use_bin_type=True)
+    except UnicodeEncodeError as error:
+        raise GovernorError(errno.EINVAL, f"{error.object!r} is not UTF-8 text") from None
+    except (OverflowError, TypeError) as error:
+        raise GovernorError(errno.EINVAL, f"{kind} cannot be sent: {error}") from None
     return packed
 
 
@@ -78,7 +84,7 @@ def _unpack(frame: bytes) -> tuple[str, Mapping[str, object]]:
     except Exception as error:
         raise ProtocolError(f"not msgpack: {error}") from None
     match unpacked:
-        case [int(version), str(kind), dict(fields)]:
+        case [version, str(kind), dict(fields)] if type(version) is int:
             if version != VERSION:
                 raise ProtocolError(f"version {version} of the protocol; this is {VERSION}")
             return kind, fields

@@ -1,0 +1,201 @@
+"""From findings to levels and words, over made-up hosts; and probes that go wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from governor import doctor, registry
+from governor.cli import doctor as command
+from governor.doctor import CAPABILITIES, Condition, Diagnosis, Standing
+from governor.errors import GovernorError
+from governor.subsystem import Subsystem
+from workers import probe
+from workers.probe import Finding, Probe
+
+NAMES = [capability.name for capability in CAPABILITIES]
+ALL_OK = {name: Finding(True) for name in NAMES}
+
+
+class Trapping(Subsystem):
+    name = "third"
+    traps = frozenset({"files", "tasks"})
+    facility = "something of its own"
+
+
+def level(subsystem: Subsystem, *missing: str) -> str:
+    return standing(subsystem, *missing).level
+
+
+def standing(subsystem: Subsystem, *missing: str) -> Standing:
+    return doctor.standing(subsystem, {**ALL_OK, **{name: Finding(False) for name in missing}})
+
+
+@pytest.mark.parametrize("name", ["cpuacct", "cpuset", "numfiles", "numtasks"])
+def test_a_host_that_can_do_everything_enforces_everything(name: str) -> None:
+    assert level(registry.load(name)) == "enforced"
+
+
+@pytest.mark.parametrize(
+    ("missing", "levels"),
+    [
+        ("seccomp_notification", ["enforced", "observed", "observed", "observed"]),
+        ("kcmp", ["enforced", "enforced", "partial", "enforced"]),
+        ("affinity", ["enforced", "none", "enforced", "enforced"]),
+        ("cpu_clock", ["none", "enforced", "enforced", "enforced"]),
+        ("subreaper", ["partial", "enforced", "enforced", "enforced"]),
+        ("tag", ["none"] * 4),
+        ("process_list", ["none"] * 4),
+        ("memfd", ["none"] * 4),
+        ("runtime_directory", ["none"] * 4),
+        ("synchronous_wake_up", ["enforced"] * 4),
+        ("descriptor_count", ["enforced"] * 4),
+        ("shim", ["enforced"] * 4),
+        ("memory", ["enforced"] * 4),
+        ("cgroup_v1", ["enforced"] * 4),
+    ],
+)
+def test_what_a_missing_capability_costs(missing: str, levels: list[str]) -> None:
+    subsystems = map(registry.load, ["cpuacct", "cpuset", "numfiles", "numtasks"])
+    assert [level(subsystem, missing) for subsystem in subsystems] == levels
+
+
+def test_what_cannot_be_told_is_not_taken_for_granted() -> None:
+    findings = {**ALL_OK, "seccomp_notification": Finding(None, "no process for the probe")}
+    found = doctor.standing(registry.load("numtasks"), findings)
+    assert found.level == "observed"
+    assert found.why.startswith("seccomp notification is unknown: ")
+
+
+def test_subsystems_of_other_packages_have_a_level() -> None:
+    assert standing(Trapping()) == ("third", "enforced", "traps calls for files and tasks")
+    assert level(Trapping(), "seccomp_notification") == "observed"
+    assert level(Trapping(), "kcmp") == "enforced"
+
+
+def test_a_subsystem_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> Subsystem:
+        raise SyntaxError("invalid syntax (third.py, line 3)")
+
+    monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setattr(registry, "names", lambda: ["third"])
+    monkeypatch.setattr(probe, "examine", lambda: ALL_OK)
+    assert doctor.examine().standings == [
+        ("third", "none", "cannot be loaded: invalid syntax (third.py, line 3)")
+    ]
+
+
+def test_every_finding_has_its_capability() -> None:
+    probed = [name for one in probe.PROBES for name in one.names]
+    assert sorted([*probed, "shim", "runtime_directory"]) == sorted(NAMES)
+
+
+# -- words -------------------------------------------------------------------------------
+
+
+def diagnosis(state: str, seen: str = "", level: str = "enforced") -> Diagnosis:
+    conditions = [Condition(capability, state, seen) for capability in CAPABILITIES]
+    name = "a_name_of_thirty_one_characters"
+    standings = [Standing(name, level, "word " * 30), Standing("numtasks", level, "why")]
+    return Diagnosis("0.1.0", "Linux 6.1", "x86_64", "nobody", conditions, standings)
+
+
+@pytest.mark.parametrize("state", ["ok", "missing", "unknown", "absent"])
+def test_it_fits_a_terminal(state: str) -> None:
+    text = command.to_text(diagnosis(state, "what was seen " * 20, "observed"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert not any(line != line.rstrip() for line in text.splitlines())
+
+
+def test_what_is_missing_is_explained() -> None:
+    text = " ".join(command.to_text(diagnosis("missing", "Operation not permitted")).split())
+    for capability in CAPABILITIES:
+        name = doctor.spoken(capability.name)
+        told = f"{name} is missing found Operation not permitted so {capability.without}"
+        assert told + (f" do {capability.advice}" if capability.advice else "") in text
+
+
+def test_a_reason_shared_by_several_is_told_once() -> None:
+    text = command.to_text(diagnosis("unknown", "no process"))
+    assert text.count("no process") == 1
+
+
+def test_the_verdict() -> None:
+    good, bad = diagnosis("ok"), diagnosis("ok", level="partial")
+    assert command.to_text(good).endswith("\n\nEvery subsystem is enforced on this host.")
+    assert command.to_text(bad).endswith("a_name_of_thirty_one_characters, numtasks.")
+    assert (good.weak, bad.weak) == ([], ["a_name_of_thirty_one_characters", "numtasks"])
+
+
+# -- probes that go wrong ----------------------------------------------------------------
+
+Steps = Iterator[tuple[str, Finding]]
+
+
+def idle(stream: socket.socket) -> None:
+    stream.recv(1)
+
+
+def test_a_probe_killed_on_its_way() -> None:
+    def agent(pid: int, stream: socket.socket) -> Steps:
+        yield "first", Finding(True)
+        os.kill(os.getpid(), signal.SIGSYS)
+
+    reason = "the host ended the process with SIGSYS"
+    assert probe.run(Probe(("first", "second", "third"), agent, idle)) == {
+        "first": Finding(True),
+        "second": Finding(False, reason),
+        "third": Finding(None, reason),
+    }
+
+
+def test_a_probe_that_raises(capfd: pytest.CaptureFixture[str]) -> None:
+    def agent(pid: int, stream: socket.socket) -> Steps:
+        yield "first", Finding(True)
+        raise GovernorError(1, "it is Tuesday")
+
+    found = probe.run(Probe(("first", "second"), agent, idle))
+    assert found["second"] == Finding(False, "it is Tuesday")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_probe_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def agent(pid: int, stream: socket.socket) -> Steps:
+        signal.pause()
+        yield "first", Finding(True)
+
+    monkeypatch.setattr(probe, "PATIENCE", 0.1)
+    found = probe.run(Probe(("first",), agent, idle))
+    assert found == {"first": Finding(False, "no answer within 0.1 s")}
+
+
+def test_a_worker_that_ends_at_once_is_noticed() -> None:
+    def agent(pid: int, stream: socket.socket) -> Steps:
+        assert stream.recv(1) == b""
+        yield "first", Finding(True)
+
+    began = time.monotonic()
+    assert probe.run(Probe(("first",), agent, lambda stream: None)) == {"first": Finding(True)}
+    assert time.monotonic() - began < probe.PATIENCE
+
+
+def test_no_process_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    nothing = Finding(None, "no process for the probe: Resource temporarily unavailable")
+    assert probe.examine() == {name: nothing for one in probe.PROBES for name in one.names}
+
+
+def test_probes_leave_no_process_and_no_descriptor() -> None:
+    before = os.listdir("/proc/self/fd")
+    probe.examine()
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

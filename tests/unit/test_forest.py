@@ -1,0 +1,499 @@
+"""The forest against a naive model that keeps, for every task, hierarchy -> path, and recounts."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from governor.core.container import NAME_MAX, Container
+from governor.core.counter import Counter
+from governor.core.forest import Forest
+from governor.core.group import Group
+from governor.core.hierarchy import Hierarchy
+from governor.core.plan import compile_plan
+from governor.core.usage import Meter
+from governor.errors import GovernorError
+from governor.units import UNLIMITED
+from tests.unit.toys import COUNTED, REFUSAL, TOYS, Call, Mood, loader
+
+HIERARCHIES = ("one", "two", "three")
+NAMES = ("a", "b")
+PATHS = ("/", "/a", "/b", "/a/a", "/a/b", "/b/a", "/a/a/b")
+BAD_PATHS = {
+    "a": errno.EINVAL,
+    "": errno.EINVAL,
+    "/..": errno.EINVAL,
+    "/a/.": errno.EINVAL,
+    "/a\nb": errno.EINVAL,
+    "/a\0": errno.EINVAL,
+    "/\udcff": errno.EINVAL,
+    "/" + "ü" * (NAME_MAX // 2 + 1): errno.ENAMETOOLONG,
+}
+BAD_NAMES = ("", "a b", "a/b", "x:y", "a,b", "a\n")
+
+paths = st.sampled_from(PATHS)
+hierarchy_names = st.sampled_from((*HIERARCHIES, "nowhere"))
+subsystem_sets = st.lists(st.sampled_from((*TOYS, "zeta")), max_size=4)
+values = st.one_of(st.integers(-2, 12), st.sampled_from(["max", "4k", "12", "", "x", "-1"]))
+
+
+class ModelHierarchy:
+    """What the model knows of a hierarchy: path -> what its files were set to."""
+
+    def __init__(self, subsystems: list[str]) -> None:
+        self.subsystems = subsystems
+        self.containers: dict[str, dict[str, Any]] = {"/": {}}
+        self.busy: dict[str, int] = {}
+
+    def children(self, path: str) -> list[str]:
+        return [p for p in self.containers if p != "/" and parent_of(p) == path]
+
+
+def parent_of(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
+
+
+def ancestors_of(path: str) -> Iterator[str]:
+    yield path
+    while path != "/":
+        path = parent_of(path)
+        yield path
+
+
+def snapshot(forest: Forest) -> object:
+    """Everything that an operation may change, down to the identity of the objects."""
+
+    def state(value: object) -> object:
+        if isinstance(value, Counter):
+            return id(value), value.id, value.limit, value.charged, value.held, value.failcnt
+        return (id(value), value.total) if isinstance(value, Meter) else value
+
+    def container(node: Container) -> object:
+        return (
+            id(node),
+            node.path,
+            node.groups,
+            node.busy,
+            node.notify_on_release,
+            {name: state(value) for name, value in node.states.items()},
+            [container(child) for child in node.children.values()],
+        )
+
+    def hierarchy(tree: Hierarchy) -> object:
+        bound = [(name, id(subsystem)) for name, subsystem in tree.subsystems.items()]
+        return id(tree), tree.name, tree.mounted, bound, container(tree.root)
+
+    groups = [(id(g), g.id, g.tasks, list(map(id, g.containers))) for g in forest.groups]
+    return [hierarchy(tree) for tree in forest.hierarchies.values()], groups
+
+
+class ForestMachine(RuleBasedStateMachine):
+    """Operations on the forest and on the model; whatever the model refuses must be refused."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.mood = Mood()
+        self.forest = Forest(loader(self.mood))
+        self.hierarchies: dict[str, ModelHierarchy] = {}
+        self.tasks: dict[int, dict[str, str]] = {}
+        self.real: dict[int, Group] = {}
+        self.last_pid = 0
+
+    # -- helpers -------------------------------------------------------------------
+
+    def attempt(self, expected: int, operation: Callable[[], Any]) -> Any:
+        """Run an operation: done when ``expected`` is 0, else refused so and nothing changed."""
+        before = snapshot(self.forest)
+        self.mood.calls.clear()
+        if not expected:
+            return operation()
+        with pytest.raises(GovernorError) as caught:
+            operation()
+        assert caught.value.errno == expected
+        assert caught.value.message
+        assert "\n" not in caught.value.message
+        assert snapshot(self.forest) == before
+        return None
+
+    def refusing(self, callback: str, subsystems: list[str]) -> int | None:
+        """The position of the first of these that refuses a callback."""
+        asked = [i for i, name in enumerate(subsystems) if (callback, name) in self.mood.refuses]
+        return asked[0] if asked else None
+
+    def missing(self, name: str, path: str) -> int:
+        if name not in self.hierarchies or path not in self.hierarchies[name].containers:
+            return errno.ENOENT
+        return 0
+
+    def tasks_in(self, name: str, path: str) -> list[int]:
+        return [pid for pid, places in self.tasks.items() if places[name] == path]
+
+    def check_undone(self, callback: str, undo: str, bound: list[str], at: int, path: str) -> None:
+        """Those before the refusing one were asked in order and undone in reverse."""
+        asked = [Call(callback, name, path) for name in bound[: at + 1]]
+        undone = [Call(undo, name, path) for name in reversed(bound[:at])]
+        assert self.mood.calls == asked + undone
+
+    # -- hierarchies ---------------------------------------------------------------
+
+    @rule(name=st.sampled_from(HIERARCHIES), subsystems=subsystem_sets)
+    def mount(self, name: str, subsystems: list[str]) -> None:
+        same = [n for n, h in self.hierarchies.items() if set(h.subsystems) == set(subsystems)]
+        bound = {s for h in self.hierarchies.values() for s in h.subsystems}
+        refused_at = self.refusing("create", subsystems)
+        expected = 0
+        if not subsystems or len(set(subsystems)) < len(subsystems):
+            expected = errno.EINVAL
+        elif "zeta" in subsystems:
+            expected = errno.ENOENT
+        elif same:
+            pass
+        elif bound & set(subsystems):
+            expected = errno.EBUSY
+        elif name in self.hierarchies:
+            expected = errno.EEXIST
+        elif refused_at is not None:
+            expected = REFUSAL
+        hierarchy = self.attempt(expected, lambda: self.forest.mount(name, subsystems))
+        if expected == REFUSAL and refused_at is not None:
+            self.check_undone("create", "destroy", subsystems, refused_at, "/")
+        if expected:
+            return
+        assert hierarchy.mounted
+        if same:
+            assert hierarchy is self.forest.hierarchies[same[0]]
+            assert self.mood.calls == []
+            return
+        assert self.mood.calls == [
+            *(Call("create", s, "/") for s in subsystems),
+            *(Call("bind", s, "/") for s in subsystems),
+        ]
+        self.hierarchies[name] = ModelHierarchy(subsystems)
+        for places in self.tasks.values():
+            places[name] = "/"
+
+    @rule(name=st.sampled_from(BAD_NAMES))
+    def mount_badly_named(self, name: str) -> None:
+        self.attempt(errno.EINVAL, lambda: self.forest.mount(name, ["alpha"]))
+
+    @rule(name=hierarchy_names)
+    def umount(self, name: str) -> None:
+        model = self.hierarchies.get(name)
+        expected = 0 if model else errno.ENOENT
+        ended = self.attempt(expected, lambda: self.forest.umount(name))
+        if model is None:
+            return
+        if len(model.containers) > 1:
+            assert ended is False
+            assert not self.forest.hierarchies[name].mounted
+            assert self.mood.calls == []
+            return
+        assert ended is True
+        assert self.mood.calls == [Call("destroy", s, "/") for s in reversed(model.subsystems)]
+        del self.hierarchies[name]
+        for places in self.tasks.values():
+            del places[name]
+
+    # -- containers ----------------------------------------------------------------
+
+    @rule(name=hierarchy_names, path=paths)
+    def mkdir(self, name: str, path: str) -> None:
+        model = self.hierarchies.get(name)
+        bound = model.subsystems if model else []
+        refused_at = self.refusing("create", bound)
+        expected = 0
+        if path == "/":
+            expected = errno.EEXIST
+        elif self.missing(name, parent_of(path)):
+            expected = errno.ENOENT
+        elif not self.missing(name, path):
+            expected = errno.EEXIST
+        elif refused_at is not None:
+            expected = REFUSAL
+        container = self.attempt(expected, lambda: self.forest.mkdir(name, path))
+        if expected == REFUSAL and refused_at is not None:
+            self.check_undone("create", "destroy", bound, refused_at, path)
+        if not expected and model is not None:
+            assert container is self.forest.lookup(name, path)
+            assert self.mood.calls == [Call("create", s, path) for s in bound]
+            assert container.notify_on_release == container.parent.notify_on_release
+            model.containers[path] = {}
+
+    @rule(name=st.sampled_from(HIERARCHIES), path=st.sampled_from(list(BAD_PATHS)))
+    def bad_path(self, name: str, path: str) -> None:
+        self.attempt(BAD_PATHS[path], lambda: self.forest.mkdir(name, path))
+        if name in self.hierarchies:
+            self.attempt(BAD_PATHS[path], lambda: self.forest.rmdir(name, path))
+
+    @rule(name=hierarchy_names, path=paths)
+    def rmdir(self, name: str, path: str) -> None:
+        self.populate()
+        model = self.hierarchies.get(name)
+        expected = self.missing(name, path)
+        if not expected and model is not None:
+            held = model.children(path) or self.tasks_in(name, path) or model.busy.get(path)
+            expected = errno.EBUSY if held or path == "/" else 0
+        gone = self.attempt(expected, lambda: self.forest.rmdir(name, path))
+        if not expected and model is not None:
+            assert self.mood.calls == [Call("destroy", s, path) for s in reversed(model.subsystems)]
+            assert all(gone not in group.containers for group in self.forest.groups)
+            assert (gone.states, gone.groups) == ({}, 0)
+            del model.containers[path]
+
+    @precondition(lambda self: self.hierarchies)
+    @rule(data=st.data(), more=st.booleans())
+    def keep_busy(self, data: st.DataObject, more: bool) -> None:
+        """A subsystem takes or drops a reference to a container."""
+        name = data.draw(st.sampled_from(sorted(self.hierarchies)))
+        model = self.hierarchies[name]
+        path = data.draw(st.sampled_from(sorted(model.containers)))
+        change = 1 if more else -min(1, model.busy.get(path, 0))
+        model.busy[path] = model.busy.get(path, 0) + change
+        self.forest.lookup(name, path).busy += change
+
+    @precondition(lambda self: self.hierarchies)
+    @rule(data=st.data(), inherit=st.booleans())
+    def set_notify_on_release(self, data: st.DataObject, inherit: bool) -> None:
+        name = data.draw(st.sampled_from(sorted(self.hierarchies)))
+        self.forest.hierarchy(name).root.notify_on_release = inherit
+
+    @precondition(lambda self: self.hierarchies)
+    @rule(data=st.data(), value=values)
+    def write(self, data: st.DataObject, value: int | str) -> None:
+        name = data.draw(st.sampled_from(sorted(self.hierarchies)))
+        model = self.hierarchies[name]
+        path = data.draw(st.sampled_from(sorted(model.containers)))
+        subsystem = data.draw(st.sampled_from((*model.subsystems, "zeta")))
+        kind = data.draw(st.sampled_from(["limit", "held", "set"]))
+        parsed, expected = parse(subsystem, kind, value) if subsystem in model.subsystems else None, 0
+        if subsystem not in model.subsystems or kind not in files_of(subsystem):
+            expected = errno.ENOENT
+        elif kind == "held":
+            expected = errno.EACCES
+        elif parsed is None:
+            expected = errno.EINVAL
+        container, file = self.forest.lookup(name, path), f"{subsystem}.{kind}"
+        self.attempt(expected, lambda: self.forest.write(container, file, value))
+        if not expected:
+            model.containers[path][subsystem] = parsed
+
+    # -- tasks ---------------------------------------------------------------------
+
+    def populate(self) -> None:
+        tally = Tally(group.id for group in self.real.values())
+        empty = self.forest.populate(tally)
+        assert {g.id for g in empty} == {g.id for g in self.forest.groups} - set(tally)
+
+    @rule(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        """A job is placed: a path in some hierarchies, the root in the others."""
+        places = {
+            name: data.draw(st.sampled_from(sorted(model.containers)))
+            for name, model in self.hierarchies.items()
+        }
+        named = data.draw(st.sets(st.sampled_from(sorted(places)))) if places else set()
+        chosen = [self.forest.lookup(name, places[name]) for name in sorted(named)]
+        self.last_pid += 1
+        self.real[self.last_pid] = self.forest.group(chosen)
+        self.tasks[self.last_pid] = {n: p if n in named else "/" for n, p in places.items()}
+
+    @precondition(lambda self: any(len(h.containers) > 1 for h in self.hierarchies.values()))
+    @rule()
+    def two_containers_of_one_hierarchy(self) -> None:
+        name = next(n for n, h in self.hierarchies.items() if len(h.containers) > 1)
+        pair = list(self.forest.hierarchy(name).containers())[:2]
+        self.attempt(errno.EINVAL, lambda: self.forest.group(pair))
+
+    @precondition(lambda self: self.tasks)
+    @rule(data=st.data(), exits=st.booleans())
+    def fork_or_exit(self, data: st.DataObject, exits: bool) -> None:
+        pid = data.draw(st.sampled_from(sorted(self.tasks)))
+        if exits:
+            del self.tasks[pid], self.real[pid]
+            return
+        self.last_pid += 1
+        self.tasks[self.last_pid] = dict(self.tasks[pid])
+        self.real[self.last_pid] = self.real[pid]
+
+    @precondition(lambda self: self.tasks and self.hierarchies)
+    @rule(data=st.data())
+    def attach(self, data: st.DataObject) -> None:
+        pid = data.draw(st.sampled_from(sorted(self.tasks)))
+        name = data.draw(st.sampled_from(sorted(self.hierarchies)))
+        model = self.hierarchies[name]
+        path = data.draw(st.sampled_from(sorted(model.containers)))
+        refused_at = self.refusing("can_attach", model.subsystems)
+        expected = 0 if refused_at is None else REFUSAL
+        container = self.forest.lookup(name, path)
+        group = self.attempt(expected, lambda: self.forest.move(self.real[pid], container, pid))
+        if refused_at is not None:
+            self.check_undone("can_attach", "cancel_attach", model.subsystems, refused_at, path)
+        else:
+            assert self.mood.calls == [Call("can_attach", s, path) for s in model.subsystems]
+            self.tasks[pid][name] = path
+            self.real[pid] = group
+
+    @rule(callback=st.sampled_from(["create", "can_attach"]), name=st.sampled_from(list(TOYS)))
+    def change_mood(self, callback: str, name: str) -> None:
+        self.mood.refuses ^= {(callback, name)}
+
+    # -- what always holds ---------------------------------------------------------
+
+    @invariant()
+    def the_trees_are_the_models(self) -> None:
+        assert list(self.forest.hierarchies) == list(self.hierarchies)
+        for name, model in self.hierarchies.items():
+            containers = list(self.forest.hierarchy(name).containers())
+            assert {c.path for c in containers} == set(model.containers)
+            for container in containers:
+                assert self.forest.lookup(name, container.path) is container
+                assert list(container.states) == model.subsystems
+        nodes = sum(len(h.subsystems) * len(h.containers) for h in self.hierarchies.values())
+        assert len(self.mood.alive) == nodes, "a state was lost or left behind"
+
+    @invariant()
+    def every_task_is_in_the_group_of_its_containers(self) -> None:
+        for pid, places in self.tasks.items():
+            group = self.real[pid]
+            assert self.forest.groups.get(group.id) is group
+            assert group.containers == tuple(
+                self.forest.lookup(name, places[name]) for name in self.hierarchies
+            )
+        combinations = {tuple(sorted(places.items())) for places in self.tasks.values()}
+        assert len({id(group) for group in self.real.values()}) == len(combinations)
+
+    @invariant()
+    def groups_are_interned_and_counted(self) -> None:
+        groups = list(self.forest.groups)
+        assert len({group.containers for group in groups}) == len(groups) == len(self.forest.groups)
+        referred = Tally(container for group in groups for container in group.containers)
+        for name in self.hierarchies:
+            for container in self.forest.hierarchy(name).containers():
+                assert container.groups == referred.pop(container, 0)
+        assert not referred, "a group refers to a container that is gone"
+        for group in groups:
+            assert self.forest.groups.find(group.containers) is group
+        assert len(self.forest.groups) == len(groups)
+
+    @invariant()
+    def plans_are_what_a_naive_compiler_makes(self) -> None:
+        for group in self.forest.groups:
+            charges: dict[str, list[int]] = {}
+            counts: dict[str, list[int]] = {}
+            confined: frozenset[int] | None = None
+            meters = []
+            for place in group.containers:
+                model = self.hierarchies[place.hierarchy.name]
+                for path in ancestors_of(place.path):
+                    states = self.forest.lookup(place.hierarchy.name, path).states
+                    for name in model.subsystems:
+                        written = model.containers[path].get(name)
+                        if name in COUNTED:
+                            id_ = getattr(states[name], "id")  # noqa: B009
+                            counts.setdefault(COUNTED[name], []).append(id_)
+                            if written not in (None, UNLIMITED):
+                                charges.setdefault(COUNTED[name], []).append(id_)
+                        elif name == "delta":
+                            own = frozenset(range(10)) if written is None else written
+                            confined = own if confined is None else confined & own
+                        else:
+                            meters.append(id(states[name]))
+            plan = compile_plan(group)
+            assert {r: sorted(ids) for r, ids in plan.charges.items()} == sort(charges)
+            assert {r: sorted(ids) for r, ids in plan.counts.items()} == sort(counts)
+            assert plan.confined == ({} if confined is None else {"digits": sorted(confined)})
+            assert sorted(map(id, plan.meters)) == sorted(meters)
+
+
+def sort(lists: dict[str, list[int]]) -> dict[str, list[int]]:
+    return {key: sorted(value) for key, value in lists.items()}
+
+
+def files_of(subsystem: str) -> set[str]:
+    if subsystem in COUNTED:
+        return {"limit", "held"}
+    return {"set"} if subsystem == "delta" else set()
+
+
+def parse(subsystem: str, kind: str, value: int | str) -> object:
+    """What a value means to the model, None when it is not allowed."""
+    if kind == "set":
+        return frozenset(map(int, str(value))) if str(value).isdigit() else None
+    if value in ("max", "4k"):
+        return UNLIMITED if value == "max" else 4000
+    return int(value) if str(value).isdigit() else None
+
+
+TestForest = ForestMachine.TestCase
+
+
+# -- and what is worth saying one by one --------------------------------------------------
+
+
+@pytest.fixture
+def mood() -> Mood:
+    return Mood()
+
+
+@pytest.fixture
+def forest(mood: Mood) -> Forest:
+    return Forest(loader(mood))
+
+
+def refusal(operation: Callable[[], object]) -> GovernorError:
+    with pytest.raises(GovernorError) as caught:
+        operation()
+    return caught.value
+
+
+def test_an_unmounted_hierarchy_with_containers_is_found_again(forest: Forest) -> None:
+    first = forest.mount("one", ["alpha", "beta"])
+    container = forest.mkdir("one", "/a")
+    assert forest.umount("one") is False
+    assert forest.mount("other", ["beta", "alpha"]) is first
+    assert forest.lookup("one", "/a") is container
+    forest.rmdir("one", "/a")
+    assert forest.umount("one") is True
+    assert forest.mount("other", ["beta", "alpha"]) is not first
+
+
+def test_a_refusal_names_what_there_is(forest: Forest) -> None:
+    forest.mount("one", ["alpha"])
+    forest.mkdir("one", "/a")
+    assert "mounted: one" in refusal(lambda: forest.lookup("two", "/")).message
+    missing = refusal(lambda: forest.lookup("one", "/a/b/c")).message
+    assert "one:/a/b/c" in missing
+    assert "one:/a has no 'b'" in missing
+    unknown = refusal(lambda: forest.control_file(forest.lookup("one", "/a"), "alpha.x")).message
+    assert "alpha.held, alpha.maxheld, alpha.limit, alpha.failcnt" in unknown
+    assert "hierarchy 'one'" in refusal(lambda: forest.mount("two", ["alpha", "beta"])).message
+
+
+def test_a_slash_more_or_less_is_the_same_path(forest: Forest) -> None:
+    forest.mount("one", ["alpha"])
+    forest.mkdir("one", "/a/")
+    assert forest.lookup("one", "//a//") is forest.lookup("one", "/a")
+
+
+def test_a_move_refused_for_want_of_groups_is_undone(
+    forest: Forest, mood: Mood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forest.mount("one", ["alpha", "beta"])
+    group = forest.group([])
+    target = forest.mkdir("one", "/a")
+    mood.calls.clear()
+    monkeypatch.setattr("governor.core.group.GROUP_MAX", 1)
+    assert refusal(lambda: forest.move(group, target, 1)).errno == errno.ENOSPC
+    assert [call.callback for call in mood.calls] == ["can_attach"] * 2 + ["cancel_attach"] * 2

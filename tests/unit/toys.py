@@ -1,0 +1,157 @@
+"""Subsystems for tests: they refuse when told to and write down every callback."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from governor.core.container import Container
+from governor.core.counter import Counter
+from governor.core.plan import PlanBuilder
+from governor.core.usage import Meter
+from governor.errors import GovernorError
+from governor.subsystem import ControlFile, CountedSubsystem, Subsystem, Value
+
+REFUSAL = errno.EPERM
+"""What a toy refuses with: an errno that nothing else gives."""
+
+
+class Call(NamedTuple):
+    """A callback that came: which, of which subsystem, for which container."""
+
+    callback: str
+    subsystem: str
+    path: str
+
+
+class Mood:
+    """Shared by the toys of one forest: what they refuse, and what they were asked."""
+
+    def __init__(self) -> None:
+        self.refuses: set[tuple[str, str]] = set()
+        self.calls: list[Call] = []
+        self.alive: dict[tuple[str, int], object] = {}
+
+    def asked(self, callback: str, subsystem: str, container: Container) -> None:
+        """Write a callback down; refuse it when told to."""
+        self.calls.append(Call(callback, subsystem, container.path))
+        if (callback, subsystem) in self.refuses:
+            raise GovernorError(REFUSAL, f"{subsystem} refuses {callback} of {container.label}")
+
+
+class Toy(Subsystem):
+    """Base of the toys, mixed in before the real base class."""
+
+    def __init__(self, mood: Mood) -> None:
+        self.mood = mood
+
+    def state(self, container: Container) -> object:
+        """The state of a new container."""
+        raise NotImplementedError
+
+    def create(self, container: Container) -> object:
+        self.mood.asked("create", self.name, container)
+        state = self.state(container)
+        self.mood.alive[self.name, id(container)] = state
+        return state
+
+    def destroy(self, container: Container, state: object) -> None:
+        self.mood.asked("destroy", self.name, container)
+        assert self.mood.alive.pop((self.name, id(container))) is state
+
+    def can_attach(self, container: Container, pid: int) -> None:
+        self.mood.asked("can_attach", self.name, container)
+
+    def cancel_attach(self, container: Container, pid: int) -> None:
+        self.mood.asked("cancel_attach", self.name, container)
+
+    def bind(self, root: Container) -> None:
+        self.mood.asked("bind", self.name, root)
+
+
+class _Counted(CountedSubsystem):
+    """Type checkers see one ``create``; at run time the toy's comes first."""
+
+
+class Alpha(Toy, _Counted):  # type: ignore[misc]
+    name = "alpha"
+    resource = "tasks"
+
+    def state(self, container: Container) -> Counter:
+        return Counter(container.hierarchy.new_id(), self.resource)
+
+
+class Beta(Alpha):
+    name = "beta"
+    resource = "files"
+
+
+class Gamma(Alpha):
+    """A second subsystem of a resource that has one already."""
+
+    name = "gamma"
+    resource = "tasks"
+
+
+class Delta(Toy):
+    """Confines; ``delta.set`` takes digits."""
+
+    name = "delta"
+
+    def state(self, container: Container) -> frozenset[int]:
+        return frozenset(range(10))
+
+    def contribute(self, plan: PlanBuilder, container: Container) -> None:
+        for node in container.ancestors():
+            state = node.states[self.name]
+            assert isinstance(state, frozenset)
+            plan.confine("digits", state)
+
+    def populate(self) -> Mapping[str, ControlFile]:
+        def write(container: Container, digits: frozenset[int]) -> None:
+            container.states[self.name] = self.mood.alive[self.name, id(container)] = digits
+
+        def read(container: Container) -> str:
+            state = container.states[self.name]
+            assert isinstance(state, frozenset)
+            return "".join(map(str, sorted(state)))
+
+        return {"delta.set": ControlFile(read, parse_digits, write)}
+
+
+class Epsilon(Toy):
+    """Measures."""
+
+    name = "epsilon"
+
+    def state(self, container: Container) -> Meter:
+        return Meter("cpu")
+
+    def contribute(self, plan: PlanBuilder, container: Container) -> None:
+        for node in container.ancestors():
+            state = node.states[self.name]
+            assert isinstance(state, Meter)
+            plan.measure(state)
+
+
+def parse_digits(value: Value) -> frozenset[int]:
+    """Digits; ValueError for anything else."""
+    if not str(value).isdigit():
+        raise ValueError("only digits are allowed")
+    return frozenset(map(int, str(value)))
+
+
+TOYS: dict[str, type[Toy]] = {cls.name: cls for cls in (Alpha, Beta, Gamma, Delta, Epsilon)}
+COUNTED = {name: cls.resource for name, cls in TOYS.items() if issubclass(cls, Alpha)}
+
+
+def loader(mood: Mood) -> Callable[[str], Subsystem]:
+    """What a forest loads its subsystems with; ENOENT for one that is no toy."""
+
+    def load(name: str) -> Subsystem:
+        if name not in TOYS:
+            raise GovernorError(errno.ENOENT, f"no toy {name!r}")
+        return TOYS[name](mood)
+
+    return load

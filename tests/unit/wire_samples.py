@@ -1,0 +1,120 @@
+"""One message of every kind, with every field set to something telling, and all catalogues."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import governor.wire
+from governor.wire import agent, client, job, spawner
+from governor.wire.codec import Catalogue, Message
+
+SAMPLES: dict[str, list[Message]] = {
+    "agent.FROM_AGENT": [
+        agent.Hello(pid=4242),
+        agent.Placed(job=3, counter=0, errno=16, cpu=12_345_678, start=987_654),
+        agent.Moved(request=9, errno=3, cpu=0, start=0),
+        agent.Counted(
+            request=10,
+            counters=[[1, 5, 8, 0], [2, 0, 0, 2**40]],
+            rows=[[4242, 987_654, 1, 7, 10**9, 20_000_000, 0, 3]],
+            unreadable=[7],
+        ),
+    ],
+    "agent.ON_CHANNEL": [agent.Listening(job=3)],
+    "agent.TO_AGENT": [
+        agent.SetCounter(id=1, resource="tasks", limit=2**63 - 1),
+        agent.DropCounter(id=1),
+        agent.SetPlan(
+            group=7,
+            charges={"tasks": [1]},
+            counts={"tasks": [1, 2], "files": []},
+            confined={"cpus": [0, 3]},
+        ),
+        agent.DropPlan(group=7),
+        agent.Place(job=3, pid=4242, group=7, traps=["files", "tasks"]),
+        agent.Move(request=9, pid=4242, job=0, group=8),
+        agent.Count(request=10),
+        agent.Stop(),
+    ],
+    "client.TO_SUPERVISOR": [
+        client.Mount(request=1, name="load", subsystems=["numtasks", "numfiles"]),
+        client.Umount(request=2, name="load"),
+        client.Mkdir(request=3, hierarchy="load", path="/students/bärbel"),
+        client.Rmdir(request=4, hierarchy="load", path="/students"),
+        client.Lookup(request=5, hierarchy="load", path="/"),
+        client.Read(request=6, hierarchy="load", path="/a", file="numtasks.held"),
+        client.Write(request=7, hierarchy="load", path="/a", file="numtasks.limit", value=64),
+        client.Attach(request=8, hierarchy="load", path="/a", pid=4242),
+        client.Tasks(request=9, hierarchy="load", path="/a"),
+        client.Snapshot(request=10),
+        client.Spawn(
+            request=11,
+            name="make",
+            argv=[b"make", b"-j8", b"\xff"],
+            callable=b"",
+            env={b"PATH": b"/usr/bin", b"\xfe": b"\x00"},
+            cwd=b"/tmp",
+            umask=0o022,
+            pgid=0,
+            modules=["/usr/lib"],
+            containers={"load": "/a", "cpu": "/"},
+            timeout=1.5,
+            grace=2.0,
+            token="t0",
+        ),
+        client.Wait(request=12, jobs=[1, 2], timeout=None),
+        client.Signal(request=13, job=1, signal=15),
+        client.StopJobs(request=14, jobs=[1], grace=0.5),
+        client.Shutdown(request=15, grace=2.0),
+    ],
+    "client.STDIO": [client.Stdio(token="t0")],
+    "client.FROM_SUPERVISOR": [
+        client.Result(request=1, value=["load", 1, None, {"a": 2.5}, b"\x00", True]),
+        client.Failure(request=2, errno=16, message="subsystem 'numtasks' is bound"),
+    ],
+    "job.FROM_WORKER": [
+        job.Ready(refusal="a filter is there already"),
+        job.Failed(errno=2, step="run nosuch"),
+    ],
+    "job.TO_WORKER": [job.Go()],
+    "job.SPEC": [
+        job.JobSpec(
+            argv=[b"true"],
+            callable=b"\x80\x04",
+            env={b"A": b"\xff"},
+            cwd=b"/",
+            umask=0o077,
+            filter=bytes(range(16)),
+            cpus=[0, 1],
+            pgid=77,
+            modules=[],
+        )
+    ],
+    "spawner.TO_SPAWNER": [
+        spawner.StartAgent(endpoint="/run/governor/agents"),
+        spawner.StartWorker(job=3),
+        spawner.Quit(),
+    ],
+    "spawner.FROM_SPAWNER": [
+        spawner.Started(job=3, pid=4242, errno=0),
+        spawner.Reaped(pid=4242, job=3, group=7, status=256, cpu=10**9, start=987_654),
+    ],
+}
+
+
+def catalogues() -> dict[str, Catalogue]:
+    """Every catalogue of every module of `governor.wire`, by ``module.NAME``."""
+    return dict(_catalogues())
+
+
+def _catalogues() -> Iterator[tuple[str, Catalogue]]:
+    for module in pkgutil.iter_modules(governor.wire.__path__):
+        members = vars(importlib.import_module(f"governor.wire.{module.name}"))
+        for name, value in members.items():
+            if isinstance(value, Catalogue):
+                yield f"{module.name}.{name}", value
+
+
+ALL = [(name, message) for name, messages in SAMPLES.items() for message in messages]
