@@ -38,6 +38,7 @@ def launch(fork: bool) -> Launched:
     no ZeroMQ sockets; otherwise a fresh interpreter is started. Raises GovernorError(EIO)
     when the supervisor does not come up.
     """
+    _open_standard_streams()
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     nonce = int.from_bytes(os.urandom(3), "little") % NONCE_MAX + 1
     directory = make_directory(nonce)
@@ -50,6 +51,16 @@ def launch(fork: bool) -> Launched:
             os.rmdir(directory)
         raise GovernorError(errno.EIO, "the supervisor did not start; see above for the reason")
     return launched
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null where standard input, output or error is closed.
+
+    Otherwise a socket of ours would get the number, and a job would get our socket.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def make_directory(nonce: int) -> str:

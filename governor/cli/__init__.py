@@ -43,11 +43,12 @@ def entry() -> NoReturn:
     That would take longer than starting the job did, and everything of ours is closed.
     """
     code = main()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        code = code or 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # it is None when we were started with it closed
+                stream.flush()
+        except OSError:
+            code = code or 1
     os._exit(code)
 
 
