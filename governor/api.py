@@ -277,7 +277,7 @@ class Governor:
             argv=argv,
             callable=function,
             env={os.fsencode(k): os.fsencode(v) for k, v in (env or os.environ).items()},
-            cwd=os.fsencode(cwd or os.getcwd()),
+            cwd=_directory(cwd),
             umask=umask,
             pgid=os.getpgrp() if foreground else 0,
             modules=sys.path if function else [],
@@ -350,6 +350,14 @@ def _target(
     if any(b"\0" in argument for argument in argv):
         raise GovernorError(errno.EINVAL, "an argument of a program cannot contain a NUL byte")
     return argv, b""
+
+
+def _directory(cwd: str | os.PathLike[str] | None) -> bytes:
+    """The working directory for a job, which does not depend on where governor was started."""
+    try:
+        return os.fsencode(os.path.abspath(cwd or "."))
+    except FileNotFoundError:
+        raise GovernorError(errno.ENOENT, "the working directory has been removed") from None
 
 
 def _name(target: Command | Callable[..., object]) -> str:

@@ -23,6 +23,8 @@ Demand = tuple[tuple[str, int], ...]
 _MANY_PENDING = 4096
 _CREDIT_MAX = 256
 _CREDIT_SHARE = 8
+_LOOKS = 4
+"""How often at most a count that was disturbed is repeated."""
 
 
 class Verdict(enum.Enum):
@@ -94,6 +96,7 @@ class Accounts:
         self.doubtful: dict[int, Reservation] = {}
         # Counter to the bills paid in advance since its last recount.
         self._prepaid: dict[int, list[Bill]] = {}
+        self._newest = 0
 
     # -- plans ---------------------------------------------------------------------
 
@@ -191,14 +194,15 @@ class Accounts:
         members = self._members()
         amounts = dict(bill.entries)
         exact = set()
-        for counter in short:
-            quick = self._census.at_most(counter.resource, self._pids(counter, members))
+        figures = {c: self._census.at_most(c.resource, self._pids(c, members)) for c in short}
+        disturbed = self._newcomers(short, members) is not None
+        for counter, quick in figures.items():
             charged = self._reserved(counter, self.pending) + (quick or 0)
-            if quick is not None and charged + amounts[counter] <= counter.limit:
+            if disturbed or quick is None or charged + amounts[counter] > counter.limit:
+                exact.add(counter)
+            else:
                 counter.charged = charged
                 self._void_credit(counter)
-            else:
-                exact.add(counter)
         self._count(exact, members)
         return exact
 
@@ -213,19 +217,47 @@ class Accounts:
         self._count(wanted, self._members())
 
     def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
-        known: dict[tuple[str, frozenset[int]], int] = {}
-        keys = {c: (c.resource, frozenset(self._pids(c, members))) for c in wanted}
-        for resource, pids in keys.values():
-            # Containers of one path often have the same members: count those once.
-            if (resource, pids) not in known:
-                count = self._census.count(resource, sorted(pids)) if pids else 0
-                known[resource, pids] = count
+        for _ in range(_LOOKS):
+            counts = self._look(wanted, members)
+            newcomers = self._newcomers(wanted, members)
+            # What changes while it is counted may be seen twice; more than was let in cannot be.
+            if newcomers is None and all(counts[c] <= c.charged for c in wanted if c.limited):
+                break
+            members = newcomers or members
         # Who still sleeps after the count was not counted with what it made: it is not there yet.
         firm = self._firm() if wanted else set()
-        for counter, key in keys.items():
-            held = known[key] + self._reserved(counter, firm)
+        for counter, count in counts.items():
+            held = count + self._reserved(counter, firm)
             counter.recount(held, self._reserved(counter, self.pending.keys() - firm))
             self._void_credit(counter)
+
+    def _look(
+        self, wanted: Iterable[Counter], members: Mapping[int, list[int]]
+    ) -> dict[Counter, int]:
+        """Count once. Containers of one path often have the same members: count those once."""
+        known: dict[tuple[str, frozenset[int]], int] = {}
+        counts = {}
+        for counter in wanted:
+            key = counter.resource, frozenset(self._pids(counter, members))
+            if key not in known:
+                known[key] = self._census.count(key[0], sorted(key[1])) if key[1] else 0
+            counts[counter] = known[key]
+        return counts
+
+    def _newcomers(
+        self, counters: Iterable[Counter], members: Mapping[int, list[int]]
+    ) -> dict[int, list[int]] | None:
+        """The members now if processes came that may have files of one gone since; else None.
+
+        Tasks need no such care: a fork under way has its own reservation.
+        """
+        movable = [counter for counter in counters if counter.resource == "files"]
+        if not movable or self._census.newest() == self._newest:
+            return None
+        now = self._members()
+        if all(set(self._pids(c, now)) <= set(self._pids(c, members)) for c in movable):
+            return None
+        return now
 
     def _void_credit(self, counter: Counter) -> None:
         """What was paid in advance is not in a recount, so it cannot be used any more."""
@@ -239,6 +271,7 @@ class Accounts:
     def _members(self) -> dict[int, list[int]]:
         """Group to pids. To be called after `_settle`: what has settled must be seen here."""
         groups: dict[int, list[int]] = {}
+        self._newest = self._census.newest()
         for pid, tag in self._census.members().items():
             groups.setdefault(tag.group, []).append(pid)
         return groups

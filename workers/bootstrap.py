@@ -8,6 +8,7 @@ its containers; only then does it become the job.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -102,10 +103,22 @@ def _reset_signals() -> None:
 def _exec(spec: JobSpec, report: socket.socket) -> NoReturn:
     """Run the program; the report socket closes with the exec, which tells that it worked."""
     try:
-        os.execvpe(spec.argv[0], spec.argv, spec.env)
+        _find_and_exec(spec)
     except OSError as error:
         code = NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else None
         _fail(report, error, f"run {os.fsdecode(spec.argv[0])}", code or NOT_EXECUTABLE)
+
+
+def _find_and_exec(spec: JobSpec) -> NoReturn:
+    """As execvp(3): searched for in PATH, and a file that says no interpreter is for the shell."""
+    if not spec.argv[0]:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    try:
+        os.execvpe(spec.argv[0], spec.argv, spec.env)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        os.execve("/bin/sh", [b"/bin/sh", error.filename, *spec.argv[1:]], spec.env)
 
 
 def _call(spec: JobSpec, report: socket.socket) -> NoReturn:

@@ -104,10 +104,18 @@ def _mounts(
     hierarchies: list[tuple[str, list[str]]], settings: list[Setting]
 ) -> dict[str, list[str]]:
     mounts: dict[str, list[str]] = {}
+    owners: dict[str, str] = {}
     for name, subsystems in hierarchies:
         if name in mounts:
             raise GovernorError(errno.EINVAL, f"hierarchy {name!r} is given twice")
         mounts[name] = subsystems
+        for subsystem in subsystems:
+            owner = owners.setdefault(subsystem, name)
+            if owner != name:
+                raise GovernorError(
+                    errno.EBUSY,
+                    f"{subsystem} is given to two hierarchies, {owner} and {name}; choose one",
+                )
     wanted = [setting.file.partition(".")[0] for setting in settings if setting.place is None]
     for subsystem in [*wanted, "cpuacct"]:
         if not any(subsystem in bound for bound in mounts.values()):

@@ -18,12 +18,9 @@ from governor.core.usage import CpuLedger, Row
 from governor.errors import GovernorError
 from governor.subsystem import Subsystem, Value
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.levels import Levels, Record
 from workers import membership
 from workers.membership import Tag
-
-ENFORCED = "enforced"
-PARTIAL = "partial"
-OBSERVED = "observed"
 
 
 class ContainerReport(NamedTuple):
@@ -44,22 +41,15 @@ class Policy:
         self.forest = Forest(registry.load)
         self.ledger = CpuLedger()
         self._plans: dict[int, Plan] = {}
-        # Group -> facilities that were, and that were not, trapped in jobs placed there.
-        self._trapped: dict[int, set[str]] = {}
-        self._untrapped: dict[int, set[str]] = {}
-        self._unreadable: set[int] = set()
-        # Groups with a process that carries no tag, so that nothing can be done for it.
-        self._untagged: set[int] = set()
+        self._levels = Levels()
 
     # -- hierarchies ---------------------------------------------------------------
 
     def mount(self, name: str, subsystems: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
         hierarchy = self.forest.mount(name, subsystems)
-        wanted = set(self.traps())
         for group in {tag.group for tag in self.members().values()}:
-            missing = wanted - self._trapped.get(group, set())
-            self._untrapped.setdefault(group, set()).update(missing)
+            self._levels.wanted(group, self.traps())
         self._sync_all()
         return hierarchy
 
@@ -128,11 +118,7 @@ class Policy:
 
     def placed(self, group: int, trapped: Collection[str], tagged: bool = True) -> None:
         """A job was placed into ``group`` with these facilities trapped in it."""
-        if not tagged:
-            self._untagged.add(group)
-        wanted = set(self.traps())
-        self._trapped.setdefault(group, set()).update(trapped)
-        self._untrapped.setdefault(group, set()).update(wanted.difference(trapped))
+        self._levels.placed(group, self.traps(), trapped, tagged)
 
     def attach(self, container: Container, pid: int) -> None:
         """Move a running process into ``container``. ESRCH: gone. EACCES: another user's."""
@@ -152,7 +138,7 @@ class Policy:
             self.placed(target.id, ())
             self.ledger.enter(pid, moved.start, target.id, moved.cpu)
         else:
-            self._carry_levels(group.id, target.id)
+            self._levels.moved(group.id, target.id)
             self.ledger.move(pid, target.id, moved.cpu)
         for subsystem in container.hierarchy.subsystems.values():
             subsystem.attach(container, old, pid)
@@ -167,15 +153,13 @@ class Policy:
             raise GovernorError(errno.ESRCH, f"there is no process {pid}") from None
         except PermissionError:
             raise GovernorError(errno.EACCES, f"process {pid} is another user's") from None
-        return tag if tag is not None and tag.nonce == self._nonce else None
+        if tag is not None and tag.nonce != self._nonce:
+            raise GovernorError(errno.EBUSY, f"process {pid} belongs to another governor")
+        return tag
 
     def _cancel(self, container: Container, pid: int) -> None:
         for subsystem in reversed(list(container.hierarchy.subsystems.values())):
             subsystem.cancel_attach(container, pid)
-
-    def _carry_levels(self, source: int, target: int) -> None:
-        self._trapped.setdefault(target, set()).update(self._trapped.get(source, ()))
-        self._untrapped.setdefault(target, set()).update(self._untrapped.get(source, ()))
 
     def populate(self, starting: Collection[int]) -> None:
         """Count who is in each group; ``starting`` are groups of jobs not placed yet."""
@@ -200,10 +184,8 @@ class Policy:
     def _forget(self, group: int) -> None:
         self._agent.drop_plan(group)
         self.ledger.forget(group)
-        for kept in (self._plans, self._trapped, self._untrapped):
-            kept.pop(group, None)
-        self._unreadable.discard(group)
-        self._untagged.discard(group)
+        self._levels.forget(group)
+        self._plans.pop(group, None)
 
     # -- figures -------------------------------------------------------------------
 
@@ -222,7 +204,8 @@ class Policy:
             if id in by_id:
                 counter = by_id[id]
                 counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
-        self._unreadable.update(counted.unreadable)
+        for group in counted.unreadable:
+            self._levels.unreadable(group)
         self.ledger.observe(Row(*row[:7]) for row in counted.rows)
 
     def settle_usage(self) -> None:
@@ -231,27 +214,16 @@ class Policy:
             for meter in self._plans[group].meters if group in self._plans else ():
                 meter.add(used)
 
-    def level(self, container: Container, subsystem: Subsystem) -> str:
-        """How well ``subsystem`` is enforced for the processes ``container`` has had."""
-        good = bad = False
-        for group in self.forest.groups:
-            if any(container in member.ancestors() for member in group.containers):
-                bad = bad or bool(subsystem.traps & self._untrapped.get(group.id, set()))
-                bad = bad or group.id in self._untagged
-                bad = bad or ("files" in subsystem.traps and group.id in self._unreadable)
-                good = good or bool(subsystem.traps & self._trapped.get(group.id, set()))
-        if not bad:
-            return ENFORCED
-        return PARTIAL if good else OBSERVED
-
     def report(self) -> list[ContainerReport]:
         """Every container of every hierarchy, as it is now."""
         reports = []
+        records = self._levels.by_container(self.forest.groups)
         for hierarchy in self.forest.hierarchies.values():
             files = control_files(hierarchy)
             for container in hierarchy.containers():
+                record = records.get(container, Record())
                 level = {
-                    name: self.level(container, subsystem)
+                    name: record.level(subsystem)
                     for name, subsystem in hierarchy.subsystems.items()
                 }
                 values = {name: file.read(container) for name, file in files.items()}

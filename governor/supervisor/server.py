@@ -160,7 +160,9 @@ def main(directory: str, owner: socket.socket, nonce: int) -> None:
     ``owner`` hears one byte when everything is ready; its end is the supervisor's end.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
+        # What is ignored, as under nohup, is to be ignored by the jobs as well.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     end = spawner.start(nonce, directory)
     supervisor = Supervisor(directory, end, owner, nonce)
     owner.send(READY)

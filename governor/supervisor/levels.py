@@ -1,0 +1,89 @@
+"""Levels of enforcement: what has really been enforced for the processes of a container.
+
+A limit that is not enforced is never called enforced. What counts is not what the host
+could do but what each job that was placed in a container had in its filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from governor.core.container import Container
+from governor.core.group import Group
+from governor.subsystem import Subsystem
+
+ENFORCED = "enforced"
+PARTIAL = "partial"
+"""Enforced for some of the processes only: others were attached, or cannot be looked into."""
+OBSERVED = "observed"
+
+
+class Record:
+    """What is known about the processes that a group, or a container, has had."""
+
+    __slots__ = ("trapped", "unfollowed", "untrapped")
+
+    def __init__(self) -> None:
+        self.trapped: set[str] = set()
+        self.untrapped: set[str] = set()
+        self.unfollowed = False
+        """Some process carries no tag, so that nothing at all can be done for it."""
+
+    def add(self, other: Record) -> None:
+        """What holds for the other's processes holds for some of these."""
+        self.trapped |= other.trapped
+        self.untrapped |= other.untrapped
+        self.unfollowed |= other.unfollowed
+
+    def level(self, subsystem: Subsystem) -> str:
+        """How well ``subsystem`` was enforced."""
+        if not self.unfollowed and not subsystem.traps & self.untrapped:
+            return ENFORCED
+        return PARTIAL if subsystem.traps & self.trapped else OBSERVED
+
+
+class Levels:
+    """A record per group, for as long as the group lives."""
+
+    def __init__(self) -> None:
+        self._records: dict[int, Record] = {}
+
+    def _record(self, group: int) -> Record:
+        return self._records.setdefault(group, Record())
+
+    def placed(
+        self, group: int, wanted: Collection[str], trapped: Collection[str], tagged: bool
+    ) -> None:
+        """A process came into ``group``; of the facilities wanted, these are trapped in it."""
+        record = self._record(group)
+        record.trapped.update(trapped)
+        record.untrapped.update(set(wanted).difference(trapped))
+        record.unfollowed |= not tagged
+
+    def wanted(self, group: int, wanted: Collection[str]) -> None:
+        """More is wanted by now than the filters of ``group`` trap."""
+        record = self._record(group)
+        record.untrapped.update(set(wanted) - record.trapped)
+
+    def unreadable(self, group: int) -> None:
+        """A process of ``group`` hides its files."""
+        self._record(group).untrapped.add("files")
+
+    def moved(self, source: int, target: int) -> None:
+        """A process brought its filter along from ``source``."""
+        self._record(target).add(self._record(source))
+
+    def forget(self, group: int) -> None:
+        """The group was released."""
+        self._records.pop(group, None)
+
+    def by_container(self, groups: Iterable[Group]) -> dict[Container, Record]:
+        """The records of all containers, each including its sub-containers."""
+        found: dict[Container, Record] = {}
+        for group in groups:
+            record = self._records.get(group.id)
+            if record is not None:
+                for member in group.containers:
+                    for node in member.ancestors():
+                        found.setdefault(node, Record()).add(record)
+        return found
