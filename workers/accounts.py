@@ -96,7 +96,6 @@ class Accounts:
         self.doubtful: dict[int, Reservation] = {}
         # Counter to the bills paid in advance since its last recount.
         self._prepaid: dict[int, list[Bill]] = {}
-        self._newest = 0
 
     # -- plans ---------------------------------------------------------------------
 
@@ -252,7 +251,7 @@ class Accounts:
         Tasks need no such care: a fork under way has its own reservation.
         """
         movable = [counter for counter in counters if counter.resource == "files"]
-        if not movable or self._census.newest() == self._newest:
+        if not movable:
             return None
         now = self._members()
         if all(set(self._pids(c, now)) <= set(self._pids(c, members)) for c in movable):
@@ -271,7 +270,6 @@ class Accounts:
     def _members(self) -> dict[int, list[int]]:
         """Group to pids. To be called after `_settle`: what has settled must be seen here."""
         groups: dict[int, list[int]] = {}
-        self._newest = self._census.newest()
         for pid, tag in self._census.members().items():
             groups.setdefault(tag.group, []).append(pid)
         return groups

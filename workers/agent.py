@@ -25,6 +25,7 @@ from workers.listener import Listener, Trap
 from workers.membership import Tag
 from workers.syscalls import table
 from workers.tasks import Reservation
+from workers.watch import Watch
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
@@ -32,6 +33,8 @@ SAMPLE_INTERVAL = 0.01
 """Seconds between two counts for ``maxheld`` while traps arrive; without traps nothing grows."""
 SAMPLE_SHARE = 20
 """Counting for ``maxheld`` alone takes at most one part in so many of the agent's time."""
+_LONG_STREAK = 64
+"""Traps of one listener in a row after which it is worth waiting in that one alone."""
 _SAMPLES_AFTER_TRAP = 2
 """What the last trap made may not be there yet when the first count comes."""
 
@@ -56,12 +59,15 @@ class Agent:
         self._epoll.register(peer.fileno(), select.EPOLLIN)
         self._epoll.register(end.fileno(), select.EPOLLIN)
         self._running = True
+        self._watch = Watch(self._epoll)
+        self._last: Listener | None = None
+        self._streak = 0
 
     def serve(self) -> None:
         """Work until told to stop, or until the supervisor is gone."""
         self._peer.send(wire.Hello(os.getpid()))
         self._obey()
-        listeners, poll, now = self._listeners, self._epoll.poll, time.monotonic
+        listeners, poll = self._listeners, self._epoll.poll
         timeout: float = -1
         while self._running:
             for fd, event in poll(timeout):
@@ -69,17 +75,46 @@ class Agent:
                 if listener is None:
                     self._control(fd, event)
                 elif event & select.EPOLLIN:
-                    self._unsampled = _SAMPLES_AFTER_TRAP
-                    trap = listener.answer()
-                    if trap is not None:
-                        self._consider(trap, set())
+                    self._answer(listener)
                 else:
                     self._forget(listener)
-            if self._waiting or self._confining:
-                self._look_again()
-            if self._unsampled and now() >= self._next_sample:
-                self._sample()
+            if self._last is not None and self._streak >= _LONG_STREAK:
+                self._answer_only(self._last)
+            self._work_on()
             timeout = self._timeout()
+
+    def _answer(self, listener: Listener) -> None:
+        """Answer one trapped call, and notice when all come from one listener."""
+        self._unsampled = _SAMPLES_AFTER_TRAP
+        trap = listener.answer()
+        if trap is not None:
+            self._consider(trap, set())
+        self._streak = self._streak + 1 if listener is self._last else 0
+        self._last = listener
+
+    def _answer_only(self, listener: Listener) -> None:
+        """Wait in this listener alone, until the watch has seen something else to do."""
+        watch, answer = self._watch, listener.answer
+        before = listener.last_id
+        self._epoll.modify(listener.fd, 0)
+        watch.begin()
+        while not watch.rang:
+            trap = answer()
+            if trap is not None:
+                self._consider(trap, set())
+                if self._waiting:
+                    break
+        watch.end()
+        self._epoll.modify(listener.fd, select.EPOLLIN)
+        self._unsampled = _SAMPLES_AFTER_TRAP
+        self._streak = min(_LONG_STREAK, listener.last_id - before)
+
+    def _work_on(self) -> None:
+        """Do what had to wait: calls, forks under way with an old affinity, figures."""
+        if self._waiting or self._confining:
+            self._look_again()
+        if self._unsampled and time.monotonic() >= self._next_sample:
+            self._sample()
 
     def _timeout(self) -> float:
         if self._waiting or self._confining:
@@ -211,6 +246,7 @@ class Agent:
         """No task is left under this filter."""
         self._epoll.unregister(listener.fd)
         del self._listeners[listener.fd]
+        self._last = None
         os.close(listener.fd)
         self.accounts.prune()
 

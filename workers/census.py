@@ -24,11 +24,6 @@ class Census:
         """Every governed process with its tag, zombies included."""
         return membership.scan(self._nonce)
 
-    def newest(self) -> int:
-        """The id given out last on this system: while it stays the same, no process has come."""
-        with open("/proc/loadavg", "rb", buffering=0) as file:
-            return int(file.read().split()[-1])
-
     def threads(self, pid: int) -> list[int]:
         """The threads of a process, none when it is gone."""
         try:

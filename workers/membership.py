@@ -28,6 +28,8 @@ UNTAGGED = resource.RLIM_INFINITY
 
 _JOB_SHIFT = GROUP_BITS
 _NONCE_SHIFT = GROUP_BITS + JOB_BITS
+_PASSES = 8
+"""Looks at the list of processes at most, where others come all the time."""
 
 
 class Tag(NamedTuple):
@@ -99,18 +101,23 @@ def set_group(pid: int, group: int) -> None:
 def scan(nonce: int, proc: str = "/proc") -> dict[int, Tag]:
     """Every process of this supervisor: pid -> tag, zombies included.
 
-    A process that comes or goes meanwhile may be missed or not; its parent cannot be.
+    A process that comes or goes meanwhile may be missed or not. But of a row of processes that
+    each fork and end, one is always found: so look again until nobody unknown is there.
     """
     prlimit = resource.prlimit
     found: dict[int, Tag] = {}
-    for name in os.listdir(proc):
-        if not name.isdigit():
-            continue
-        pid = int(name)
-        try:
-            value = prlimit(pid, RLIMIT_LOCKS)[0]
-        except (ProcessLookupError, PermissionError):
-            continue
-        if value >> _NONCE_SHIFT == nonce:
-            found[pid] = Tag(nonce, value >> _JOB_SHIFT & MAX_JOB, value & MAX_GROUP)
+    known: set[str] = set()
+    for _ in range(_PASSES):
+        new = set(os.listdir(proc)) - known
+        known |= new
+        pids = [int(name) for name in new if name.isdigit()]
+        if not pids:
+            break
+        for pid in pids:
+            try:
+                value = prlimit(pid, RLIMIT_LOCKS)[0]
+            except (ProcessLookupError, PermissionError):
+                continue
+            if value >> _NONCE_SHIFT == nonce:
+                found[pid] = Tag(nonce, value >> _JOB_SHIFT & MAX_JOB, value & MAX_GROUP)
     return found

@@ -86,7 +86,8 @@ def sleeps_in(tid: int, syscalls: Container[int], proc: str = "/proc") -> bool:
         return False
     # The name of the kernel's function it sleeps in; "0" when it runs or we may not know.
     function = _read(f"{proc}/{tid}/wchan")
-    return function not in (b"", b"0") and not function.startswith(b"seccomp_")
+    # A stopped thread has its call behind it.
+    return function not in (b"", b"0") and not function.startswith((b"seccomp_", b"do_signal_stop"))
 
 
 def _ran_enough(reservation: Reservation, proc: str) -> bool:
