@@ -129,6 +129,9 @@ def main() -> None:
     directory, descriptor, nonce = sys.argv[1:4]
     owner = socket.socket(fileno=int(descriptor))
     owner.set_inheritable(False)
+    # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
+    os.closerange(3, owner.fileno())
+    os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     _serve(directory, owner, int(nonce))
 
 

@@ -43,7 +43,7 @@ def parse_count(text: str | int) -> int:
     if match is None or int(match[1]) * _COUNT_FACTORS[match[2]] > UNLIMITED:
         raise ValueError(
             f"{_quoted(text)} is not a count: allowed are whole numbers from 0, with k, M or G "
-            f'for thousands, millions or milliards, and "max" for no limit'
+            f'for thousands, millions or billions, and "max" for no limit'
         )
     return int(match[1]) * _COUNT_FACTORS[match[2]]
 

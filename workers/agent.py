@@ -184,6 +184,8 @@ class Agent:
                 self._move(request, pid, job, group)
             case wire.Count(request):
                 self._count(request)
+            case wire.Ping(request):
+                self._peer.send(wire.Pong(request))
             case wire.Stop():
                 self._running = False
 

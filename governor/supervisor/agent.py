@@ -83,6 +83,10 @@ class AgentLink:
         answer: wire.Moved = self._ask(wire.Move(request, pid, job, group))
         return answer
 
+    def flush(self) -> None:
+        """Wait until the agent goes by everything it has been told."""
+        self._ask(wire.Ping(next(self._requests)))
+
     def count(self) -> wire.Counted:
         """Recount everything now."""
         answer: wire.Counted = self._ask(wire.Count(next(self._requests)))

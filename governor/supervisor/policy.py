@@ -69,13 +69,16 @@ class Policy:
         self._agent.set_plan(group.id, plan, self._counters(group))
 
     def sync(self, container: Container) -> None:
-        """Something about ``container`` changed: renew the plans of the groups it is above."""
+        """Something about ``container`` changed: renew the plans of the groups it is above.
+
+        When this returns, the change holds for the next call of every process.
+        """
         for group in self.forest.groups:
             if group.id in self._plans and any(
                 container in member.ancestors() for member in group.containers
             ):
                 self.use(group)
-        self.refresh()  # the agent answers in order, so the change is in force on return
+        self._agent.flush()
 
     def _sync_all(self) -> None:
         """A hierarchy came or went: every plan may be another."""

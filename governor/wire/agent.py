@@ -116,10 +116,22 @@ class Listening(NamedTuple):
     job: int
 
 
+class Ping(NamedTuple):
+    """Supervisor: say when everything before this has been carried out."""
+
+    request: int
+
+
+class Pong(NamedTuple):
+    """Agent: the answer to `Ping`."""
+
+    request: int
+
+
 class Stop(NamedTuple):
     """Supervisor: the work is done, end."""
 
 
-FROM_AGENT = Catalogue([Hello, Placed, Moved, Counted])
+FROM_AGENT = Catalogue([Hello, Placed, Moved, Counted, Pong])
 ON_CHANNEL = Catalogue([Listening])
-TO_AGENT = Catalogue([SetCounter, DropCounter, SetPlan, DropPlan, Place, Move, Count, Stop])
+TO_AGENT = Catalogue([SetCounter, DropCounter, SetPlan, DropPlan, Place, Move, Count, Ping, Stop])

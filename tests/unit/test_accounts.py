@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -32,9 +33,9 @@ COUNTS = {
 GROUPS = {id: {g for g, c in COUNTS.items() if id in c[r]} for id, r in RESOURCES.items()}
 
 groups = st.sampled_from(sorted(COUNTS))
-limits = st.one_of(st.integers(0, 6), st.just(UNLIMITED))
-demands = st.sampled_from([FORK, FORK, PIPE, OPEN, CLONE_WITH_PIDFD])
-interludes = st.lists(st.one_of(st.just(0), st.integers(0, 20)), max_size=8)
+limits = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, UNLIMITED])
+demands = st.sampled_from([FORK, PIPE, OPEN, CLONE_WITH_PIDFD])
+interludes = st.one_of(st.just([]), st.lists(st.integers(0, 30), min_size=1, max_size=10))
 
 
 class Waiting(NamedTuple):
@@ -48,8 +49,11 @@ class Waiting(NamedTuple):
 class AccountsMachine(RuleBasedStateMachine):
     """The agent's loop without its sockets: traps, plans and moves in any order."""
 
-    @initialize(limits=st.fixed_dictionaries({id: limits for id in RESOURCES}))
-    def begin(self, limits: dict[int, int]) -> None:
+    @initialize(
+        limits=st.fixed_dictionaries({id: limits for id in RESOURCES}),
+        files=st.lists(st.tuples(groups, st.integers(0, 2)), min_size=1, max_size=4),
+    )
+    def begin(self, limits: dict[int, int], files: list[tuple[int, int]]) -> None:
         self.kernel = FakeCensus()
         self.most: dict[int, int] = {}
         self.accounts = Accounts(self.kernel)
@@ -58,6 +62,8 @@ class AccountsMachine(RuleBasedStateMachine):
         self.seen = dict.fromkeys(RESOURCES, 0)
         for id, resource in RESOURCES.items():
             self.accounts.set_counter(id, resource, limits[id])
+        for group, count in files:
+            self.kernel.start(group).descriptors = [*range(count), *range(count)]
         self.set_plans()
 
     # -- helpers -------------------------------------------------------------------
@@ -138,10 +144,6 @@ class AccountsMachine(RuleBasedStateMachine):
             total = self.live(counter.id) + self.coming(counter.id)
             assert total <= counter.limit, f"{counter} is exceeded by {total - counter.limit}"
 
-    def draw_caller(self, data: st.DataObject) -> int | None:
-        callers = sorted(set(self.kernel.callers()) - self.blocked())
-        return data.draw(st.sampled_from(callers)) if callers else None
-
     # -- the agent's work ----------------------------------------------------------
 
     @rule(group=groups, between=interludes)
@@ -156,15 +158,15 @@ class AccountsMachine(RuleBasedStateMachine):
             counter.refuse()
             self.failcnt[counter.id] += 1
 
-    @rule(data=st.data(), demand=demands, thread=st.booleans(), between=interludes)
-    def trap(
-        self, data: st.DataObject, demand: Demand, thread: bool, between: list[int]
-    ) -> None:
-        tid = self.draw_caller(data)
-        if tid is not None:
-            self.kernel.doubted.discard(tid)
-            bill = self.accounts.terms[self.kernel.process_of(tid).group].bill(demand)
-            self.answer(Waiting(tid, bill, thread), between)
+    @rule(data=st.data(), calls=st.lists(st.tuples(demands, st.booleans()), min_size=1, max_size=4))
+    def trap(self, data: st.DataObject, calls: list[tuple[Demand, bool]]) -> None:
+        for demand, thread in calls:
+            callers = sorted(set(self.kernel.callers()) - self.blocked())
+            if callers:
+                tid = data.draw(st.sampled_from(callers))
+                self.kernel.doubted.discard(tid)
+                bill = self.accounts.terms[self.kernel.process_of(tid).group].bill(demand)
+                self.answer(Waiting(tid, bill, thread), data.draw(interludes))
 
     @precondition(lambda self: self.kernel.flights)
     @rule(data=st.data(), between=interludes)
@@ -293,6 +295,8 @@ class AccountsMachine(RuleBasedStateMachine):
 
 
 TestAccounts = AccountsMachine.TestCase
+# Steps are cheap and what may go wrong takes several of them in one order.
+TestAccounts.settings = settings(max_examples=500)
 
 
 # -- and what is worth saying one by one --------------------------------------------------
