@@ -1,0 +1,171 @@
+"""Programs run with and without a governor, so that a test can compare the two."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import pytest
+
+from governor.api import Container, Governor, Hierarchy, Job
+from tests.programs.build import CannotCompile, compile
+
+PROJECT = Path(__file__).parents[2]
+DEADLINE = 60.0
+"""Seconds after which a test gives up waiting for what must come."""
+
+
+class Ran(NamedTuple):
+    """How a program ended, and what it wrote."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+class Started:
+    """A job whose output is collected in unnamed files."""
+
+    def __init__(self, world: World, job: Job, out: IO[bytes], err: IO[bytes]) -> None:
+        self.world = world
+        self.job = job
+        self._out = out
+        self._err = err
+
+    def finish(self) -> Ran:
+        """Wait for the end."""
+        result = self.job.wait(DEADLINE)
+        assert result.unenforced is None, result
+        return Ran(result.exit_code, self.said(), _all_of(self._err))
+
+    def said(self) -> str:
+        """What it has written to its output so far."""
+        return _all_of(self._out)
+
+
+class World:
+    """A governor with all subsystems in two hierarchies, and a container in each of them."""
+
+    def __init__(self, gov: Governor) -> None:
+        self.gov = gov
+        self.load = gov.mount("load", ["numtasks", "numfiles"])
+        self.cpu = gov.mount("cpu", ["cpuset", "cpuacct"])
+        self._made = 0
+        self._files = contextlib.ExitStack()
+
+    def close(self) -> None:
+        self._files.close()
+
+    def new(self, hierarchy: Hierarchy, **files: int | str) -> Container:
+        """A new container; control files are spelt with _ for the dot."""
+        self._made += 1
+        container = hierarchy.mkdir(f"/c{self._made}")
+        for name, value in files.items():
+            container[name.replace("_", ".", 1)] = value
+        return container
+
+    def roomy(self) -> list[Container]:
+        """Two new containers whose limits nothing here meets, so that everything is charged."""
+        load = self.new(self.load, numtasks_limit=2000, numfiles_limit=20000)
+        return [load, self.new(self.cpu)]
+
+    def start(
+        self,
+        argv: Sequence[str | Path] | Callable[[], object],
+        containers: Sequence[Container] = (),
+        *,
+        stdin: int | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+    ) -> Started:
+        out = self._files.enter_context(tempfile.TemporaryFile())
+        err = self._files.enter_context(tempfile.TemporaryFile())
+        null = self._files.enter_context(open(os.devnull, "rb"))
+        job = self.gov.spawn(
+            argv,
+            containers=containers,
+            stdin=null if stdin is None else stdin,
+            stdout=out,
+            stderr=err,
+            env=env,
+            cwd=cwd,
+        )
+        return Started(self, job, out, err)
+
+    def run(
+        self,
+        argv: Sequence[str | Path] | Callable[[], object],
+        containers: Sequence[Container] = (),
+        *,
+        stdin: int | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+    ) -> Ran:
+        return self.start(argv, containers, stdin=stdin, env=env, cwd=cwd).finish()
+
+
+@contextlib.contextmanager
+def world() -> Iterator[World]:
+    with Governor() as gov:
+        made = World(gov)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def plain(
+    argv: Sequence[str | Path],
+    *,
+    stdin: int | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+) -> Ran:
+    """Run without a governor."""
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        capture_output=True,
+        env=env,
+        cwd=cwd,
+        timeout=DEADLINE,
+        check=False,
+        start_new_session=True,
+    )
+    code = done.returncode if done.returncode >= 0 else 128 - done.returncode
+    return Ran(code, _text(done.stdout), _text(done.stderr))
+
+
+def program(name: str, *flags: str, compiler: str = "cc") -> str:
+    """Compile a program of this suite, or skip on a host that cannot."""
+    try:
+        return compile(name, *flags, compiler=compiler)
+    except CannotCompile as error:
+        lines = str(error).splitlines()
+        pytest.skip(f"cannot compile {name} {' '.join(flags)} with {compiler}: {lines[0]}")
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a state of other processes that no event announces."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f"waited {DEADLINE:g} s for {what}"
+        os.sched_yield()
+
+
+def failcnt(container: Container, subsystem: str) -> int:
+    return int(container[f"{subsystem}.failcnt"])
+
+
+def _all_of(file: IO[bytes]) -> str:
+    return _text(os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0))
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="backslashreplace")

@@ -1,0 +1,241 @@
+"""Beginning and end: who may connect, and that nothing is left, whoever dies first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import governor
+from governor.api import Governor, Job
+from governor.errors import GovernorError
+from tests.leftovers import Mark
+from tests.process.helpers import (
+    DEADLINE,
+    PYTHONPATH,
+    eventually,
+    exists,
+    program,
+    puppet,
+    run_job,
+)
+from tests.programs.facility_support import as_user
+
+OWNER = """
+import os, sys, governor
+with governor.Governor() as gov:
+    box = gov.mount("load", ["numtasks"]).mkdir("/box")
+    job = gov.spawn([sys.argv[1]], containers=[box])
+    job.wait()
+"""
+
+
+def children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def directory(gov: Governor) -> Path:
+    return Path(gov._launched.directory)
+
+
+def supervisor(gov: Governor) -> int:
+    return gov._launched.pid
+
+
+def spawner(gov: Governor) -> int:
+    (pid,) = children(supervisor(gov))
+    return pid
+
+
+def agent(gov: Governor, *jobs: int) -> int:
+    (pid,) = set(children(spawner(gov))) - set(jobs)
+    return pid
+
+
+# -- who may connect ----------------------------------------------------------------------
+
+
+def test_sockets_lie_in_a_directory_of_the_users_own(gov: Governor, runtime: Path) -> None:
+    assert list(runtime.iterdir()) == [directory(gov)]
+    status = directory(gov).stat()
+    assert stat.S_IMODE(status.st_mode) == 0o700
+    assert status.st_uid == os.geteuid()
+    for entry in directory(gov).iterdir():
+        assert stat.S_ISSOCK(entry.stat().st_mode)
+
+
+def test_another_user_cannot_connect(gov: Governor, runtime: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    runtime.chmod(0o755)
+    sockets = [str(path) for path in directory(gov).iterdir()]
+    assert sockets
+
+    def connect() -> None:
+        for path in sockets:
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            with client, pytest.raises(PermissionError):
+                client.connect(path)
+
+    as_user("nobody", connect)
+
+
+@pytest.mark.parametrize("name", ["missing", "x" * 120], ids=["missing", "too long"])
+def test_unusable_directory_for_sockets_is_passed_over(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    unusable = runtime / name
+    if len(name) > 100:  # more than the address of a socket may have
+        unusable.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(unusable))
+    monkeypatch.setenv("TMPDIR", str(runtime))
+    with governor.Governor() as gov:
+        assert directory(gov).parent == runtime
+    if unusable.exists():
+        unusable.rmdir()
+
+
+# -- the ordinary end ---------------------------------------------------------------------
+
+
+def test_close_ends_every_process_of_a_job(gov: Governor) -> None:
+    with puppet(gov) as job:
+        left = [job.pid, *job.fill(2), job.make("d"), job.make("z"), job.make("s")]
+        gov.close()
+        assert not any(map(exists, left))
+
+
+def test_close_waits_for_jobs_that_have_only_just_been_started(runtime: Path) -> None:
+    with governor.Governor() as gov:
+        for _ in range(20):
+            gov.spawn(["sleep", "1000"])
+
+
+def test_close_leaves_no_zombie_and_no_descriptor(runtime: Path) -> None:
+    with governor.Governor() as gov:
+        gov.spawn(["true"]).wait()
+    before = sorted(os.listdir("/proc/self/fd"))
+    with governor.Governor() as gov:
+        gov.spawn(["true"]).wait()
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_close_twice_and_use_afterwards(gov: Governor) -> None:
+    gov.close()
+    gov.close()
+    with pytest.raises(GovernorError, match="ended"):
+        gov.mount("load", ["numtasks"])
+
+
+def test_exception_in_the_block_ends_everything(runtime: Path) -> None:
+    def fail() -> None:
+        with governor.Governor() as gov:
+            gov.spawn(["sleep", "1000"])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+
+def test_orphan_that_ends_is_reaped_at_once(gov: Governor) -> None:
+    box = gov.mount("load", ["numtasks"]).mkdir("/box")
+    with puppet(gov, box) as job:
+        orphan = job.make("d")
+        os.kill(orphan, signal.SIGKILL)
+        eventually(lambda: not exists(orphan), "the orphan is reaped")
+        assert box["numtasks.held"] == 1
+
+
+def test_daemon_outlives_its_jobs_first_process_but_not_stop(gov: Governor) -> None:
+    command = 'trap "" TERM; setsid sleep 1000 & echo $!'
+    result, output = run_job(gov, ["sh", "-c", command])
+    daemon = int(output)
+    assert result.exit_code == 0
+    assert exists(daemon)
+    job = Job(gov, 1, "sh", 0, [])
+    gov.stop([job], grace=0.1)
+    assert not exists(daemon)
+
+
+def test_job_inherits_only_its_streams() -> None:
+    command = [sys.executable, "-m", "governor", "run", "--max-files", "100", "--"]
+    command += [sys.executable, "-c", "import os; print(len(os.listdir('/proc/self/fd')))"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": PYTHONPATH}, capture_output=True, text=True
+    )
+    assert done.stdout == "4\n"  # and the directory itself
+
+
+# -- sudden ends --------------------------------------------------------------------------
+
+
+def start_owner(mark: Mark, runtime: Path) -> subprocess.Popen[bytes]:
+    """A program that owns a governor whose job is a puppet on its standard streams."""
+    return subprocess.Popen(
+        [sys.executable, "-c", OWNER, program("tasks_puppet")],
+        env={**os.environ, **mark.environment, "PYTHONPATH": PYTHONPATH},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_end_of_the_owner_is_the_end_of_everything(runtime: Path, number: signal.Signals) -> None:
+    mark = Mark()
+    with start_owner(mark, runtime) as owner:
+        assert owner.stdin is not None
+        assert owner.stdout is not None
+        assert owner.stdout.readline().startswith(b"0 ")
+        # A daemon that is deaf to TERM, a child, and a process that nobody has reaped.
+        for order in (b"d", b"f", b"z"):
+            owner.stdin.write(order)
+            owner.stdin.flush()
+            assert owner.stdout.readline().startswith(b"0 ")
+        os.killpg(owner.pid, number)
+        owner.wait(DEADLINE)
+        eventually(lambda: not mark.processes(), "all processes have ended")
+        eventually(lambda: not os.listdir(runtime), "the directory is gone")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_end_of_the_supervisor_is_the_end_of_its_jobs(
+    gov: Governor, runtime: Path, number: signal.Signals
+) -> None:
+    box = gov.mount("load", ["numtasks"]).mkdir("/box")
+    job = gov.spawn(["sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"], containers=[box])
+    os.kill(supervisor(gov), number)
+    with pytest.raises(GovernorError, match="the supervisor has ended"):
+        job.wait(DEADLINE)
+    gov.close()
+    eventually(lambda: not os.listdir(runtime), "the directory is gone")
+    assert not exists(job.pid)
+
+
+def test_end_of_the_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
+    box = gov.mount("load", ["numtasks"]).mkdir("/box")
+    job = gov.spawn([program("tasks_forkwait"), "10000000"], containers=[box])
+    os.kill(agent(gov, job.pid), signal.SIGKILL)
+    with pytest.raises(GovernorError, match="ended"):
+        job.wait(DEADLINE)
+    gov.close()
+    assert not exists(job.pid)
+    assert not os.listdir(runtime)
+
+
+def test_end_of_the_spawner_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
+    job = gov.spawn(["sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"])
+    os.kill(spawner(gov), signal.SIGKILL)
+    with pytest.raises(GovernorError, match="ended"):
+        job.wait(DEADLINE)
+    gov.close()
+    eventually(lambda: not exists(job.pid), "init has reaped the job")
+    assert not os.listdir(runtime)

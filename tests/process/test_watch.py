@@ -1,0 +1,79 @@
+"""An agent that waits in one busy listener alone is not deaf to everything else."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+from governor import Container, Governor, Job
+from tests.process.helpers import eventually
+from tests.programs.facility_support import Parent, forked
+from workers.watch import Watch
+
+_OPENS = "import os\nos.write(1, b'!')\nwhile True: os.close(os.open('/', os.O_RDONLY))"
+
+
+def _ring(watch: Watch) -> bool:
+    deadline = time.monotonic() + 5
+    while not watch.rang and time.monotonic() < deadline:
+        pass
+    return watch.rang
+
+
+def test_it_rings_and_can_be_called_off_again_and_again() -> None:
+    def body(parent: Parent) -> None:
+        watch = Watch(select.epoll())
+        rings = 0
+        for turn in range(300):
+            watch.begin()
+            if turn % 2:
+                rings += _ring(watch)
+            watch.end()
+        parent.say(rings)
+
+    with forked(body) as child:
+        assert child.hear() == 150
+
+
+def _busy(gov: Governor) -> tuple[Job, Container]:
+    """A job that opens files as fast as it can, in a container with a limit it never meets."""
+    container = gov.mount("load", ["numtasks", "numfiles"]).mkdir("/busy")
+    container["numfiles.limit"] = 1000
+    begun, say = os.pipe()
+    job = gov.spawn([sys.executable, "-S", "-c", _OPENS], containers=[container], stdout=say)
+    os.close(say)
+    assert os.read(begun, 1) == b"!"
+    os.close(begun)
+    return job, container
+
+
+def test_the_supervisor_is_heard_in_between(gov: Governor) -> None:
+    job, container = _busy(gov)
+    for _ in range(200):
+        assert int(container["numfiles.held"]) > 0
+    container["numfiles.limit"] = 0
+    assert job.wait(10).exit_code == 1
+    assert int(container["numfiles.failcnt"]) > 0
+
+
+def test_other_jobs_start_fork_and_end_in_between(gov: Governor) -> None:
+    busy, container = _busy(gov)
+    for _ in range(20):
+        other = gov.spawn(["sh", "-c", "true | true; (true)"], containers=[container])
+        assert other.wait(10).exit_code == 0
+    busy.kill()
+    assert busy.wait(10).signal == signal.SIGKILL
+
+
+def test_a_listener_that_falls_silent_is_left(gov: Governor) -> None:
+    job, container = _busy(gov)
+    for _ in range(20):
+        job.signal(signal.SIGSTOP)
+        assert int(container["numtasks.held"]) == 1
+        job.signal(signal.SIGCONT)
+    job.kill()
+    assert job.wait(10).signal == signal.SIGKILL
+    eventually(lambda: container["numtasks.held"] == 0, "nothing is held")
