@@ -43,7 +43,8 @@ format: .venv/.ready-check
 	$(BIN)/ruff format .
 
 bench: .venv/.ready-demo
-	@$(BIN)/governor bench --quick $(OPTIONS)
+	@mkdir -p build
+	@$(BIN)/governor bench --quick --json build/bench.json $(OPTIONS)
 
 clean:
 	rm -rf .venv build dist *.egg-info workers/preload

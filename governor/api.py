@@ -343,7 +343,12 @@ def _target(
     if callable(target):
         from multiprocess.reduction import ForkingPickler
 
-        return [], bytes(ForkingPickler.dumps((target, args, {}), None, recurse=True))
+        call = (target, args, {})
+        try:
+            # With only those global variables that are used.
+            return [], bytes(ForkingPickler.dumps(call, None, recurse=True))
+        except RecursionError:  # a closure that calls itself
+            return [], bytes(ForkingPickler.dumps(call, None, recurse=False))
     argv = [os.fsencode(argument) for argument in target]
     if not argv or args:
         raise GovernorError(errno.EINVAL, "a program is given as one list, with at least its name")
@@ -356,8 +361,8 @@ def _directory(cwd: str | os.PathLike[str] | None) -> bytes:
     """The working directory for a job, which does not depend on where governor was started."""
     try:
         return os.fsencode(os.path.abspath(cwd or "."))
-    except FileNotFoundError:
-        raise GovernorError(errno.ENOENT, "the working directory has been removed") from None
+    except FileNotFoundError:  # it has been removed, and can still be worked in
+        return b"/proc/%d/cwd" % os.getpid()
 
 
 def _name(target: Command | Callable[..., object]) -> str:

@@ -19,6 +19,9 @@ from workers import channel
 
 DEADLINE = 30.0
 """Seconds in which a supervisor answers whatever does not wait for a job."""
+_SIGNAL_SLICE = 0.5
+"""Seconds after which a wait is begun anew. A signal that comes just before the poll does not
+interrupt it, and Python runs handlers, such as that of Ctrl-C, only between its own steps."""
 
 
 class Client:
@@ -88,7 +91,8 @@ class Client:
         remaining = None if deadline is None else deadline - time.monotonic()
         if remaining is not None and remaining <= 0:
             raise GovernorError(errno.ETIMEDOUT, "the supervisor does not answer")
-        if self._owner.fileno() in poller.poll(remaining):
+        slice_ = _SIGNAL_SLICE if remaining is None else min(remaining, _SIGNAL_SLICE)
+        if self._owner.fileno() in poller.poll(slice_):
             raise _gone()
 
 

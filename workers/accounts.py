@@ -175,9 +175,9 @@ class Accounts:
 
         ``recounted`` are counters that need no other recount in this round; it grows.
         """
-        short = {c for c, amount in bill.entries if c.charged + amount > c.limit} - recounted
-        if short:
-            recounted |= self._make_room(short, bill)
+        short = [c for c, amount in bill.entries if c.charged + amount > c.limit]
+        if not recounted.issuperset(short):
+            recounted.update(self._make_room([c for c in short if c not in recounted], bill))
         for counter, amount in bill.entries:
             if counter.charged + amount > counter.limit:
                 if counter.held + amount <= counter.limit:
@@ -187,18 +187,18 @@ class Accounts:
             counter.charged += amount
         return Verdict.ADMIT, None
 
-    def _make_room(self, short: set[Counter], bill: Bill) -> set[Counter]:
-        """Recount those for which a quick figure, which may be too high, does not do."""
+    def _make_room(self, short: list[Counter], bill: Bill) -> list[Counter]:
+        """Recount exactly, and return, those for which a quick figure is not low enough."""
         self._settle()
         members = self._members()
         amounts = dict(bill.entries)
-        exact = set()
+        exact = []
         figures = {c: self._census.at_most(c.resource, self._pids(c, members)) for c in short}
         disturbed = self._newcomers(short, members) is not None
         for counter, quick in figures.items():
             charged = self._reserved(counter, self.pending) + (quick or 0)
             if disturbed or quick is None or charged + amounts[counter] > counter.limit:
-                exact.add(counter)
+                exact.append(counter)
             else:
                 counter.charged = charged
                 self._void_credit(counter)

@@ -126,6 +126,8 @@ def _call(spec: JobSpec, report: socket.socket) -> NoReturn:
     code = 1
     try:
         report.close()
+        # There is no exec here to close what the spawner has open.
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         code = _run_callable(spec)
     except BaseException:
         import traceback

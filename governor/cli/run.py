@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from governor.cli.layout import Layout, Setting, parse_hierarchy, parse_place, parse_setting
@@ -124,8 +126,8 @@ def run(args: argparse.Namespace) -> int:
             grace=args.grace,
             foreground=_has_terminal(),
         )
-        _forward_signals(job)
-        result = job.wait()
+        with _signals_forwarded(job):
+            result = job.wait()
         if args.report is not None:
             _write_report(args.report, governor, command, layout, result, began)
     _explain(command[0], result)
@@ -162,17 +164,33 @@ def _has_terminal() -> bool:
     return True
 
 
-def _forward_signals(job: Job) -> None:
+@contextlib.contextmanager
+def _signals_forwarded(job: Job) -> Iterator[None]:
     """Pass on every signal meant for us, except what the terminal has sent to the job itself."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    forwarding = threading.Lock()
 
     def forward() -> None:
         while True:
             received = signal.sigwaitinfo(_FORWARDED)
-            if received.si_code != _BY_TERMINAL:
-                job.signal(received.si_signo)
+            # Refused: governor is coming to its end, and says so itself.
+            with forwarding, contextlib.suppress(GovernorError):
+                if not _has_reached_job(received):
+                    job.signal(received.si_signo)
 
     threading.Thread(target=forward, daemon=True).start()
+    yield
+    # For good: there is no job any more, and soon no connection to ask for it.
+    forwarding.acquire()
+
+
+def _has_reached_job(received: signal.struct_siginfo) -> bool:
+    """Whether the job has the signal already.
+
+    What is typed goes to the whole foreground process group, a hang-up to the session's leader.
+    """
+    leader_only = received.si_signo == signal.SIGHUP and os.getsid(0) == os.getpid()
+    return received.si_code == _BY_TERMINAL and not leader_only
 
 
 def _write_report(

@@ -387,6 +387,115 @@ def test_a_call_that_only_doubt_stands_against_waits(
     assert judge(accounts, 1, FORK)[0] is Verdict.ADMIT
 
 
+def test_one_recount_serves_all_that_wait_but_a_quick_figure_does_not(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    """Files were dropped since the last recount: nobody is refused for what it had found."""
+    process = kernel.start(group=1)
+    process.descriptors = [1, 2, 3, 4]
+    plan(accounts, {7: 4})
+    assert accounts.counters[7].held == 4
+    process.descriptors = [1, 1, 1]
+    recounted: set[Counter] = set()
+    bill = accounts.terms[1].bill(OPEN)
+    assert accounts.judge(bill, recounted) == (Verdict.ADMIT, None)
+    assert accounts.judge(bill, recounted) == (Verdict.ADMIT, None)
+
+
+def test_the_recount_of_this_round_is_not_made_twice(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    kernel.start(group=1)
+    plan(accounts, {2: 1})
+    recounted: set[Counter] = set()
+    asked = []
+    kernel.watch = lambda: asked.append(1)
+    bill = accounts.terms[1].bill(FORK)
+    assert accounts.judge(bill, recounted)[0] is Verdict.REFUSE
+    assert recounted == {accounts.counters[2]}
+    asked.clear()
+    assert accounts.judge(bill, recounted)[0] is Verdict.REFUSE
+    assert asked == []
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_a_child_that_appears_during_the_count_is_counted_once_or_waited_for(
+    kernel: FakeCensus, accounts: Accounts, moment: int
+) -> None:
+    process = kernel.start(group=1)
+    plan(accounts, {2: 2})
+    accounts.pending[process.pid] = Note((1,), FORK)
+    kernel.flights[process.pid] = Flight(process, dict(FORK), thread=False)
+    moments = iter(range(100))
+
+    def land() -> None:
+        if next(moments) == moment and kernel.flights:
+            kernel.land(process.pid)
+
+    kernel.watch = land
+    accounts.recount([accounts.counters[2]])
+    assert accounts.counters[2].charged >= 2
+    assert accounts.counters[2].held <= 2
+
+
+@pytest.mark.parametrize("moment", range(7))
+def test_an_accept_that_ends_during_the_count_is_no_reason_to_refuse(
+    kernel: FakeCensus, accounts: Accounts, moment: int
+) -> None:
+    process = kernel.start(group=1)
+    plan(accounts, {7: 2})
+    accounts.pending[process.pid] = Note((1,), OPEN)
+    kernel.flights[process.pid] = Flight(process, dict(OPEN), thread=False)
+    kernel.asleep.add(process.pid)
+    moments = iter(range(100))
+
+    def land() -> None:
+        if next(moments) == moment and kernel.flights:
+            kernel.land(process.pid)
+
+    kernel.watch = land
+    accounts.recount([accounts.counters[7]])
+    assert accounts.counters[7].held <= 1
+    assert accounts.counters[7].charged >= 1
+
+
+def test_credit_is_void_when_a_quick_figure_replaces_what_was_charged(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    process = kernel.start(group=1)
+    plan(accounts, {7: 64})
+    opening = accounts.terms[1].bill(OPEN)
+    assert accounts.prepay(opening)
+    assert opening.credit
+    process.descriptors = list(range(accounts.counters[7].charged))
+    accounts.counters[7].charged = 63
+    assert judge(accounts, 1, PIPE)[0] is Verdict.ADMIT
+    assert opening.credit == 0
+
+
+def test_credit_is_void_when_the_limit_changes(kernel: FakeCensus, accounts: Accounts) -> None:
+    kernel.start(group=1)
+    plan(accounts, {2: 1000})
+    bill = accounts.terms[1].bill(FORK)
+    assert accounts.prepay(bill)
+    accounts.set_counter(2, "tasks", 1)
+    assert bill.credit == 0
+    assert not accounts.prepay(bill)
+
+
+def test_credit_is_a_share_of_the_room_and_fits_every_counter(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    kernel.start(group=1)
+    for limit in range(1, 200):
+        plan(accounts, {2: limit, 1: 1000})
+        bill = accounts.terms[1].bill(FORK)
+        paid = accounts.prepay(bill)
+        assert paid == (limit > 1)
+        assert accounts.counters[2].charged == 1 + bill.credit <= limit
+        assert accounts.counters[1].charged == 1 + bill.credit
+
+
 def test_a_lowered_limit_denies_what_comes_next_and_raised_admits_it(
     kernel: FakeCensus, accounts: Accounts
 ) -> None:

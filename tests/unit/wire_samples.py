@@ -21,6 +21,7 @@ SAMPLES: dict[str, list[Message]] = {
             rows=[[4242, 987_654, 1, 7, 10**9, 20_000_000, 0, 3]],
             unreadable=[7],
         ),
+        agent.Pong(request=11),
     ],
     "agent.ON_CHANNEL": [agent.Listening(job=3)],
     "agent.TO_AGENT": [
@@ -36,6 +37,7 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Place(job=3, pid=4242, group=7, traps=["files", "tasks"]),
         agent.Move(request=9, pid=4242, job=0, group=8),
         agent.Count(request=10),
+        agent.Ping(request=11),
         agent.Stop(),
     ],
     "client.TO_SUPERVISOR": [
