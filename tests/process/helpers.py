@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -54,6 +55,18 @@ def exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def kill_and_see(pids: Iterable[int]) -> None:
+    """Kill processes and wait until they have ended, whoever reaps them."""
+    with contextlib.ExitStack() as opened:
+        ends = []
+        for pid in pids:
+            ends.append(os.pidfd_open(pid))
+            opened.callback(os.close, ends[-1])
+            os.kill(pid, signal.SIGKILL)
+        for end in ends:
+            assert select.select([end], [], [], DEADLINE)[0]
 
 
 @contextlib.contextmanager
@@ -215,7 +228,7 @@ class KernelPids:
         def is_removed() -> bool:
             for pid in (self._path / "cgroup.procs").read_text().split():
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), 9)
+                    os.kill(int(pid), signal.SIGKILL)
             with contextlib.suppress(OSError):
                 self._path.rmdir()
             return not self._path.exists()

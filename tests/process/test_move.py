@@ -15,7 +15,7 @@ import governor
 from governor.api import Container, Governor
 from governor.errors import GovernorError
 from tests.capabilities import need
-from tests.process.helpers import Puppet, exists, program, puppet
+from tests.process.helpers import Puppet, exists, kill_and_see, program, puppet
 from workers import membership
 
 Boxes = tuple[Container, Container]
@@ -39,15 +39,15 @@ def foreign_puppet() -> Iterator[Puppet]:
 
     def start(stdin: int, stdout: int) -> None:
         path = program("tasks_puppet")
-        started.append(subprocess.Popen([path], stdin=stdin, stdout=stdout, process_group=0))
+        started.append(subprocess.Popen([path], stdin=stdin, stdout=stdout))
 
-    try:
-        with Puppet(start) as puppet:
+    with Puppet(start) as puppet:
+        try:
             yield puppet
-    finally:
-        for process in started:
-            os.killpg(process.pid, 9)
-            process.wait()
+        finally:
+            children = Path(f"/proc/{puppet.pid}/task/{puppet.pid}/children").read_text()
+            kill_and_see([puppet.pid, *map(int, children.split())])
+            started[0].wait()
 
 
 # -- what moves and what stays ------------------------------------------------------------

@@ -1,0 +1,5 @@
+"""Fixtures of the end-to-end tests."""
+
+from __future__ import annotations
+
+from tests.end_to_end.runner import runner as runner

@@ -1,0 +1,100 @@
+"""``governor run``: limits on the command line, and the JSON report."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.end_to_end.runner import Runner
+
+
+def test_report_of_a_run_with_everything(runner: Runner) -> None:
+    cpu = str(min(os.sched_getaffinity(0)))
+    ended, report = runner.report(
+        *["--max-tasks", "2", "--max-files", "50", "--cpus", cpu],
+        *["--", "sh", "-c", "(exit 0); sleep 1000 & sleep 0 & echo unreachable"],
+    )
+    assert ended.exit_code == 2
+    assert (report["exit_code"], report["signal"]) == (2, None)
+    (job,) = report["jobs"]
+    assert job["name"] == "sh"
+    assert job["command"][:2] == ["sh", "-c"]
+    assert sorted(job["containers"]) == ["cpu:/job", "load:/job"]
+    assert (job["status"], job["exit_code"], job["signal"]) == ("failed", 2, None)
+    assert (job["timed_out"], job["error"], job["unenforced"]) == (False, None, None)
+    assert 0 < job["wall_seconds"] <= report["wall_seconds"]
+    assert job["cpu_seconds"] > 0
+    assert report["enforcement"] == dict.fromkeys(
+        ["numtasks", "numfiles", "cpuset", "cpuacct"], "enforced"
+    )
+    files = {f"{c['hierarchy']}:{c['path']}": c["files"] for c in report["containers"]}
+    assert sorted(files) == ["cpu:/", "cpu:/job", "load:/", "load:/job"]
+    load = files["load:/job"]
+    assert (load["numtasks.limit"], load["numtasks.maxheld"]) == (2, 2)
+    assert load["numtasks.failcnt"] >= 1
+    assert (load["numfiles.limit"], load["numfiles.failcnt"]) == (50, 0)
+    assert files["load:/"]["numtasks.limit"] == "max"
+    assert files["load:/"]["numtasks.failcnt"] == 0
+    assert files["cpu:/job"]["cpuset.cpus"] == cpu
+    assert files["cpu:/job"]["cpuacct.usage"] == pytest.approx(job["cpu_seconds"] * 1e9, abs=2e7)
+
+
+def test_report_of_a_job_ended_by_a_signal(runner: Runner) -> None:
+    _, report = runner.report("--", "sh", "-c", "kill -TERM $$")
+    assert (report["exit_code"], report["signal"]) == (143, 15)
+    assert (report["jobs"][0]["exit_code"], report["jobs"][0]["signal"]) == (143, 15)
+    assert report["jobs"][0]["status"] == "failed"
+
+
+def test_report_of_a_job_that_timed_out(runner: Runner) -> None:
+    _, report = runner.report("--timeout", "0.1", "--", "sleep", "1000")
+    job = report["jobs"][0]
+    assert (report["exit_code"], job["exit_code"]) == (124, 124)
+    assert (job["status"], job["timed_out"]) == ("timeout", True)
+
+
+def test_report_of_a_command_that_is_not_found(runner: Runner) -> None:
+    _, report = runner.report("--", "./no-such-command")
+    job = report["jobs"][0]
+    assert (report["exit_code"], job["exit_code"], job["status"]) == (127, 127, "failed")
+    assert job["error"] == "cannot run ./no-such-command: No such file or directory"
+
+
+def test_report_that_cannot_be_written_in_the_end(runner: Runner) -> None:
+    ended = runner.run("--report", "/dev/full", "--", "echo", "text")
+    assert (ended.exit_code, ended.output) == (125, "text\n")
+    assert ended.errors.splitlines() == [
+        "governor: cannot write the report /dev/full: No space left on device"
+    ]
+
+
+def test_hierarchies_containers_and_settings(runner: Runner) -> None:
+    ended, report = runner.report(
+        *["--hierarchy", "users=numtasks", "--hierarchy", "kinds=numfiles,cpuacct"],
+        *["--in", "users:/students/bob", "--in", "kinds:/builds"],
+        *["--set", "users:/students:numtasks.limit=1k", "--set", "kinds:/:numfiles.limit=200"],
+        *["--set", "users:/staff:numtasks.limit=max", "--max-tasks", "30"],
+        *["--", "true"],
+    )
+    assert ended == (0, "", "")
+    files = {f"{c['hierarchy']}:{c['path']}": c["files"] for c in report["containers"]}
+    assert sorted(files) == [
+        *["kinds:/", "kinds:/builds", "users:/", "users:/staff"],
+        *["users:/students", "users:/students/bob"],
+    ]
+    assert files["users:/students"]["numtasks.limit"] == 1000
+    assert files["users:/students/bob"]["numtasks.limit"] == 30
+    assert files["users:/students/bob"]["numtasks.maxheld"] == 1
+    assert files["users:/staff"]["numtasks.maxheld"] == 0
+    assert files["kinds:/"]["numfiles.limit"] == 200
+    assert sorted(report["jobs"][0]["containers"]) == ["kinds:/builds", "users:/students/bob"]
+
+
+def test_job_that_has_no_room_is_not_started(runner: Runner) -> None:
+    ended = runner.run("--max-tasks", "0", "--", "touch", "started")
+    assert ended.exit_code == 125
+    assert ended.errors == (
+        "governor: load:/job is at its limit of 0 tasks; job touch was not started\n"
+    )
+    assert not (runner.directory / "started").exists()
