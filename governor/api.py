@@ -10,43 +10,18 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, Self
 
 from governor.client import DEADLINE, Client
 from governor.errors import GovernorError
 from governor.launch import launch
+from governor.results import ContainerReport as ContainerReport
+from governor.results import JobResult as JobResult
+from governor.results import Value
 from governor.wire import client as wire
 
-Value = int | str
 Stream = int | IO[Any] | None
 Command = Sequence[str | bytes | os.PathLike[str]]
-
-
-class JobResult(NamedTuple):
-    """How a job ended.
-
-    ``exit_code`` is the program's, 128+n when signal n ended it, 124 after a timeout,
-    126 or 127 when it could not be run, 125 when governor could not start it; ``error``
-    says why. Times are in seconds; ``cpu_seconds`` includes all children that were waited for.
-    ``unenforced``: why the job ran without its limits being enforced, if it did.
-    """
-
-    exit_code: int
-    signal: int | None
-    wall_seconds: float
-    cpu_seconds: float
-    timed_out: bool
-    error: str | None
-    unenforced: str | None = None
-
-
-class ContainerReport(NamedTuple):
-    """A container in a snapshot: ``level`` by subsystem, ``files`` by control file."""
-
-    hierarchy: str
-    path: str
-    level: dict[str, str]
-    files: dict[str, Value]
 
 
 class Container:
@@ -343,7 +318,7 @@ def _target(
     if callable(target):
         from multiprocess.reduction import ForkingPickler
 
-        call = (target, args, {})
+        call: tuple[object, ...] = (target, args, {})
         try:
             # With only those global variables that are used.
             return [], bytes(ForkingPickler.dumps(call, None, recurse=True))

@@ -12,14 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from governor.core.counter import Counter
+from governor.results import Value as Value
 from governor.units import UNLIMITED, format_count, parse_count
 
 if TYPE_CHECKING:
     from governor.core.container import Container
     from governor.core.plan import PlanBuilder
-
-Value = int | str
-"""What a control file reads as and is written with."""
 
 
 def to_number(value: Value) -> float:

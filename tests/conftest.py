@@ -7,15 +7,15 @@ import os
 from hypothesis import HealthCheck, settings
 
 # Wall time says nothing on a machine that does other work as well.
-_UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-settings.register_profile("default", max_examples=60, stateful_step_count=40, **_UNHURRIED)
+settings.register_profile("default", _UNHURRIED, max_examples=60, stateful_step_count=40)
 settings.register_profile(
     "ci",
+    _UNHURRIED,
     max_examples=100,
     stateful_step_count=50,
     derandomize=True,
     print_blob=True,
-    **_UNHURRIED,
 )
 settings.load_profile("ci" if os.environ.get("CI") else "default")

@@ -14,12 +14,9 @@ import signal
 import socket
 from typing import NoReturn
 
+from governor.results import NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE
 from governor.wire.job import SPEC, TO_WORKER, Failed, JobSpec, Ready
 from workers import channel
-
-NOT_FOUND = 127
-NOT_EXECUTABLE = 126
-"""Exit codes of a job that could not be started, as for env(1)."""
 
 
 def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> NoReturn:
@@ -43,7 +40,7 @@ def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> 
     except Exception as error:
         _fail(report, error, step)
     if channel.receive(report, TO_WORKER) is None:
-        os._exit(125)
+        os._exit(OWN_FAILURE)
     _reset_signals()
     if spec.callable:
         _call(spec, report)
@@ -171,7 +168,7 @@ def _exit_code(exit: SystemExit) -> int:
     return 1
 
 
-def _fail(report: socket.socket, error: Exception, step: str, code: int = 125) -> NoReturn:
+def _fail(report: socket.socket, error: Exception, step: str, code: int = OWN_FAILURE) -> NoReturn:
     number = getattr(error, "errno", None) or 0
     channel.send(report, Failed(number, step))
     os._exit(code)

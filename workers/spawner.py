@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 
+from governor.results import OWN_FAILURE
 from governor.wire.spawner import (
     TO_SPAWNER,
     Quit,
@@ -92,7 +93,7 @@ class Spawner:
 
                 traceback.print_exc()
             finally:
-                os._exit(125)
+                os._exit(OWN_FAILURE)
         (self._workers if job else self._agents).add(pid)
         channel.send(self._end, Started(job, pid, 0))
 

@@ -14,6 +14,7 @@ from governor.batch.progress import Progress, Running
 from governor.batch.scratch import Scratch
 from governor.errors import GovernorError
 from governor.report import FAILED, INTERRUPTED, JobReport, job_report
+from governor.results import OWN_FAILURE
 from governor.units import format_duration
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 TICK_SECONDS: Final = 0.25
 """How often the live block is drawn, and a signal looked for; the end of a job is seen at once."""
-
-OWN_FAILURE: Final = 125
-"""Exit code of what governor itself could not do, as with env(1) and timeout(1)."""
 
 Containers = Mapping[tuple[str, str], "Container"]
 

@@ -13,10 +13,11 @@ from governor.batch.interrupts import Interrupts
 from governor.batch.load import load
 from governor.batch.plan import BatchPlan
 from governor.batch.progress import LiveProgress, Progress, Write, how_it_ended, suits
-from governor.batch.runner import OWN_FAILURE, Runner, make_containers
+from governor.batch.runner import Runner, make_containers
 from governor.batch.scratch import Scratch
 from governor.errors import GovernorError
 from governor.report import FAILED, OK, TIMEOUT, Report, check_writable, write
+from governor.results import OWN_FAILURE
 from governor.summary import summarize
 
 if TYPE_CHECKING:

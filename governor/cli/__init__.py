@@ -11,10 +11,10 @@ from typing import NoReturn
 
 from governor import __version__
 from governor.errors import GovernorError
+from governor.results import OWN_FAILURE
 
 COMMANDS = ("run", "batch", "doctor", "bench")
 USAGE_ERROR = 2
-OWN_FAILURE = 125
 INTERRUPTED = 130
 
 
@@ -42,6 +42,7 @@ def entry() -> NoReturn:
 
     That would take longer than starting the job did, and everything of ours is closed.
     """
+    _restore_locale()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -50,6 +51,17 @@ def entry() -> NoReturn:
         except OSError:
             code = code or 1
     os._exit(code)
+
+
+def _restore_locale() -> None:
+    """Take back the LC_CTYPE that Python adds in the C locale (PEP 538): jobs shall not see it."""
+    try:
+        with open("/proc/self/environ", "rb", buffering=0) as file:
+            given = file.read().split(b"\0")
+    except OSError:
+        return
+    if not any(entry.startswith(b"LC_CTYPE=") for entry in given):
+        os.environ.pop("LC_CTYPE", None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

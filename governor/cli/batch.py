@@ -6,6 +6,9 @@ import argparse
 import os
 import sys
 
+from governor.cli.arguments import number_of_jobs, checked, port
+from governor.units import parse_duration
+
 _DESCRIPTION = """\
 Run the jobs of a TOML file in containers of several hierarchies, under their limits, and say at the
 end who used what and who was refused what. docs/batch-file.md describes the file.
@@ -26,18 +29,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("file", metavar="FILE", help="the batch file (TOML)")
     parser.add_argument(
-        "--jobs", type=_at_least_one, metavar="N", help="jobs at once (default: the usable CPUs)"
+        "--jobs",
+        type=checked(number_of_jobs),
+        metavar="N",
+        help="jobs at once (default: the usable CPUs)",
     )
     parser.add_argument("--report", metavar="FILE", help="write a JSON report to FILE")
     parser.add_argument(
         "--metrics",
-        type=_port,
+        type=checked(port),
         metavar="PORT",
         help="serve Prometheus metrics on 127.0.0.1:PORT while the jobs run",
     )
     parser.add_argument(
         "--grace",
-        type=_duration,
+        type=checked(parse_duration),
         default=5.0,
         metavar="TIME",
         help="from TERM to KILL when the batch is interrupted, such as 500ms or 1m (default: 5s)",
@@ -72,27 +78,3 @@ def run(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         print(f"governor: {count} mistake{'s' * (count > 1)}; nothing was started", file=sys.stderr)
         return _USAGE_ERROR
-
-
-def _at_least_one(text: str) -> int:
-    """Return the number of jobs at once."""
-    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs: allowed are 1, 2, ...")
-    return int(text[:9])
-
-
-def _port(text: str) -> int:
-    """Return a TCP port."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 65536):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: allowed are 1 to 65535")
-    return int(text)
-
-
-def _duration(text: str) -> float:
-    """Return seconds."""
-    from governor.units import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -12,14 +12,15 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from governor.cli.arguments import checked, port
 from governor.cli.layout import Layout, Setting, parse_hierarchy, parse_place, parse_setting
 from governor.errors import GovernorError
+from governor.results import OWN_FAILURE
 from governor.units import parse_count, parse_cpus, parse_duration
 
 if TYPE_CHECKING:
     from governor.api import Governor, Job, JobResult
 
-OWN_FAILURE = 125
 _BY_TERMINAL = 0x80
 """si_code SI_KERNEL of sigaction(2): the terminal sent it, to the job as well."""
 
@@ -62,20 +63,20 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.usage_error = OWN_FAILURE
     add = parser.add_argument
-    add("--max-tasks", type=_checked(parse_count), metavar="N", help="processes and threads")
-    add("--max-files", type=_checked(parse_count), metavar="N", help="open files of all processes")
-    add("--cpus", type=_checked(_cpus), metavar="LIST", help="CPUs to run on, such as 0-3,5")
-    add("--timeout", type=_checked(parse_duration), metavar="T", help="end it after T (10s, 5m)")
+    add("--max-tasks", type=checked(parse_count), metavar="N", help="processes and threads")
+    add("--max-files", type=checked(parse_count), metavar="N", help="open files of all processes")
+    add("--cpus", type=checked(_cpus), metavar="LIST", help="CPUs to run on, such as 0-3,5")
+    add("--timeout", type=checked(parse_duration), metavar="T", help="end it after T (10s, 5m)")
     add(
         "--grace",
-        type=_checked(parse_duration),
+        type=checked(parse_duration),
         default=2.0,
         metavar="T",
         help="time between TERM and KILL when it is ended (default: 2s)",
     )
     add(
         "--hierarchy",
-        type=_checked(parse_hierarchy),
+        type=checked(parse_hierarchy),
         action="append",
         default=[],
         metavar="NAME=SUBSYS,...",
@@ -84,7 +85,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add(
         "--in",
         dest="places",
-        type=_checked(parse_place),
+        type=checked(parse_place),
         action="append",
         default=[],
         metavar="NAME:/PATH",
@@ -93,14 +94,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add(
         "--set",
         dest="settings",
-        type=_checked(parse_setting),
+        type=checked(parse_setting),
         action="append",
         default=[],
         metavar="NAME:/PATH:FILE=VALUE",
         help="write a control file of a container, made as needed",
     )
     add("--report", metavar="FILE", help="write a JSON report to FILE")
-    add("--metrics", type=_checked(_port), metavar="PORT", help="serve Prometheus on 127.0.0.1")
+    add("--metrics", type=checked(port), metavar="PORT", help="serve Prometheus on 127.0.0.1")
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
@@ -218,24 +219,6 @@ def _write_report(
     )
 
 
-def _checked(parse: Any) -> Any:
-    """A parser for argparse whose ValueError's own words reach the user."""
-
-    def checked(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
-
-
 def _cpus(text: str) -> str:
     parse_cpus(text)
     return text
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 65536):
-        raise ValueError(f"{text!r} is not a port: allowed are 1 to 65535")
-    return int(text)

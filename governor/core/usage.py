@@ -47,7 +47,7 @@ class Row(NamedTuple):
 class _Process:
     """What the ledger remembers of a live process; ``base`` is charged elsewhere."""
 
-    __slots__ = ("base", "cpu", "discards", "group", "ppid", "start")
+    __slots__ = ("base", "cpu", "discarded", "discards", "group", "ppid", "start")
 
     def __init__(self, start: int, ppid: int, group: int, base: int) -> None:
         self.start = start
@@ -55,7 +55,8 @@ class _Process:
         self.group = group
         self.base = base
         self.cpu = base
-        self.discards = 0
+        self.discards = self.discarded = 0
+        """Whether it ignores SIGCHLD, and did so one sample before."""
 
 
 class CpuLedger:
@@ -63,7 +64,8 @@ class CpuLedger:
 
     def __init__(self) -> None:
         self._live: dict[int, _Process] = {}
-        # Gone without a live parent: the spawner's report about them is under way.
+        # Gone without a live parent, or joined while the sample was taken: the spawner's report
+        # about them, or the next sample with them, has yet to come. Kept for their ``base``.
         self._orphans: dict[int, _Process] = {}
         self._retired: dict[int, int] = {}
         self._published: dict[int, int] = {}
@@ -80,25 +82,30 @@ class CpuLedger:
         process = self._live.get(pid)
         if process is None:
             return
+        # A process that ended meanwhile has no clock any more, and ``cpu`` is 0.
+        cpu = max(cpu, process.cpu)
         self._retire(process.group, cpu - process.base)
         process.group = group
         process.base = process.cpu = cpu
 
     def reap(self, pid: int, start: int, group: int, cpu: int) -> None:
         """The spawner reaped a process of ``group`` that used ``cpu`` ns in all."""
-        process = self._live.pop(pid, None) or self._orphans.pop(pid, None)
-        base = process.base if process is not None and process.start == start else 0
+        process = _take(self._live, pid, start) or _take(self._orphans, pid, start)
+        base = 0
+        if process is not None:
+            base = process.base
+            if process.group != group:  # it was moved, and nobody has said so yet
+                self._retire(process.group, process.cpu - base)
+                base = process.cpu
         self._retire(group, cpu - base)
         self._reaped.add((pid, start))
 
     def observe(self, rows: Iterable[Row]) -> None:
         """Take in a sample of all live processes."""
-        gone = self._live
-        self._live = {}
+        gone, self._live = self._live, {}
         for row in rows:
             if (row.pid, row.start) not in self._reaped | self._reaped_before:
                 self._see(row, gone)
-        self._orphans = {}
         for pid, process in gone.items():
             self._flow_to_parent(pid, process)
         self._reaped_before, self._reaped = self._reaped, set()
@@ -106,7 +113,10 @@ class CpuLedger:
     def drain(self) -> dict[int, int]:
         """What each group used since the last call, in ns; groups that used nothing left out."""
         totals = dict(self._retired)
+        reaped = {pid for pid, _ in self._reaped | self._reaped_before}
         for process in self._live.values():
+            if self._may_be_in(reaped, process):
+                continue
             used = max(0, process.cpu - process.base)
             totals[process.group] = totals.get(process.group, 0) + used
         grown = {}
@@ -122,26 +132,38 @@ class CpuLedger:
         self._retired.pop(group, None)
         self._published.pop(group, None)
 
+    def _may_be_in(self, reaped: set[int], process: _Process) -> bool:
+        """Whether a forebear was reaped after the last sample was taken.
+
+        It may have reaped this process before, whose time would then be counted twice. The
+        next sample tells: either this process is gone, or it has got another parent.
+        """
+        for _ in self._live:  # not for ever: a pid that came back may have closed a ring
+            parent = self._live.get(process.ppid)
+            if parent is None:
+                break
+            process = parent
+        return process.ppid in reaped
+
     def _see(self, row: Row, gone: dict[int, _Process]) -> None:
-        process = gone.get(row.pid)
-        if process is not None and process.start == row.start:
-            del gone[row.pid]
-        else:
+        process = _take(gone, row.pid, row.start) or _take(self._orphans, row.pid, row.start)
+        if process is None:
             process = _Process(row.start, row.ppid, row.group, 0)
         self._live[row.pid] = process
         if process.group != row.group:
             self.move(row.pid, row.group, row.cpu)
         process.ppid = row.ppid
-        process.discards = row.discards
+        process.discarded, process.discards = process.discards, row.discards
         process.cpu = max(process.cpu, row.cpu)
 
     def _flow_to_parent(self, pid: int, process: _Process) -> None:
         """A process is gone and not through the spawner: its time went to its parent."""
         parent = self._live.get(process.ppid)
         if parent is None:
-            self._orphans[pid] = process
+            if process.base:
+                self._orphans[pid] = process
             return
-        if parent.discards:
+        if parent.discarded and parent.discards:
             self._retire(process.group, process.cpu - process.base)
         elif parent.group == process.group:
             parent.base += process.base
@@ -152,3 +174,11 @@ class CpuLedger:
     def _retire(self, group: int, amount: int) -> None:
         if amount > 0:
             self._retired[group] = self._retired.get(group, 0) + amount
+
+
+def _take(processes: dict[int, _Process], pid: int, start: int) -> _Process | None:
+    """Take out a process, unless the pid is another's by now."""
+    process = processes.get(pid)
+    if process is None or process.start != start:
+        return None
+    return processes.pop(pid)

@@ -10,9 +10,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Set
-from typing import NamedTuple
 
 from governor.errors import GovernorError
+from governor.results import OWN_FAILURE, TIMED_OUT, JobResult
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.policy import Policy
 from governor.transport import Poller
@@ -25,29 +25,12 @@ from workers import channel, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
 
-TIMED_OUT = 124
-FAILED = 125
-"""Exit codes of a job that timed out, and of one that governor could not run."""
-
 KILL_AGAIN = 0.02
 """Seconds between two looks at jobs that are being ended."""
 
 
-class Outcome(NamedTuple):
-    """How a job ended. ``exit_code`` is 128+n after signal n; times in seconds."""
-
-    job: int
-    exit_code: int
-    signal: int | None
-    wall_seconds: float
-    cpu_seconds: float
-    timed_out: bool
-    error: str | None
-    unenforced: str | None
-
-
 class Job:
-    """A job the supervisor looks after. ``outcome`` is set when its first process has ended."""
+    """A job the supervisor looks after. ``result`` is set when its first process has ended."""
 
     def __init__(self, id: int, spec: Spawn, group: int, traps: list[str]) -> None:
         self.id = id
@@ -62,12 +45,11 @@ class Job:
         self.listener: int | None = None
         self.refusal = ""
         self.error: str | None = None
-        self.error_code = FAILED
         self.base_cpu = 0
         self.began = time.monotonic()
         self.deadline: float | None = None
         self.timed_out = False
-        self.outcome: Outcome | None = None
+        self.result: JobResult | None = None
 
 
 class _Ending:
@@ -209,7 +191,7 @@ class Jobs:
         self._by_pid[job.pid] = job
         if message.errno:
             job.error = f"cannot fork for job {job.name}: {os.strerror(message.errno)}"
-            self._finish(job, FAILED << 8, 0)
+            self._finish(job, OWN_FAILURE << 8, 0)
         started(message.pid, message.errno)
 
     def _on_word(self, job: Job) -> None:
@@ -246,7 +228,7 @@ class Jobs:
     def on_placed(self, message: agent_wire.Placed) -> None:
         """The agent admitted the worker to its containers, or met a limit."""
         job = self.by_id.get(message.job)
-        if job is None or job.outcome is not None:
+        if job is None or job.result is not None:
             return
         if message.counter:
             job.error = f"{self._policy.at_limit(message.counter)}; job {job.name} was not started"
@@ -302,12 +284,12 @@ class Jobs:
         if job.timed_out:
             code = TIMED_OUT
         elif job.error is not None and not job.placed:
-            code, number = FAILED, None
+            code, number = OWN_FAILURE, None
         self._running.pop(job.id, None)
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
-        job.outcome = Outcome(
-            job.id, code, number, wall, used, job.timed_out, job.error, job.refusal or None
+        job.result = JobResult(
+            code, number, wall, used, job.timed_out, job.error, job.refusal or None
         )
         self._ended(job)
 
@@ -315,7 +297,7 @@ class Jobs:
 
     def send_signal(self, job: Job, number: int) -> None:
         """Signal a job's first process; nothing happens when it has ended already."""
-        if job.outcome is None and job.pid:
+        if job.result is None and job.pid:
             try:
                 os.kill(job.pid, number)
             except ProcessLookupError:

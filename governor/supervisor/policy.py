@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
 
 from governor import registry
 from governor.core.container import Container
@@ -16,20 +15,12 @@ from governor.core.hierarchy import Hierarchy
 from governor.core.plan import Plan, compile_plan
 from governor.core.usage import CpuLedger, Row
 from governor.errors import GovernorError
-from governor.subsystem import Subsystem, Value
+from governor.results import ContainerReport
+from governor.subsystem import Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.levels import Levels, Record
 from workers import membership
 from workers.membership import Tag
-
-
-class ContainerReport(NamedTuple):
-    """A container as a snapshot shows it: subsystem -> level, control file -> value."""
-
-    hierarchy: str
-    path: str
-    level: dict[str, str]
-    files: dict[str, Value]
 
 
 class Policy:

@@ -117,7 +117,7 @@ class Verbs:
 
     def _wait(self, ids: list[int], timeout: float | None, reply: Reply) -> None:
         jobs = [self._jobs.get(id) for id in ids]
-        done = [list(job.outcome) for job in jobs if job.outcome is not None]
+        done = [[job.id, *job.result] for job in jobs if job.result is not None]
         if done or not jobs or timeout == 0:
             reply(done)
             return
@@ -126,10 +126,10 @@ class Verbs:
 
     def ended(self, job: Job) -> None:
         """A job has ended: tell those who wait for it."""
-        assert job.outcome is not None
+        assert job.result is not None
         for waiter in [waiter for waiter in self._waiters if job.id in waiter.jobs]:
             self._waiters.remove(waiter)
-            waiter.reply([list(job.outcome)])
+            waiter.reply([[job.id, *job.result]])
 
     def tick(self) -> float | None:
         """Answer those who have waited long enough; seconds until the next of them."""

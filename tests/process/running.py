@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -57,10 +56,18 @@ class World:
         self.load = gov.mount("load", ["numtasks", "numfiles"])
         self.cpu = gov.mount("cpu", ["cpuset", "cpuacct"])
         self._made = 0
-        self._files = contextlib.ExitStack()
+        self._files: list[IO[bytes]] = []
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _temporary(self) -> IO[bytes]:
+        file = os.fdopen(os.memfd_create("output"), "w+b")
+        self._files.append(file)
+        return file
 
     def close(self) -> None:
-        self._files.close()
+        for file in self._files:
+            file.close()
+        os.close(self._null)
 
     def new(self, hierarchy: Hierarchy, **files: int | str) -> Container:
         """A new container; control files are spelt with _ for the dot."""
@@ -84,13 +91,11 @@ class World:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
     ) -> Started:
-        out = self._files.enter_context(tempfile.TemporaryFile())
-        err = self._files.enter_context(tempfile.TemporaryFile())
-        null = self._files.enter_context(open(os.devnull, "rb"))
+        out, err = self._temporary(), self._temporary()
         job = self.gov.spawn(
             argv,
             containers=containers,
-            stdin=null if stdin is None else stdin,
+            stdin=self._null if stdin is None else stdin,
             stdout=out,
             stderr=err,
             env=env,

@@ -101,10 +101,26 @@ class TestWhileItRuns:
     def test_a_running_process_is_up_to_date(self, world: World) -> None:
         """Not only at its end: its own clock is read."""
         container = world.new(world.cpu)
-        started = world.start([program("cpu_tree", "-pthread"), "threads", "1", "300000"], [container])
+        started = world.start(
+            [program("cpu_tree", "-pthread"), "threads", "1", "300000"], [container]
+        )
         eventually(lambda: usage(container) > 150e6, "half of its time")
         assert started.job.result is None
         assert started.finish().exit_code == 0
+
+    def test_what_children_have_used_stays(self, world: World) -> None:
+        """A child that was waited for is in its parent's figure, while that runs on."""
+        container = world.new(world.cpu)
+        read, write = os.pipe()
+        text = f"{program('cpu_tree', '-pthread')} threads 1 200000; read line"
+        started = world.start(["sh", "-c", text], [container], stdin=read)
+        os.close(read)
+        eventually(lambda: started.said() != "", "the child's report")
+        eventually(lambda: len(container.tasks) == 1, "the child's end")
+        # In whole clock ticks, rounded down, for user and for system time.
+        assert usage(container) >= 200e6 - 20e6
+        os.close(write)
+        assert started.finish().exit_code == 1
 
     def test_a_parent_includes_its_children_exactly(self, world: World) -> None:
         parent = world.new(world.cpu)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from governor.api import Container
-from tests.process.running import World, eventually, failcnt, plain, program
+from tests.process.running import Started, World, eventually, failcnt, program
 from tests.process.running import world as make_world
-from workers import membership
 from workers.files import KCMP_FILE, kcmp
 
 STDIO = 3
@@ -283,7 +284,7 @@ class TestManyAtOnce:
         container = world.new(world.load, numfiles_limit=limit)
         started = world.start([program("files_share"), "4"], [container])
         seen = set()
-        for _ in range(25):
+        for _ in range(12):
             eventually(lambda: len(container.tasks) > 1, "processes that share files")
             seen.add(brute_force(container))
         started.job.kill()
@@ -293,7 +294,9 @@ class TestManyAtOnce:
         assert int(container["numfiles.maxheld"]) <= limit
 
     @pytest.mark.parametrize("tasks", [False, True], ids=["files", "tasks and files"])
-    def test_files_that_change_hands_while_they_are_counted(self, world: World, tasks: bool) -> None:
+    def test_files_that_change_hands_while_they_are_counted(
+        self, world: World, tasks: bool
+    ) -> None:
         """Processes that fork and end leave their files to children that came during the count."""
         container = world.new(world.load, numfiles_limit=63)
         if tasks:
@@ -395,15 +398,19 @@ for _ in range(3):
         try:
             job = world.start(script(text), [container], stdin=read)
             for line, limit in (1, 10), (2, 25):
-                eventually(lambda n=line: job.said().count("\n") == n, "the limit to be filled")
+                eventually(partial(has_said, job, line), "the limit to be filled")
                 container["numfiles.limit"] = limit
                 os.write(write, b"x")
-            eventually(lambda: job.said().count("\n") == 3, "the last limit to be filled")
+            eventually(partial(has_said, job, 3), "the last limit to be filled")
             os.write(write, b"x")
         finally:
             os.close(read)
             os.close(write)
         assert job.finish() == (0, "17\n0\n5\n", "")
+
+
+def has_said(started: Started, lines: int) -> bool:
+    return started.said().count("\n") == lines
 
 
 def brute_force(container: Container) -> int:
@@ -414,7 +421,7 @@ def brute_force(container: Container) -> int:
             for pid in new:
                 _signal(pid, signal.SIGSTOP)
             for pid in new:
-                eventually(lambda pid=pid: _state(pid) in "TZ", "a member to stop")
+                eventually(partial(_is_still, pid), "a member to stop")
             stopped |= new
         files: list[tuple[int, int]] = []
         for pid in stopped:
@@ -428,17 +435,15 @@ def brute_force(container: Container) -> int:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
-def _state(pid: int) -> str:
+def _is_still(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TZ"
     except (FileNotFoundError, ProcessLookupError):
-        return "Z"
+        return True
 
 
 def _descriptors(pid: int) -> list[int]:

@@ -9,11 +9,30 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
+from workers.accounts import Demand
 from workers.census import Census
 from workers.membership import Tag
 from workers.tasks import Reservation
 
 NONCE = 1
+
+FORK: Demand = (("tasks", 1),)
+PIPE: Demand = (("files", 2),)
+OPEN: Demand = (("files", 1),)
+CLONE_WITH_PIDFD: Demand = (("tasks", 1), ("files", 1))
+
+RESOURCES = {1: "tasks", 2: "tasks", 3: "tasks", 4: "tasks", 5: "tasks", 6: "files", 7: "files"}
+"""Counters 1 (root), 2, 3 of a hierarchy, 4 (root), 5 of another; files 6 (root), 7."""
+
+COUNTS = {
+    1: {"tasks": [2, 1, 5, 4], "files": [7, 6]},
+    2: {"tasks": [2, 1, 4], "files": [6]},
+    3: {"tasks": [3, 1, 5, 4], "files": [7, 6]},
+    4: {"tasks": [1, 4], "files": [6]},
+}
+"""What the processes of each group count in, the container before its ancestors."""
+
+GROUPS = {id: {g for g, c in COUNTS.items() if id in c[r]} for id, r in RESOURCES.items()}
 
 
 class Process:

@@ -15,10 +15,11 @@ from governor.api import ContainerReport, JobResult
 from governor.batch.interrupts import Impatient, Interrupts
 from governor.batch.plan import BatchPlan, JobPlan
 from governor.batch.progress import LiveProgress, Progress, Running
-from governor.batch.runner import OWN_FAILURE, Runner
+from governor.batch.runner import Runner
 from governor.batch.scratch import TAIL_LINES, Scratch
 from governor.errors import GovernorError
 from governor.report import JobReport
+from governor.results import OWN_FAILURE
 
 
 def result(

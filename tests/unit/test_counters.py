@@ -75,7 +75,9 @@ def test_a_limit_reads_as_it_may_be_written(forest: Forest) -> None:
     container = forest.lookup("one", "/a")
     limit = forest.control_file(container, "alpha.limit")
     assert limit.read(container) == "max"
-    for written, read in [(64, 64), ("4k", 4000), ("0", 0), ("max", "max"), (0, 0)]:
+    pairs: list[tuple[int | str, int | str]]
+    pairs = [(64, 64), ("4k", 4000), ("0", 0), ("max", "max"), (0, 0)]
+    for written, read in pairs:
         forest.write(container, "alpha.limit", written)
         assert limit.read(container) == read
     assert limit.writable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,86 +17,30 @@ from hypothesis.stateful import (
     rule,
 )
 
-from governor.core.container import NAME_MAX, Container
-from governor.core.counter import Counter
 from governor.core.forest import Forest
 from governor.core.group import Group
-from governor.core.hierarchy import Hierarchy
 from governor.core.plan import compile_plan
-from governor.core.usage import Meter
 from governor.errors import GovernorError
 from governor.units import UNLIMITED
+from tests.unit.forest_model import (
+    BAD_NAMES,
+    BAD_PATHS,
+    HIERARCHIES,
+    PATHS,
+    ModelHierarchy,
+    ancestors_of,
+    files_of,
+    parent_of,
+    parse,
+    snapshot,
+    sort,
+)
 from tests.unit.toys import COUNTED, REFUSAL, TOYS, Call, Mood, loader
-
-HIERARCHIES = ("one", "two", "three")
-NAMES = ("a", "b")
-PATHS = ("/", "/a", "/b", "/a/a", "/a/b", "/b/a", "/a/a/b")
-BAD_PATHS = {
-    "a": errno.EINVAL,
-    "": errno.EINVAL,
-    "/..": errno.EINVAL,
-    "/a/.": errno.EINVAL,
-    "/a\nb": errno.EINVAL,
-    "/a\0": errno.EINVAL,
-    "/\udcff": errno.EINVAL,
-    "/" + "ü" * (NAME_MAX // 2 + 1): errno.ENAMETOOLONG,
-}
-BAD_NAMES = ("", "a b", "a/b", "x:y", "a,b", "a\n")
 
 paths = st.sampled_from(PATHS)
 hierarchy_names = st.sampled_from((*HIERARCHIES, "nowhere"))
 subsystem_sets = st.lists(st.sampled_from((*TOYS, "zeta")), max_size=4)
 values = st.one_of(st.integers(-2, 12), st.sampled_from(["max", "4k", "12", "", "x", "-1"]))
-
-
-class ModelHierarchy:
-    """What the model knows of a hierarchy: path -> what its files were set to."""
-
-    def __init__(self, subsystems: list[str]) -> None:
-        self.subsystems = subsystems
-        self.containers: dict[str, dict[str, Any]] = {"/": {}}
-        self.busy: dict[str, int] = {}
-
-    def children(self, path: str) -> list[str]:
-        return [p for p in self.containers if p != "/" and parent_of(p) == path]
-
-
-def parent_of(path: str) -> str:
-    return path.rpartition("/")[0] or "/"
-
-
-def ancestors_of(path: str) -> Iterator[str]:
-    yield path
-    while path != "/":
-        path = parent_of(path)
-        yield path
-
-
-def snapshot(forest: Forest) -> object:
-    """Everything that an operation may change, down to the identity of the objects."""
-
-    def state(value: object) -> object:
-        if isinstance(value, Counter):
-            return id(value), value.id, value.limit, value.charged, value.held, value.failcnt
-        return (id(value), value.total) if isinstance(value, Meter) else value
-
-    def container(node: Container) -> object:
-        return (
-            id(node),
-            node.path,
-            node.groups,
-            node.busy,
-            node.notify_on_release,
-            {name: state(value) for name, value in node.states.items()},
-            [container(child) for child in node.children.values()],
-        )
-
-    def hierarchy(tree: Hierarchy) -> object:
-        bound = [(name, id(subsystem)) for name, subsystem in tree.subsystems.items()]
-        return id(tree), tree.name, tree.mounted, bound, container(tree.root)
-
-    groups = [(id(g), g.id, g.tasks, list(map(id, g.containers))) for g in forest.groups]
-    return [hierarchy(tree) for tree in forest.hierarchies.values()], groups
 
 
 class ForestMachine(RuleBasedStateMachine):
@@ -228,7 +172,8 @@ class ForestMachine(RuleBasedStateMachine):
         if not expected and model is not None:
             assert container is self.forest.lookup(name, path)
             assert self.mood.calls == [Call("create", s, path) for s in bound]
-            assert container.notify_on_release == container.parent.notify_on_release
+            parent = self.forest.lookup(name, parent_of(path))
+            assert container.notify_on_release == parent.notify_on_release
             model.containers[path] = {}
 
     @rule(name=st.sampled_from(HIERARCHIES), path=st.sampled_from(list(BAD_PATHS)))
@@ -277,7 +222,10 @@ class ForestMachine(RuleBasedStateMachine):
         path = data.draw(st.sampled_from(sorted(model.containers)))
         subsystem = data.draw(st.sampled_from((*model.subsystems, "zeta")))
         kind = data.draw(st.sampled_from(["limit", "held", "set"]))
-        parsed, expected = parse(subsystem, kind, value) if subsystem in model.subsystems else None, 0
+        parsed, expected = (
+            parse(subsystem, kind, value) if subsystem in model.subsystems else None,
+            0,
+        )
         if subsystem not in model.subsystems or kind not in files_of(subsystem):
             expected = errno.ENOENT
         elif kind == "held":
@@ -417,83 +365,4 @@ class ForestMachine(RuleBasedStateMachine):
             assert sorted(map(id, plan.meters)) == sorted(meters)
 
 
-def sort(lists: dict[str, list[int]]) -> dict[str, list[int]]:
-    return {key: sorted(value) for key, value in lists.items()}
-
-
-def files_of(subsystem: str) -> set[str]:
-    if subsystem in COUNTED:
-        return {"limit", "held"}
-    return {"set"} if subsystem == "delta" else set()
-
-
-def parse(subsystem: str, kind: str, value: int | str) -> object:
-    """What a value means to the model, None when it is not allowed."""
-    if kind == "set":
-        return frozenset(map(int, str(value))) if str(value).isdigit() else None
-    if value in ("max", "4k"):
-        return UNLIMITED if value == "max" else 4000
-    return int(value) if str(value).isdigit() else None
-
-
 TestForest = ForestMachine.TestCase
-
-
-# -- and what is worth saying one by one --------------------------------------------------
-
-
-@pytest.fixture
-def mood() -> Mood:
-    return Mood()
-
-
-@pytest.fixture
-def forest(mood: Mood) -> Forest:
-    return Forest(loader(mood))
-
-
-def refusal(operation: Callable[[], object]) -> GovernorError:
-    with pytest.raises(GovernorError) as caught:
-        operation()
-    return caught.value
-
-
-def test_an_unmounted_hierarchy_with_containers_is_found_again(forest: Forest) -> None:
-    first = forest.mount("one", ["alpha", "beta"])
-    container = forest.mkdir("one", "/a")
-    assert forest.umount("one") is False
-    assert forest.mount("other", ["beta", "alpha"]) is first
-    assert forest.lookup("one", "/a") is container
-    forest.rmdir("one", "/a")
-    assert forest.umount("one") is True
-    assert forest.mount("other", ["beta", "alpha"]) is not first
-
-
-def test_a_refusal_names_what_there_is(forest: Forest) -> None:
-    forest.mount("one", ["alpha"])
-    forest.mkdir("one", "/a")
-    assert "mounted: one" in refusal(lambda: forest.lookup("two", "/")).message
-    missing = refusal(lambda: forest.lookup("one", "/a/b/c")).message
-    assert "one:/a/b/c" in missing
-    assert "one:/a has no 'b'" in missing
-    unknown = refusal(lambda: forest.control_file(forest.lookup("one", "/a"), "alpha.x")).message
-    assert "alpha.held, alpha.maxheld, alpha.limit, alpha.failcnt" in unknown
-    assert "hierarchy 'one'" in refusal(lambda: forest.mount("two", ["alpha", "beta"])).message
-
-
-def test_a_slash_more_or_less_is_the_same_path(forest: Forest) -> None:
-    forest.mount("one", ["alpha"])
-    forest.mkdir("one", "/a/")
-    assert forest.lookup("one", "//a//") is forest.lookup("one", "/a")
-
-
-def test_a_move_refused_for_want_of_groups_is_undone(
-    forest: Forest, mood: Mood, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forest.mount("one", ["alpha", "beta"])
-    group = forest.group([])
-    target = forest.mkdir("one", "/a")
-    mood.calls.clear()
-    monkeypatch.setattr("governor.core.group.GROUP_MAX", 1)
-    assert refusal(lambda: forest.move(group, target, 1)).errno == errno.ENOSPC
-    assert [call.callback for call in mood.calls] == ["can_attach"] * 2 + ["cancel_attach"] * 2

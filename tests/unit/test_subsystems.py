@@ -104,7 +104,7 @@ def test_what_it_writes_it_reads_back(forest: Forest, name: str) -> None:
 def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str) -> None:
     subsystem = registry.load(name)
     assert isinstance(subsystem, CountedSubsystem)
-    assert (subsystem.resource, subsystem.traps) == (resource, {trap})
+    assert (subsystem.resource, subsystem.traps) == (resource, frozenset({trap}))
     hierarchy = forest.mount("one", [name])
     figures = ("held", "maxheld", "limit", "failcnt")
     assert list(control_files(hierarchy)) == [f"{name}.{figure}" for figure in figures]

@@ -30,20 +30,17 @@ scalars = st.one_of(
 keys = st.one_of(st.text(max_size=8), st.integers(-5, 5), st.binary(max_size=4))
 things = st.recursive(
     scalars,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=4)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=4)),
     max_leaves=12,
 )
 golden_frames = st.sampled_from([(name, bytes_) for name, _, bytes_ in golden()])
 
 
 def take_in(name: str, frame: bytes) -> Message | None:
-    """Decode; the message is whole and goes out again as it came in, or it is refused."""
+    """Decode; the message is whole, or it is refused with a `ProtocolError` and nothing else."""
     try:
         message = CATALOGUES[name].decode(frame)
-    except ProtocolError as error:
-        assert str(error)
+    except ProtocolError:
         return None
     assert type(message) in CLASSES[name]
     assert len(message) == len(message._fields)

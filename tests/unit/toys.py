@@ -11,7 +11,8 @@ from governor.core.counter import Counter
 from governor.core.plan import PlanBuilder
 from governor.core.usage import Meter
 from governor.errors import GovernorError
-from governor.subsystem import ControlFile, CountedSubsystem, Subsystem, Value
+from governor.results import Value
+from governor.subsystem import ControlFile, CountedSubsystem, Subsystem
 
 REFUSAL = errno.EPERM
 """What a toy refuses with: an errno that nothing else gives."""

@@ -1,0 +1,41 @@
+"""What a job and a container come to, as the supervisor tells it and the API returns it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+TIMED_OUT: Final = 124
+OWN_FAILURE: Final = 125
+NOT_EXECUTABLE: Final = 126
+NOT_FOUND: Final = 127
+"""Exit codes that are not the program's own, as of timeout(1) and env(1)."""
+
+Value = int | str
+"""What a control file reads as and is written with."""
+
+
+class JobResult(NamedTuple):
+    """How a job ended.
+
+    ``exit_code`` is the program's, 128+n when signal n ended it, 124 after a timeout,
+    126 or 127 when it could not be run, 125 when governor could not start it; ``error``
+    says why. Times are in seconds; ``cpu_seconds`` includes all children that were waited for.
+    ``unenforced``: why the job ran without its limits being enforced, if it did.
+    """
+
+    exit_code: int
+    signal: int | None
+    wall_seconds: float
+    cpu_seconds: float
+    timed_out: bool
+    error: str | None
+    unenforced: str | None = None
+
+
+class ContainerReport(NamedTuple):
+    """A container in a snapshot: ``level`` by subsystem, ``files`` by control file."""
+
+    hierarchy: str
+    path: str
+    level: dict[str, str]
+    files: dict[str, Value]

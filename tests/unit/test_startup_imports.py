@@ -1,0 +1,74 @@
+"""What ``governor run -- true`` imports, in all of its processes.
+
+Starting is part of every run, and what is imported is most of starting. Python's own trace of
+imports (``-v``; ``-X importtime`` leaves out what importlib imports) goes to stderr, which
+client, supervisor, spawner, agent and worker share.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgpack
+import pytest
+import zmq
+
+ROOT = Path(__file__).parents[2]
+PINNED = Path(__file__).parent / "golden" / "startup_imports.txt"
+OWN = ("governor", "subsystems", "workers")
+
+FORBIDDEN = """
+    asyncio concurrent dataclasses dill email http importlib.metadata inspect logging
+    multiprocess multiprocessing prometheus_client pydantic rich sqlite3 ssl subprocess tempfile
+    tomllib unittest urllib.request xml
+""".split()
+
+TRACE = re.compile(r"^import '([\w.]+)' # ", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    """Every module that any process of ``governor run -- true`` imports."""
+    places = {str(Path(package.__path__[0]).parent) for package in (msgpack, zmq)}
+    done = subprocess.run(
+        # Without site: what it imports depends on what else is installed.
+        [sys.executable, "-S", "-v", "-m", "governor", "run", "--", "true"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sorted(places)])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    modules = set(TRACE.findall(done.stderr))
+    assert done.returncode == 0, done.stderr[-4000:]
+    return modules
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["governor.cli.run", "governor.supervisor.server", "workers.spawner", "workers.agent",
+     "workers.bootstrap"],
+)  # fmt: skip
+def test_the_trace_covers_every_process(imported: set[str], module: str) -> None:
+    assert module in imported
+
+
+@pytest.mark.parametrize("module", FORBIDDEN)
+def test_what_takes_long_is_not_imported(imported: set[str], module: str) -> None:
+    assert not {name for name in imported if name == module or name.startswith(f"{module}.")}
+
+
+def test_packages_of_others_are_the_two_that_are_needed(imported: set[str]) -> None:
+    tops = {name.partition(".")[0] for name in imported}
+    others = tops - sys.stdlib_module_names - set(OWN)
+    assert others - {"__main__"} == {"msgpack", "zmq"}
+
+
+def test_our_own_modules_are_those_that_are_pinned(imported: set[str]) -> None:
+    """A module that is new here is one more file to find, read and run at every start."""
+    own = sorted(name for name in imported if name.partition(".")[0] in OWN)
+    assert own == PINNED.read_text().split()
