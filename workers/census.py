@@ -35,9 +35,10 @@ class Census:
         """How much of ``resource`` these processes hold together."""
         if resource == "tasks":
             return sum(map(tasks.count, pids))
-        held, unreadable = files.distinct(pids)
-        self.unreadable.update(unreadable)
-        return held
+        held, hidden = files.distinct(pids)
+        self.unreadable.update(pid for pid in hidden if not files.exiting(pid))
+        # What cannot be told apart counts in full: never too little.
+        return held + sum(files.descriptors(pid) or 0 for pid in hidden)
 
     def at_most(self, resource: str, pids: Sequence[int]) -> int | None:
         """A quick figure that `count` does not exceed, None when there is none."""

@@ -92,6 +92,15 @@ def distinct(pids: Iterable[int], proc: str = "/proc") -> tuple[int, list[int]]:
     return sum(_count_different(files) for files in by_name.values()), unreadable
 
 
+def exiting(pid: int, proc: str = "/proc") -> bool:
+    """Whether a process is on its way out: without memory, not even its owner may look into it."""
+    try:
+        with open(f"{proc}/{pid}/statm", "rb", buffering=0) as file:
+            return file.read().startswith(b"0 ")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def _processes(pids: Iterable[int], proc: str) -> tuple[list[_Process], list[int]]:
     """The processes with their descriptors, parents before children, and the unreadable ones."""
     processes: list[_Process] = []

@@ -195,6 +195,20 @@ def test_an_unreadable_process_is_named() -> None:
     as_user("nobody", body)
 
 
+def test_a_process_on_its_way_out_is_told_from_a_closed_one() -> None:
+    def closed(parent: Parent) -> None:
+        set_dumpable(False)
+        waiting(parent)
+
+    with forked(closed) as child:
+        assert not files.exiting(child.hear())
+        child.say()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert files.exiting(child.pid)
+        child.reap()
+        assert files.exiting(child.pid)
+
+
 def test_files_of_a_parent_that_ends_meanwhile_are_not_lost() -> None:
     """The holder whom a file is counted for goes away: another holder stands for it."""
 
