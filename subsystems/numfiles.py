@@ -7,8 +7,9 @@ eventfd, ...) fails with EMFILE and ``numfiles.failcnt`` of the container whose 
 met counts it.
 
 Not promised: a descriptor received from outside over a socket is counted but not
-refused; mappings without a descriptor and files made by rare ioctls are seen at the next
-recount only. io_uring is switched off in the job (ENOSYS), since it opens files unseen.
+refused; files without a descriptor (mapped, or on their way through a socket) are not
+seen, and those made by rare ioctls at the next recount only. io_uring is switched off in
+the job (ENOSYS), since it opens files unseen.
 """
 
 from __future__ import annotations
