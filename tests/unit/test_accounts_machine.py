@@ -292,4 +292,4 @@ class AccountsMachine(RuleBasedStateMachine):
 
 TestAccounts = AccountsMachine.TestCase
 # Steps are cheap and what may go wrong takes several of them in one order.
-TestAccounts.settings = settings(max_examples=300)
+TestAccounts.settings = settings(max_examples=200)

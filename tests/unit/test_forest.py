@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -46,14 +47,23 @@ values = st.one_of(st.integers(-2, 12), st.sampled_from(["max", "4k", "12", "", 
 class ForestMachine(RuleBasedStateMachine):
     """Operations on the forest and on the model; whatever the model refuses must be refused."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(
+        order=st.permutations(list(TOYS)),
+        cuts=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+        made=st.lists(st.sampled_from(PATHS), max_size=8),
+    )
+    def begin(self, order: list[str], cuts: tuple[int, int], made: list[str]) -> None:
+        """Mostly there is something already: hierarchies, containers and tasks in them."""
         self.mood = Mood()
         self.forest = Forest(loader(self.mood))
         self.hierarchies: dict[str, ModelHierarchy] = {}
         self.tasks: dict[int, dict[str, str]] = {}
         self.real: dict[int, Group] = {}
         self.last_pid = 0
+        for name, subsystems in (("one", order[: cuts[0]]), ("two", order[cuts[0] :][: cuts[1]])):
+            self.mount(name, subsystems)
+            for path in sorted(made):
+                self.mkdir(name, path)
 
     # -- helpers -------------------------------------------------------------------
 
@@ -366,3 +376,4 @@ class ForestMachine(RuleBasedStateMachine):
 
 
 TestForest = ForestMachine.TestCase
+TestForest.settings = settings(max_examples=300, stateful_step_count=30)

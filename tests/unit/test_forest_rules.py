@@ -67,3 +67,57 @@ def test_a_move_refused_for_want_of_groups_is_undone(
     monkeypatch.setattr("governor.core.group.GROUP_MAX", 1)
     assert refusal(lambda: forest.move(group, target, 1)).errno == errno.ENOSPC
     assert [call.callback for call in mood.calls] == ["can_attach"] * 2 + ["cancel_attach"] * 2
+
+
+def test_an_unmounted_hierarchy_that_is_found_again_is_mounted(forest: Forest) -> None:
+    hierarchy = forest.mount("one", ["alpha"])
+    forest.mkdir("one", "/a")
+    forest.umount("one")
+    assert not hierarchy.mounted
+    assert forest.mount("one", ["alpha"]).mounted
+
+
+def test_a_container_goes_when_nothing_keeps_it(forest: Forest) -> None:
+    forest.mount("one", ["alpha"])
+    container = forest.mkdir("one", "/a")
+    group = forest.group([container])
+
+    def reason() -> str:
+        error = refusal(lambda: forest.rmdir("one", "/a"))
+        assert error.errno == errno.EBUSY
+        return error.message
+
+    forest.mkdir("one", "/a/b")
+    assert "has children (b)" in reason()
+    forest.rmdir("one", "/a/b")
+    forest.populate({group.id: 1})
+    assert "has processes" in reason()
+    forest.populate({})
+    container.busy = 1
+    assert "is kept by a subsystem" in reason()
+    container.busy = 0
+    forest.rmdir("one", "/a")
+    assert forest.groups.get(group.id) is None
+    assert "unmount" in refusal(lambda: forest.rmdir("one", "/")).message
+
+
+def test_those_that_agreed_to_a_move_are_told_in_reverse(forest: Forest, mood: Mood) -> None:
+    forest.mount("one", ["alpha", "beta", "gamma"])
+    group, target = forest.group([]), forest.mkdir("one", "/a")
+    mood.refuses.add(("can_attach", "gamma"))
+    mood.calls.clear()
+    refusal(lambda: forest.move(group, target, 1))
+    assert [(call.callback, call.subsystem) for call in mood.calls] == [
+        ("can_attach", "alpha"),
+        ("can_attach", "beta"),
+        ("can_attach", "gamma"),
+        ("cancel_attach", "beta"),
+        ("cancel_attach", "alpha"),
+    ]
+
+
+def test_notify_on_release_is_inherited_at_creation_and_not_later(forest: Forest) -> None:
+    root = forest.mount("one", ["alpha"]).root
+    before = forest.mkdir("one", "/a")
+    root.notify_on_release = True
+    assert (before.notify_on_release, forest.mkdir("one", "/b").notify_on_release) == (False, True)
