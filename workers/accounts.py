@@ -216,11 +216,13 @@ class Accounts:
         self._count(wanted, self._members())
 
     def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
+        counts: dict[Counter, int] = {}
         for _ in range(_LOOKS):
-            counts = self._look(wanted, members)
+            before, counts = counts, self._look(wanted, members)
             newcomers = self._newcomers(wanted, members)
             # What changes while it is counted may be seen twice; more than was let in cannot be.
-            if newcomers is None and all(counts[c] <= c.charged for c in wanted if c.limited):
+            credible = all(counts[c] <= min(c.charged, c.limit) for c in wanted if c.limited)
+            if newcomers is None and (credible or counts == before):
                 break
             members = newcomers or members
         # Who still sleeps after the count was not counted with what it made: it is not there yet.

@@ -213,6 +213,9 @@ class Agent:
         used = cpu.sample(pid)
         if verdict is Verdict.ADMIT:
             failed = self._tag(pid, Tag(self._nonce, job, group))
+            cpus = self.accounts.terms[group].cpus
+            if cpus is not None:  # they may have changed since the worker was described
+                affinity.confine([pid], cpus)
             if listener_fd is not None:
                 self._listen(listener_fd, job, group, traps)
             self._unsampled = _SAMPLES_AFTER_TRAP

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from workers import cpu, files, membership, tasks
 from workers.membership import Tag
@@ -15,7 +15,8 @@ class Census:
 
     def __init__(self, nonce: int, table: Table) -> None:
         self._nonce = nonce
-        self._calls: dict[str, Collection[int]] = {"tasks": table.tasks, "files": table.files}
+        # A clone is charged as a file, too: it may make a pidfd.
+        self._calls = {"tasks": table.tasks, "files": table.tasks | table.files.keys()}
         self._may_block = table.may_block
         self.unreadable: set[int] = set()
         """Processes whose open files the last count could not see."""

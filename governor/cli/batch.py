@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from governor.cli.arguments import number_of_jobs, checked, port
+from governor.cli.arguments import checked, number_of_jobs, port
 from governor.units import parse_duration
 
 _DESCRIPTION = """\

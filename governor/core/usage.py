@@ -47,7 +47,7 @@ class Row(NamedTuple):
 class _Process:
     """What the ledger remembers of a live process; ``base`` is charged elsewhere."""
 
-    __slots__ = ("base", "cpu", "discarded", "discards", "group", "ppid", "start")
+    __slots__ = ("base", "cpu", "discarded", "discards", "group", "outside", "ppid", "start")
 
     def __init__(self, start: int, ppid: int, group: int, base: int) -> None:
         self.start = start
@@ -55,6 +55,8 @@ class _Process:
         self.group = group
         self.base = base
         self.cpu = base
+        self.outside = False
+        """Whether its parent is no process of ours, so that nobody will report its end."""
         self.discards = self.discarded = 0
         """Whether it ignores SIGCHLD, and did so one sample before."""
 
@@ -73,9 +75,13 @@ class CpuLedger:
         self._reaped: set[tuple[int, int]] = set()
         self._reaped_before: set[tuple[int, int]] = set()
 
-    def enter(self, pid: int, start: int, group: int, base: int) -> None:
-        """A process joins a group having used ``base`` ns that are not the group's."""
-        self._live[pid] = _Process(start, 0, group, base)
+    def enter(self, pid: int, start: int, group: int, base: int, outside: bool = False) -> None:
+        """A process joins a group having used ``base`` ns that are not the group's.
+
+        ``outside``: it was not started by the spawner, which will not report its end.
+        """
+        self._live[pid] = process = _Process(start, 0, group, base)
+        process.outside = outside
 
     def move(self, pid: int, group: int, cpu: int) -> None:
         """A process moves to ``group`` having used ``cpu`` ns so far in all."""
@@ -160,7 +166,9 @@ class CpuLedger:
         """A process is gone and not through the spawner: its time went to its parent."""
         parent = self._live.get(process.ppid)
         if parent is None:
-            if process.base:
+            if process.outside:
+                self._retire(process.group, process.cpu - process.base)
+            elif process.base:
                 self._orphans[pid] = process
             return
         if parent.discarded and parent.discards:

@@ -24,21 +24,27 @@ DEADLINE = 10.0
 class AgentLink:
     """One agent: what it has been told, and a way to ask it.
 
-    ``alive`` says whether the agent's process still runs; ``later`` takes messages that
+    ``alive`` says whether the agent's process still runs; ``unasked`` takes messages that
     arrive while an answer is waited for.
     """
 
-    def __init__(self, server: Server, end: socket.socket, alive: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        end: socket.socket,
+        alive: Callable[[], bool],
+        unasked: Callable[[Message], None],
+    ) -> None:
         self._server = server
         self._end = end
         self._alive = alive
+        self._unasked = unasked
         self._poller = Poller()
         self._poller.add(server)
         self._peer: bytes | None = None
         self._requests = itertools.count(1)
         self._limits: dict[int, int] = {}
         self._plans: dict[int, Plan] = {}
-        self.later: list[Message] = []
 
     # -- telling -------------------------------------------------------------------
 
@@ -99,7 +105,7 @@ class AgentLink:
             answer = self._receive(deadline)
             if getattr(answer, "request", None) == message.request:
                 return answer
-            self.later.append(answer)
+            self._unasked(answer)
 
     def _receive(self, deadline: float) -> Message:
         while True:
@@ -114,16 +120,14 @@ class AgentLink:
                 raise GovernorError(errno.ETIMEDOUT, f"the agent did not answer in {DEADLINE:g} s")
             self._poller.poll(min(remaining, 0.05))
 
-    def receive_all(self) -> list[Message]:
-        """Everything that has arrived, without waiting."""
-        messages, self.later = self.later, []
+    def catch_up(self) -> None:
+        """Take in everything that has arrived, without waiting."""
         while (received := self._server.receive()) is not None:
             self._peer, message = received
-            messages.append(message)
-        return messages
+            self._unasked(message)
 
     def _send(self, message: Message) -> None:
         if self._peer is None:
-            self.later.append(self._receive(time.monotonic() + DEADLINE))
+            self._unasked(self._receive(time.monotonic() + DEADLINE))
         assert self._peer is not None
         self._server.send(self._peer, message)

@@ -130,7 +130,7 @@ class Policy:
             raise GovernorError(moved.errno, f"process {pid} cannot move to {container.label}")
         if tag is None:
             self.placed(target.id, ())
-            self.ledger.enter(pid, moved.start, target.id, moved.cpu)
+            self.ledger.enter(pid, moved.start, target.id, moved.cpu, outside=True)
         else:
             self._levels.moved(group.id, target.id)
             self.ledger.move(pid, target.id, moved.cpu)

@@ -44,7 +44,9 @@ class Supervisor:
         agents = os.path.join(directory, AGENTS)
         self._agents = Server(agents, agent_wire.FROM_AGENT)
         self._desk = StdioDesk(os.path.join(directory, STDIO))
-        self._agent = AgentLink(self._agents, self._start_agent(agents), self._see_agent)
+        self._agent = AgentLink(
+            self._agents, self._start_agent(agents), self._see_agent, self._on_agent
+        )
         self._policy = Policy(self._agent, nonce)
         self._poller = Poller()
         self._jobs = Jobs(end, self._agent, self._policy, self._poller, self._on_ended)
@@ -82,8 +84,7 @@ class Supervisor:
         """Take in everything that has arrived, in the order in which it depends on each other."""
         self._jobs.catch_up()
         self._jobs.hear(ready)
-        for message in self._agent.receive_all():
-            self._on_agent(message)
+        self._agent.catch_up()
         self._serve_clients()
         if not self._jobs.agent_alive:
             raise GovernorError(errno.EIO, "the agent has died; nothing is enforced any more")

@@ -72,6 +72,10 @@ def is_within(container: Container, cpus: set[int]) -> bool:
     return not outside(container, cpus)
 
 
+def has_members_within(container: Container, cpus: set[int]) -> bool:
+    return bool(container.tasks) and is_within(container, cpus)
+
+
 class TestPlacement:
     def test_the_program_itself_sees_it(self, world: World, container: Container) -> None:
         container["cpuset.cpus"] = SECOND
@@ -95,6 +99,18 @@ class TestPlacement:
                 lambda: all(allowed(tid) == full for tid in threads(container)), "all to be free"
             )
 
+    def test_a_change_while_a_job_starts(self, world: World) -> None:
+        """It may come between the wish to start a job and its placement."""
+        for cpu in [FIRST, SECOND] * 10:
+            container = world.new(world.cpu)
+            read, write = os.pipe()
+            started = world.start(["cat"], [container], stdin=read)
+            container["cpuset.cpus"] = cpu
+            os.close(read)
+            eventually(partial(has_members_within, container, {cpu}), "it to be confined")
+            os.close(write)
+            assert started.finish().exit_code == 0
+
     def test_forks_and_threads_during_changes(self, world: World, container: Container) -> None:
         """A child takes the set of its creator early in a fork, perhaps the old one."""
         changes = 0
@@ -103,7 +119,7 @@ class TestPlacement:
                 for cpu in (FIRST, SECOND):
                     container["cpuset.cpus"] = ALL
                     container["cpuset.cpus"] = cpu
-                    eventually(partial(is_within, container, {cpu}), "all to be confined")
+                    eventually(partial(has_members_within, container, {cpu}), "all to be confined")
                     changes += 1
             assert changes > 4, "the storm was over before it was disturbed"
             assert len(threads(container)) == 1 + 60 * 6

@@ -148,3 +148,14 @@ def test_a_group_id_starts_from_nothing_when_it_comes_back(ledger: CpuLedger) ->
     ledger.forget(1)
     ledger.reap(11, 11, group=1, cpu=20)
     assert ledger.drain() == {1: 20}
+
+
+def test_what_a_process_from_outside_has_used_stays_after_its_end() -> None:
+    ledger = CpuLedger()
+    ledger.enter(10, 1, group=1, base=500, outside=True)
+    ledger.observe([Row(10, 1, 1, 1, 900, 0, 0)])
+    assert ledger.drain() == {1: 400}
+    ledger.observe([])
+    assert ledger.drain() == {}
+    ledger.observe([Row(11, 2, 1, 1, 50, 0, 0)])
+    assert ledger.drain() == {1: 50}
