@@ -272,7 +272,7 @@ class TestSignals:
         name = signal.Signals(ignored).name.removeprefix("SIG")
         show = ["grep", "SigIgn", "/proc/self/status"]
         ran = same_by_command(show, ["sh", "-c", f'trap "" {name}; exec "$@"', "-"])
-        assert int(ran.out.split()[1], 16) == 1 << (ignored - 1)
+        assert int(ran.out.split()[1], 16) & 1 << (ignored - 1)
 
 
 class TestSurroundings:
