@@ -216,32 +216,37 @@ class Accounts:
         self._count(wanted, self._members())
 
     def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
-        counts: dict[Counter, int] = {}
+        counts: dict[Counter, tuple[int, int]] = {}
         for _ in range(_LOOKS):
             before, counts = counts, self._look(wanted, members)
             newcomers = self._newcomers(wanted, members)
             # What changes while it is counted may be seen twice; more than was let in cannot be.
-            credible = all(counts[c] <= min(c.charged, c.limit) for c in wanted if c.limited)
+            credible = all(counts[c][0] <= min(c.charged, c.limit) for c in wanted if c.limited)
             if newcomers is None and (credible or counts == before):
                 break
             members = newcomers or members
         # Who still sleeps after the count was not counted with what it made: it is not there yet.
         firm = self._firm() if wanted else set()
-        for counter, count in counts.items():
+        for counter, (count, leaving) in counts.items():
             held = count + self._reserved(counter, firm)
-            counter.recount(held, self._reserved(counter, self.pending.keys() - firm))
+            reserved = leaving + self._reserved(counter, self.pending.keys() - firm)
+            counter.recount(held, reserved)
             self._void_credit(counter)
 
     def _look(
         self, wanted: Iterable[Counter], members: Mapping[int, list[int]]
-    ) -> dict[Counter, int]:
-        """Count once. Containers of one path often have the same members: count those once."""
-        known: dict[tuple[str, frozenset[int]], int] = {}
+    ) -> dict[Counter, tuple[int, int]]:
+        """Count once: what is held, and what of processes about to end may be so besides.
+
+        Containers of one path often have the same members: count those once.
+        """
+        known: dict[tuple[str, frozenset[int]], tuple[int, int]] = {}
         counts = {}
         for counter in wanted:
-            key = counter.resource, frozenset(self._pids(counter, members))
+            resource, pids = key = counter.resource, frozenset(self._pids(counter, members))
             if key not in known:
-                known[key] = self._census.count(key[0], sorted(key[1])) if key[1] else 0
+                count = self._census.count(resource, sorted(pids)) if pids else 0
+                known[key] = count, self._census.leaving(resource) if pids else 0
             counts[counter] = known[key]
         return counts
 

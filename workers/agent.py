@@ -248,7 +248,8 @@ class Agent:
         self._epoll.register(fd, select.EPOLLIN)
 
     def _forget(self, listener: Listener) -> None:
-        """No task is left under this filter."""
+        """No task is left under this filter, and so nobody who waits for an answer."""
+        self._waiting = [trap for trap in self._waiting if trap.listener is not listener]
         self._epoll.unregister(listener.fd)
         del self._listeners[listener.fd]
         self._last = None

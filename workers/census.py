@@ -13,6 +13,8 @@ from workers.syscalls import Table
 class Census:
     """Counts members, tasks and open files, and judges reservations."""
 
+    _leaving: frozenset[int] = frozenset()
+
     def __init__(self, nonce: int, table: Table) -> None:
         self._nonce = nonce
         # A clone is charged as a file, too: it may make a pidfd.
@@ -37,9 +39,20 @@ class Census:
         if resource == "tasks":
             return sum(map(tasks.count, pids))
         held, hidden = files.distinct(pids)
-        self.unreadable.update(pid for pid in hidden if not files.exiting(pid))
+        self._leaving = frozenset(pid for pid in hidden if files.exiting(pid))
+        unreadable = set(hidden) - self._leaving
+        self.unreadable.update(unreadable)
         # What cannot be told apart counts in full: never too little.
-        return held + sum(files.descriptors(pid) or 0 for pid in hidden)
+        return held + sum(files.descriptors(pid) or 0 for pid in unreadable)
+
+    def leaving(self, resource: str) -> int:
+        """What processes that the last count found on their way out have, for a moment yet.
+
+        Nobody may tell it apart from what others have, so it may be counted there already.
+        """
+        if resource != "files":
+            return 0
+        return sum(files.descriptors(pid) or 0 for pid in self._leaving)
 
     def at_most(self, resource: str, pids: Sequence[int]) -> int | None:
         """A quick figure that `count` does not exceed, None when there is none."""

@@ -34,12 +34,12 @@ _pack = RESPONSE.pack_into
 class Trap:
     """A call that needs more than the fast path."""
 
-    __slots__ = ("_listener", "args", "bill", "deadline", "group", "id", "nr", "tid")
+    __slots__ = ("args", "bill", "deadline", "group", "id", "listener", "nr", "tid")
 
     def __init__(
         self, listener: Listener, id: int, tid: int, nr: int, args: Sequence[int], group: int
     ) -> None:
-        self._listener = listener
+        self.listener = listener
         self.id = id
         self.tid = tid
         self.nr = nr
@@ -50,15 +50,15 @@ class Trap:
 
     def still_valid(self) -> bool:
         """Whether the caller still waits for this answer."""
-        return seccomp.id_valid(self._listener.fd, self.id)
+        return seccomp.id_valid(self.listener.fd, self.id)
 
     def admit(self) -> None:
         """Let the kernel carry out the call."""
-        self._listener.send(self.id, 0, CONTINUE)
+        self.listener.send(self.id, 0, CONTINUE)
 
     def fail(self, number: int) -> bool:
         """Answer the call with an errno, or with success for 0; False when nobody waits."""
-        return self._listener.send(self.id, -number, 0)
+        return self.listener.send(self.id, -number, 0)
 
     def refuse(self, counter: Counter) -> bool:
         """Answer that the limit of ``counter`` is met; False when nobody waits any more."""

@@ -275,7 +275,7 @@ class TestManyAtOnce:
         assert other == 0
         assert container["numfiles.held"] == 0
         if processes * threads > 1:
-            assert highest == limit - STDIO, "the test did not come up to the limit"
+            assert highest > limit - 2 * processes * threads, "it did not come up to the limit"
             assert refused > 0
 
     def test_against_a_count_by_brute_force(self, world: World) -> None:
@@ -357,13 +357,38 @@ print(os.waitstatus_to_exitcode(os.wait()[1]))
         assert failcnt(container, "numfiles") == 200
 
     def test_several_jobs_share_a_container(self, world: World) -> None:
+        """All are there before the first is at the limit: a start brings streams of its own."""
         container = world.new(world.load, numfiles_limit=50)
-        hog = program("files_hog", "-pthread")
-        jobs = [world.start([hog, "2", "1", "300"], [container]) for _ in range(3)]
-        reports = [list(map(int, job.finish().out.split())) for job in jobs]
+        hog = [
+            "sh",
+            "-c",
+            'echo ready; read line; exec "$@"',
+            "-",
+            program("files_hog", "-pthread"),
+        ]
+        read, write = os.pipe()
+        jobs = [world.start([*hog, "2", "1", "300"], [container], stdin=read) for _ in range(3)]
+        for job in jobs:
+            eventually(partial(has_said, job, 1), "all to be there")
+        os.write(write, b"\n" * len(jobs))
+        reports = [list(map(int, job.finish().out.split()[1:])) for job in jobs]
+        os.close(read)
+        os.close(write)
         assert all(highest <= 50 - STDIO for highest, _, _ in reports)
         assert int(container["numfiles.maxheld"]) <= 50
         assert failcnt(container, "numfiles") == sum(refused for _, refused, _ in reports)
+
+    def test_killed_while_calls_wait_for_an_answer(self, world: World) -> None:
+        """At the limit a call may wait until others have settled; nobody is left to answer then."""
+        container = world.new(world.load, numfiles_limit=20)
+        hog = program("files_hog", "-pthread")
+        for _ in range(40):
+            started = world.start([hog, "2", "4", "1000000"], [container])
+            eventually(
+                partial(is_refused_more, container, failcnt(container, "numfiles")), "EMFILE"
+            )
+            world.gov.stop([started.job], grace=0)
+            assert container["numfiles.held"] == 0
 
 
 class TestSeveralLimits:
@@ -407,6 +432,10 @@ for _ in range(3):
             os.close(read)
             os.close(write)
         assert job.finish() == (0, "17\n0\n5\n", "")
+
+
+def is_refused_more(container: Container, before: int) -> bool:
+    return failcnt(container, "numfiles") > before
 
 
 def has_said(started: Started, lines: int) -> bool:
