@@ -31,7 +31,7 @@ LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
 SAMPLE_INTERVAL = 0.01
 """Seconds between two counts for ``maxheld`` while traps arrive; without traps nothing grows."""
-SAMPLE_SHARE = 20
+SAMPLE_SHARE = 50
 """Counting for ``maxheld`` alone takes at most one part in so many of the agent's time."""
 _LONG_STREAK = 64
 """Traps of one listener in a row after which it is worth waiting in that one alone."""
@@ -266,7 +266,7 @@ class Agent:
         owner = tag.job if tag is not None and ours else job
         for listener in self._listeners.values():
             if listener.job == owner:
-                listener.moved = True
+                listener.follow()
         failed = self._tag(pid, Tag(self._nonce, owner, group))
         if not failed:
             self._confine(group)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +28,8 @@ _MANY_CALLERS: Final = 4
 _HEAD: Final = struct.Struct("=QI4xi")
 """The first fields of a REQUEST: id, tid and nr. Unpacking all twelve takes five times as long."""
 _unpack_head = _HEAD.unpack_from
-_pack = RESPONSE.pack_into
+_ID: Final = struct.Struct("=Q")
+_pack_id = _ID.pack_into
 
 
 class Trap:
@@ -73,73 +74,92 @@ class Listener:
     ) -> None:
         self.fd = fd
         self.job = job
-        self.moved = False
         self._group = group
+        self._moved = False
         self._demands = demands
         self._affinity = affinity
         self._accounts = accounts
         self._bills: dict[int, Bill] = {}
         self._request = bytearray(REQUEST.size)
-        self._response = bytearray(RESPONSE.size)
+        self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE))
         self._sync = self._can_sync = seccomp.set_sync(fd, True)
-        self.last_id = self._last_tid = self._changes = self._judged_id = 0
+        self._changes = self._judged_id = 0
+        self.answer = self._answerer()
+
+    @property
+    def last_id(self) -> int:
+        """The id of the last call that was admitted here; ids of one filter are consecutive."""
+        id: int = _ID.unpack_from(self._go_on)[0]
+        return id
 
     def forget_bills(self) -> None:
         """Plans have changed: work the bills out again."""
         self._bills.clear()
 
-    def answer(self) -> Trap | None:
-        """Receive one trapped call and admit it if there is room; otherwise return it."""
-        request = self._request
-        request[:] = _ZERO  # the kernel insists
-        try:
-            ioctl(self.fd, RECV, request)
-        except OSError as error:
-            # ENOENT: the caller died in between. EINTR: a signal of ours.
-            if error.errno in (errno.ENOENT, errno.EINTR):
-                return None
-            raise
-        id, tid, nr = _unpack_head(request)
-        self.last_id = id
-        if tid != self._last_tid:
-            self._last_tid = tid
-            self._changes += 1
-        if self.moved:
-            self._follow(tid)
+    def follow(self) -> None:
+        """Something of the job has moved: from now on the tag of each caller tells its group."""
+        self._moved = True
+        self._bills.clear()
+
+    def _answerer(self) -> Callable[[], Trap | None]:
+        """The hot path: a closure, since looking up attributes takes a tenth of an answer."""
+        fd, request, go_on, bills = self.fd, self._request, self._go_on, self._bills
         accounts = self._accounts
-        bill = self._bills.get(nr) or self._work_out(nr)
-        if bill is None or not (bill.credit or accounts.prepay(bill)):
-            return self._look_closer(id, tid, nr)
-        bill.credit -= 1
-        # Replaces what this thread reserved before: it is in one call at a time.
-        accounts.pending[tid] = bill.note
-        if accounts.doubtful:
-            accounts.doubtful.pop(tid, None)
-        # What `send` does, without a call: this is the hot path.
-        _pack(self._response, 0, id, 0, 0, CONTINUE)
-        try:  # noqa: SIM105 - a context manager takes a tenth of the whole answer
-            ioctl(self.fd, SEND, self._response)
-        except FileNotFoundError:
-            pass  # the caller died in between
-        return None
+        prepay, pending, doubtful = accounts.prepay, accounts.pending, accounts.doubtful
+        last_tid = 0
+
+        def answer() -> Trap | None:
+            """Receive one trapped call and admit it if there is room; otherwise return it."""
+            nonlocal last_tid
+            request[:] = _ZERO  # the kernel insists
+            try:
+                ioctl(fd, RECV, request)
+            except OSError as error:
+                # ENOENT: the caller died in between. EINTR: a signal of ours.
+                if error.errno in (errno.ENOENT, errno.EINTR):
+                    return None
+                raise
+            id, tid, nr = _unpack_head(request)
+            if tid != last_tid:
+                last_tid = tid
+                self._changes += 1
+            bill = bills.get(nr) or self._work_out(nr, tid)
+            if bill is None or not (bill.credit or prepay(bill)):
+                return self._look_closer(id, tid, nr)
+            bill.credit -= 1
+            # Replaces what this thread reserved before: it is in one call at a time.
+            pending[tid] = bill.note
+            if doubtful:
+                doubtful.pop(tid, None)
+            _pack_id(go_on, 0, id)
+            try:  # noqa: SIM105 - a context manager takes a tenth of the whole answer
+                ioctl(fd, SEND, go_on)
+            except FileNotFoundError:
+                pass  # the caller died in between
+            return None
+
+        return answer
 
     def send(self, id: int, error: int, flags: int) -> bool:
         """Answer a call; False when its caller is gone."""
-        _pack(self._response, 0, id, 0, error, flags)
         try:
-            ioctl(self.fd, SEND, self._response)
+            ioctl(self.fd, SEND, bytearray(RESPONSE.pack(id, 0, error, flags)))
         except OSError as failure:
             if failure.errno == errno.ENOENT:
                 return False
             raise
         return True
 
-    def _work_out(self, nr: int) -> Bill | None:
+    def _work_out(self, nr: int, tid: int) -> Bill | None:
         """The bill for a call by its number alone; None for one that is not charged."""
+        if self._moved:
+            self._find_group(tid)
         demand = self._demands.quick.get(nr)
         if demand is None:
             return None
-        bill = self._bills[nr] = self._terms().bill(demand)
+        bill = self._terms().bill(demand)
+        if not self._moved:
+            self._bills[nr] = bill
         return bill
 
     def _look_closer(self, id: int, tid: int, nr: int) -> Trap | None:
@@ -158,15 +178,13 @@ class Listener:
     def _terms(self) -> Terms:
         return self._accounts.terms[self._group]
 
-    def _follow(self, tid: int) -> None:
-        """Once something of the job has moved, the tag of each caller tells its group."""
+    def _find_group(self, tid: int) -> None:
         try:
             tag = membership.read(tid)
         except ProcessLookupError:
             return
-        if tag is not None and tag.group != self._group:
+        if tag is not None:
             self._group = tag.group
-            self._bills.clear()
 
     def choose_wake_up(self) -> None:
         """Wake callers synchronously only while there is one: it would serialise several.
@@ -175,7 +193,6 @@ class Listener:
         the latency when nobody else is waiting for an answer (Linux 6.6). To be called now
         and then; it looks at the traps since the last time.
         """
-        # Ids are consecutive, which saves counting traps on the hot path.
         traps = self.last_id - self._judged_id
         wanted = self._changes * _MANY_CALLERS < traps
         if self._can_sync and traps and wanted != self._sync:
