@@ -21,7 +21,7 @@ from workers import affinity, channel, cpu, membership
 from workers.accounts import Accounts, Verdict
 from workers.census import Census
 from workers.demands import Demands
-from workers.listener import Listener, Trap
+from workers.listener import ONCE, Listener, Trap
 from workers.membership import Tag
 from workers.syscalls import table
 from workers.tasks import Reservation
@@ -31,7 +31,7 @@ LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
 SAMPLE_INTERVAL = 0.01
 """Seconds between two counts for ``maxheld`` while traps arrive; without traps nothing grows."""
-SAMPLE_SHARE = 50
+SAMPLE_SHARE = 100
 """Counting for ``maxheld`` alone takes at most one part in so many of the agent's time."""
 _LONG_STREAK = 64
 """Traps of one listener in a row after which it is worth waiting in that one alone."""
@@ -86,7 +86,7 @@ class Agent:
     def _answer(self, listener: Listener) -> None:
         """Answer one trapped call, and notice when all come from one listener."""
         self._unsampled = _SAMPLES_AFTER_TRAP
-        trap = listener.answer()
+        trap = listener.answer(ONCE)
         if trap is not None:
             self._consider(trap, set())
         self._streak = self._streak + 1 if listener is self._last else 0
@@ -94,12 +94,12 @@ class Agent:
 
     def _answer_only(self, listener: Listener) -> None:
         """Wait in this listener alone, until the watch has seen something else to do."""
-        watch, answer = self._watch, listener.answer
+        watch = self._watch
         before = listener.last_id
         self._epoll.modify(listener.fd, 0)
-        watch.begin()
+        watch.begin(max(SAMPLE_INTERVAL, self._next_sample - time.monotonic()))
         while not watch.rang:
-            trap = answer()
+            trap = listener.answer(watch)
             if trap is not None:
                 self._consider(trap, set())
                 if self._waiting:

@@ -66,6 +66,15 @@ class Trap:
         return self.fail(ERRNO[counter.resource])
 
 
+class Bell:
+    """Says when to stop answering; this one has rung already, so that one call is answered."""
+
+    rang = True
+
+
+ONCE: Final = Bell()
+
+
 class Listener:
     """Receives the traps of one job and answers those that there is room for."""
 
@@ -101,42 +110,48 @@ class Listener:
         self._moved = True
         self._bills.clear()
 
-    def _answerer(self) -> Callable[[], Trap | None]:
+    def _answerer(self) -> Callable[[Bell], Trap | None]:
         """The hot path: a closure, since looking up attributes takes a tenth of an answer."""
         fd, request, go_on, bills = self.fd, self._request, self._go_on, self._bills
         accounts = self._accounts
         prepay, pending, doubtful = accounts.prepay, accounts.pending, accounts.doubtful
+        everything = slice(None)
         last_tid = 0
 
-        def answer() -> Trap | None:
-            """Receive one trapped call and admit it if there is room; otherwise return it."""
+        def answer(bell: Bell) -> Trap | None:
+            """Receive trapped calls and admit those there is room for, until the bell has rung.
+
+            Returns at once the first one that needs a closer look.
+            """
             nonlocal last_tid
-            request[:] = _ZERO  # the kernel insists
-            try:
-                ioctl(fd, RECV, request)
-            except OSError as error:
-                # ENOENT: the caller died in between. EINTR: a signal of ours.
-                if error.errno in (errno.ENOENT, errno.EINTR):
+            while True:
+                request[everything] = _ZERO  # the kernel insists
+                try:
+                    ioctl(fd, RECV, request)
+                except OSError as error:
+                    # ENOENT: the caller died in between. EINTR: the bell.
+                    if error.errno in (errno.ENOENT, errno.EINTR):
+                        return None
+                    raise
+                id, tid, nr = _unpack_head(request)
+                if tid != last_tid:
+                    last_tid = tid
+                    self._changes += 1
+                bill = bills.get(nr) or self._work_out(nr, tid)
+                if bill is None or not (bill.credit or prepay(bill)):
+                    return self._look_closer(id, tid, nr)
+                bill.credit -= 1
+                # Replaces what this thread reserved before: it is in one call at a time.
+                pending[tid] = bill.note
+                if doubtful:
+                    doubtful.pop(tid, None)
+                _pack_id(go_on, 0, id)
+                try:  # noqa: SIM105 - a context manager takes a tenth of the whole answer
+                    ioctl(fd, SEND, go_on)
+                except FileNotFoundError:
+                    pass  # the caller died in between
+                if bell.rang:
                     return None
-                raise
-            id, tid, nr = _unpack_head(request)
-            if tid != last_tid:
-                last_tid = tid
-                self._changes += 1
-            bill = bills.get(nr) or self._work_out(nr, tid)
-            if bill is None or not (bill.credit or prepay(bill)):
-                return self._look_closer(id, tid, nr)
-            bill.credit -= 1
-            # Replaces what this thread reserved before: it is in one call at a time.
-            pending[tid] = bill.note
-            if doubtful:
-                doubtful.pop(tid, None)
-            _pack_id(go_on, 0, id)
-            try:  # noqa: SIM105 - a context manager takes a tenth of the whole answer
-                ioctl(fd, SEND, go_on)
-            except FileNotFoundError:
-                pass  # the caller died in between
-            return None
 
         return answer
 

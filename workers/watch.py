@@ -12,13 +12,13 @@ import select
 import signal
 import threading
 
+from workers.listener import Bell
+
 RING = signal.SIGUSR1
-_LONGEST = 0.01
-"""Seconds after which it rings in any case: there is work that goes by the clock."""
 _RING_AGAIN = 0.001
 
 
-class Watch:
+class Watch(Bell):
     """Rings the main thread out of a blocking call when ``epoll`` has anything for it.
 
     A signal that comes just before the blocking call would be missed, so the bell rings
@@ -32,13 +32,14 @@ class Watch:
         self._begin = threading.Semaphore(0)
         self._answered = threading.Semaphore(0)
         self._main = threading.get_ident()
-        self.rang = False
+        self._longest = 0.0
         signal.signal(RING, lambda *_: None)
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def begin(self) -> None:
-        """Watch from now on."""
+    def begin(self, longest: float) -> None:
+        """Watch from now on, and ring after ``longest`` seconds in any case."""
         self.rang = False
+        self._longest = longest
         self._begin.release()
 
     def end(self) -> None:
@@ -50,7 +51,7 @@ class Watch:
     def _serve(self) -> None:
         while True:
             self._begin.acquire()
-            self._epoll.poll(_LONGEST)
+            self._epoll.poll(self._longest)
             self.rang = True
             signal.pthread_kill(self._main, RING)
             while not self._answered.acquire(timeout=_RING_AGAIN):

@@ -115,7 +115,8 @@ def run_loop(governor: Governor, containers: list[Container], command: list[str]
     read, write = os.pipe()
     with open(read) as output:
         try:
-            job = governor.spawn(command, containers=containers, stdout=write)
+            # In this session, as the other variants' loops are: sessions compete as wholes.
+            job = governor.spawn(command, containers=containers, stdout=write, foreground=True)
         finally:
             os.close(write)
         printed = output.read()
