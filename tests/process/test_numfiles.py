@@ -111,7 +111,9 @@ print(refused(os.eventfd, 0))
         )
         assert ran.err == ""
         assert ran.out.split() == "True 2 True True True 0 True True".split()
-        assert failcnt(container, "numfiles") == 5
+        # From Python 3.12 on os.fork opens a file of /proc to count the threads, in vain here.
+        by_python = int(sys.version_info >= (3, 12))
+        assert failcnt(container, "numfiles") == 5 + by_python
 
     def test_stdio_is_counted_once(self, world: World) -> None:
         """Three streams on one file are one open file."""
