@@ -26,7 +26,7 @@ PIPELINES = PROJECT / "tests" / "programs" / "pipelines.sh"
 _MODULES = [str(PROJECT), *(os.path.abspath(path) for path in sys.path)]
 _GOVERNOR = f"import sys; sys.path[:] = {_MODULES}; from governor.cli import entry; entry()"
 GOVERNED = [
-    *(sys.executable, "-c", _GOVERNOR),
+    *(sys.executable, "-P", "-c", _GOVERNOR),
     *("run", "--max-tasks", "2000", "--max-files", "20000"),
     *("--hierarchy", "cpu=cpuset,cpuacct", "--"),
 ]
