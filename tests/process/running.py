@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -13,11 +12,11 @@ from typing import IO, NamedTuple
 import pytest
 
 from governor.api import Container, Governor, Hierarchy, Job
+from tests.process.helpers import DEADLINE as DEADLINE
+from tests.process.helpers import eventually as eventually
 from tests.programs.build import CannotCompile, compile
 
 PROJECT = Path(__file__).parents[2]
-DEADLINE = 60.0
-"""Seconds after which a test gives up waiting for what must come."""
 
 
 class Ran(NamedTuple):
@@ -154,14 +153,6 @@ def program(name: str, *flags: str, compiler: str = "cc") -> str:
     except CannotCompile as error:
         lines = str(error).splitlines()
         pytest.skip(f"cannot compile {name} {' '.join(flags)} with {compiler}: {lines[0]}")
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a state of other processes that no event announces."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, f"waited {DEADLINE:g} s for {what}"
-        os.sched_yield()
 
 
 def failcnt(container: Container, subsystem: str) -> int:
