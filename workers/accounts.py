@@ -12,7 +12,7 @@ import enum
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from governor.core.counter import Counter
+from governor.core.counter import Counter, Entry, charge, without_room
 from workers.census import Census
 from workers.membership import Tag
 from workers.tasks import Reservation, reserve
@@ -53,7 +53,7 @@ class Bill:
 
     __slots__ = ("credit", "entries", "note")
 
-    def __init__(self, entries: list[tuple[Counter, int]], note: Note) -> None:
+    def __init__(self, entries: list[Entry], note: Note) -> None:
         self.entries = entries
         self.note = note
         self.credit = 0
@@ -151,8 +151,8 @@ class Accounts:
             times = min(times, room // _CREDIT_SHARE or room)
         if times <= 0:
             return False
-        for counter, amount in bill.entries:
-            counter.charged += times * amount
+        charge(bill.entries, times)
+        for counter, _ in bill.entries:
             self._prepaid.setdefault(counter.id, []).append(bill)
         bill.credit = times
         return True
@@ -175,16 +175,15 @@ class Accounts:
 
         ``recounted`` are counters that need no other recount in this round; it grows.
         """
-        short = [c for c, amount in bill.entries if c.charged + amount > c.limit]
-        if not recounted.issuperset(short):
-            recounted.update(self._make_room([c for c in short if c not in recounted], bill))
-        for counter, amount in bill.entries:
-            if counter.charged + amount > counter.limit:
-                if counter.held + amount <= counter.limit:
-                    return Verdict.WAIT, counter
-                return Verdict.REFUSE, counter
-        for counter, amount in bill.entries:
-            counter.charged += amount
+        lacking = without_room(bill.entries)
+        if short := [counter for counter, _ in lacking if counter not in recounted]:
+            recounted.update(self._make_room(short, bill))
+            lacking = without_room(bill.entries)
+        if lacking:
+            counter, amount = lacking[0]
+            doubtful = counter.held + amount <= counter.limit
+            return Verdict.WAIT if doubtful else Verdict.REFUSE, counter
+        charge(bill.entries)
         return Verdict.ADMIT, None
 
     def _make_room(self, short: list[Counter], bill: Bill) -> list[Counter]:

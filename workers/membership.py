@@ -87,17 +87,6 @@ def clear(pid: int) -> None:
         resource.prlimit(pid, RLIMIT_LOCKS, (UNTAGGED, resource.RLIM_INFINITY))
 
 
-def set_group(pid: int, group: int) -> None:
-    """Move a tagged process to another group of the same job and supervisor.
-
-    Only one writer may do so at a time. Raises ProcessLookupError when it is gone or untagged.
-    """
-    tag = read(pid)
-    if tag is None:
-        raise ProcessLookupError(f"process {pid} belongs to no supervisor")
-    write(pid, tag._replace(group=group))
-
-
 def scan(nonce: int, proc: str = "/proc") -> dict[int, Tag]:
     """Every process of this supervisor: pid -> tag, zombies included.
 

@@ -5,7 +5,7 @@ Figures follow the seeds' beancounters: ``held``, ``maxheld``, ``limit``, ``fail
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from governor.units import UNLIMITED
 
@@ -48,15 +48,16 @@ class Counter:
         self.failcnt += 1
 
 
-def without_room(counters: Sequence[Counter], amount: int) -> Counter | None:
-    """The first counter that cannot take ``amount`` more, None when all can."""
-    for counter in counters:
-        if counter.charged + amount > counter.limit:
-            return counter
-    return None
+Entry = tuple[Counter, int]
+"""A counter and how much of it a call asks for."""
 
 
-def charge(counters: Sequence[Counter], amount: int) -> None:
-    """Charge ``amount`` to all counters; whether they may was asked before."""
-    for counter in counters:
-        counter.charged += amount
+def without_room(entries: Iterable[Entry]) -> list[Entry]:
+    """Those entries whose counter cannot take their amount more; empty when all can."""
+    return [(c, amount) for c, amount in entries if c.charged + amount > c.limit]
+
+
+def charge(entries: Iterable[Entry], times: int = 1) -> None:
+    """Charge all entries so many times; whether they may was asked before."""
+    for counter, amount in entries:
+        counter.charged += times * amount

@@ -69,7 +69,7 @@ def test_a_tag_is_inherited_whatever_a_process_does(user: str, tag: Tag) -> None
         with forked(lambda parent: generations(parent, tag)) as child:
             pids = [child.hear() for _ in range(3)]
             assert membership.scan(tag.nonce) == dict.fromkeys(pids, tag)
-            membership.set_group(pids[2], 12)
+            membership.write(pids[2], tag._replace(group=12))
             assert membership.read(pids[2]) == tag._replace(group=12)
             assert membership.read(pids[0]) == tag
 
@@ -112,8 +112,6 @@ def test_a_zombie_is_a_member_until_it_is_reaped(tag: Tag) -> None:
 def test_an_untagged_process_belongs_to_nobody() -> None:
     with forked(lambda parent: parent.wait()) as child:
         assert membership.read(child.pid) is None
-        with pytest.raises(ProcessLookupError, match="belongs to no supervisor"):
-            membership.set_group(child.pid, 1)
 
 
 def test_another_supervisors_process_is_not_ours(tag: Tag) -> None:
@@ -164,7 +162,7 @@ def test_a_move_reaches_every_later_child(tag: Tag) -> None:
 
         def both() -> bool:
             for group in (1, 2):
-                membership.set_group(child.pid, group)
+                membership.write(child.pid, tag._replace(group=group))
                 seen.update(membership.scan(tag.nonce).values())
             return len(seen) >= 2
 
