@@ -27,7 +27,8 @@ FORBIDDEN = """
     tomllib unittest urllib.request xml
 """.split()
 
-TRACE = re.compile(r"^import '([\w.]+)' # ", re.MULTILINE)
+# No anchor: a line and its end are two writes, and another process may write between them.
+TRACE = re.compile(r"import '([\w.]+)' # ")
 
 
 def _imports(*arguments: str) -> set[str]:
