@@ -16,11 +16,12 @@ from governor.core.plan import Plan, compile_plan
 from governor.core.usage import CpuLedger, Row
 from governor.errors import GovernorError
 from governor.results import ContainerReport
-from governor.subsystem import Subsystem
+from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.levels import Levels, Record
-from workers import membership
+from workers import membership, seccomp
 from workers.membership import Tag
+from workers.resources import NAMES
 
 
 class Policy:
@@ -29,7 +30,7 @@ class Policy:
     def __init__(self, agent: AgentLink, nonce: int) -> None:
         self._agent = agent
         self._nonce = nonce
-        self.forest = Forest(registry.load)
+        self.forest = Forest(load)
         self.ledger = CpuLedger()
         self._plans: dict[int, Plan] = {}
         self._levels = Levels()
@@ -230,3 +231,18 @@ def own_counters(container: Container) -> Iterator[Counter]:
     for state in container.states.values():
         if isinstance(state, Counter):
             yield state
+
+
+def load(name: str) -> Subsystem:
+    """The subsystem ``name``; EINVAL when it wants traps or figures that no agent has."""
+    subsystem = registry.load(name)
+    unknown = subsystem.traps - seccomp.TRAPS
+    if isinstance(subsystem, CountedSubsystem):
+        unknown |= {subsystem.resource}.difference(NAMES)
+    if unknown:
+        raise GovernorError(
+            errno.EINVAL,
+            f"subsystem {name!r} wants {', '.join(sorted(unknown))}; what can be trapped is"
+            f" {', '.join(sorted(seccomp.TRAPS))}, and counted all of it but affinity",
+        )
+    return subsystem
