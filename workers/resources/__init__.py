@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from workers.syscalls import Table
 
-NAMES = ("tasks", "files")
+NAMES = ("tasks", "files", "sockets", "ptys", "locks", "signals")
 """All of them, in the order of demands: whoever reads the first one of a fork finds a task."""
 
 
