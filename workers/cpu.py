@@ -70,3 +70,12 @@ def ignores_sigchld(pid: int, proc: str = "/proc") -> bool:
         return False
     _, _, rest = text.partition(b"SigIgn:\t")
     return bool(rest) and bool(int(rest.split(None, 1)[0], 16) & _SIGCHLD_BIT)
+
+
+def used(pid: int) -> tuple[int, int]:
+    """What a process and the children it waited for have used, in ns, and when it started.
+
+    Zeros when it is gone.
+    """
+    found = sample(pid)
+    return (found.own_ns + found.children_ns, found.start) if found else (0, 0)

@@ -20,6 +20,7 @@ from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
+from governor.supervisor.host import ProcessHost
 from governor.supervisor.levels import Levels
 from governor.supervisor.told import tell
 from workers import membership, seccomp
@@ -37,12 +38,18 @@ class Policy:
         self._agent = agent
         self._nonce = nonce
         self.events = events
-        self.forest = Forest(load, CORE_FILES)
+        self.host = ProcessHost(self)
+        self.forest = Forest(self._load, CORE_FILES)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
         self.watched: set[Container] = set()
         """Containers that are to be released when the last process or child has left."""
+
+    def _load(self, label: str) -> Subsystem:
+        subsystem = load(label)
+        subsystem.host = self.host
+        return subsystem
 
     # -- hierarchies ---------------------------------------------------------------
 
@@ -244,6 +251,14 @@ class Policy:
             self.levels.moved(group.id, target.id)
             self.ledger.move(pid, target.id, moved.cpu)
         self._moved(container, old, pid)
+
+    def entered(self, pid: int, source: Group, target: Group, cpu: int) -> None:
+        """A process has entered other namespaces, and the containers made for that."""
+        self.levels.moved(source.id, target.id)
+        self.ledger.move(pid, target.id, cpu)
+        for container, old in zip(target.containers, source.containers, strict=True):
+            if container is not old:
+                self._moved(container, old, pid)
 
     def _moved(self, container: Container, old: Container, pid: int) -> None:
         subsystems = container.hierarchy.subsystems.values()

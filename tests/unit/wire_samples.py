@@ -22,6 +22,8 @@ SAMPLES: dict[str, list[Message]] = {
             unreadable=[7],
         ),
         agent.Pong(request=11),
+        agent.Entering(ticket=1, pid=4242, child=False),
+        agent.Entered(ticket=1, entered=True, cpu=10**9, start=987_654),
     ],
     "agent.ON_CHANNEL": [agent.Listening(job=3)],
     "agent.TO_AGENT": [
@@ -39,6 +41,7 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Count(request=10),
         agent.Ping(request=11),
         agent.Stop(),
+        agent.Enter(ticket=1, group=9),
     ],
     "client.TO_SUPERVISOR": [
         client.Mount(request=1, name="load", subsystems=["numtasks", "numfiles"]),
