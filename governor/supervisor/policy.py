@@ -13,13 +13,13 @@ from governor.core.forest import Forest, control_files
 from governor.core.group import Group
 from governor.core.hierarchy import Hierarchy
 from governor.core.plan import Plan, compile_plan
-from governor.core.usage import CpuLedger, Row
+from governor.core.usage import CpuLedger, Row, Use
 from governor.errors import GovernorError
 from governor.results import ContainerReport
 from governor.subsystem import Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.levels import Levels, Record
-from workers import membership
+from workers import cpu, membership
 from workers.membership import Tag
 
 
@@ -128,12 +128,13 @@ class Policy:
         if moved.errno:
             self._cancel(container, pid)
             raise GovernorError(moved.errno, f"process {pid} cannot move to {container.label}")
+        used = _with_user_part(pid, moved.cpu)
         if tag is None:
             self.placed(target.id, ())
-            self.ledger.enter(pid, moved.start, target.id, moved.cpu, outside=True)
+            self.ledger.enter(pid, moved.start, target.id, used, outside=True)
         else:
             self._levels.moved(group.id, target.id)
-            self.ledger.move(pid, target.id, moved.cpu)
+            self.ledger.move(pid, target.id, used)
         for subsystem in container.hierarchy.subsystems.values():
             subsystem.attach(container, old, pid)
 
@@ -200,13 +201,13 @@ class Policy:
                 counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
         for group in counted.unreadable:
             self._levels.unreadable(group)
-        self.ledger.observe(Row(*row[:7]) for row in counted.rows)
+        self.ledger.observe(Row(*row[:7], row[8]) for row in counted.rows)
 
     def settle_usage(self) -> None:
         """Add what has been used since the last time to the meters."""
         for group, used in self.ledger.drain().items():
             for meter in self._plans[group].meters if group in self._plans else ():
-                meter.add(used)
+                meter.add(*used)
 
     def report(self) -> list[ContainerReport]:
         """Every container of every hierarchy, as it is now."""
@@ -223,6 +224,12 @@ class Policy:
                 values = {name: file.read(container) for name, file in files.items()}
                 reports.append(ContainerReport(hierarchy.name, container.path, level, values))
         return reports
+
+
+def _with_user_part(pid: int, ns: int) -> Use:
+    """What a process had used a moment ago, divided as what it has used until now."""
+    sample = cpu.sample(pid)
+    return Use(ns, min(ns, sample.user_ns) if sample else ns)
 
 
 def own_counters(container: Container) -> Iterator[Counter]:
