@@ -39,3 +39,75 @@ class ContainerReport(NamedTuple):
     path: str
     level: dict[str, str]
     files: dict[str, Value]
+
+
+class HierarchyReport(NamedTuple):
+    """A hierarchy: the labels of its subsystems, how many containers and groups there are.
+
+    Hierarchy ``0`` is that of the unbound subsystems; it has one container and no limits.
+    """
+
+    name: str
+    subsystems: list[str]
+    mounted: bool
+    containers: int
+    groups: int
+
+
+class Place(NamedTuple):
+    """Where a process is in one hierarchy. As a text: ``numtasks,numfiles:/students/bob``."""
+
+    subsystems: list[str]
+    hierarchy: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{','.join(self.subsystems)}:{self.path}"
+
+
+class ProcessReport(NamedTuple):
+    """A governed process: ``job`` is 0 for one that was moved in; ``path`` its container's."""
+
+    pid: int
+    job: int
+    path: str
+    state: str
+    threads: int
+    command: str
+
+
+class JobReport(NamedTuple):
+    """A job: ``containers`` as ``hierarchy:/path``; ``exit_code`` is None while it runs."""
+
+    id: int
+    name: str
+    pid: int
+    containers: list[str]
+    seconds: float
+    exit_code: int | None
+
+
+class Event(NamedTuple):
+    """Something that happened: ``time`` in seconds since the epoch, ``fields`` by its kind."""
+
+    number: int
+    time: float
+    kind: str
+    hierarchy: str
+    path: str
+    fields: dict[str, Value]
+
+
+class StatusReport(NamedTuple):
+    """A running governor: ``uptime`` in seconds, ``directory`` where its sockets are."""
+
+    version: str
+    pid: int
+    uid: int
+    directory: str
+    uptime: float
+    hierarchies: int
+    containers: int
+    groups: int
+    jobs: int
+    processes: int

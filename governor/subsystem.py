@@ -1,15 +1,13 @@
 """The contract between the core and a subsystem (a controller).
 
 A subsystem is one small file in ``subsystems/`` or in somebody else's package: a class
-with a name, a state per container, control files, and a say in each group's plan. All
-callbacks run in the supervisor, must not block, and only those that say so may refuse
-(by raising `GovernorError`).
+with a name, a state per container, control files, and a say in each group's plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from governor.core.counter import Counter
 from governor.results import Value as Value
@@ -47,13 +45,15 @@ class ControlFile(NamedTuple):
     any container exists, and ``write(container, parsed)`` checks it against the tree and
     stores it; both may refuse, with ValueError and `GovernorError` respectively. A file
     without ``write`` is read-only. One without ``metric`` is exported under its own name, of
-    no known kind, while it reads as a number.
+    no known kind, while it reads as a number. ``on``: roots alone may have a file, or all but
+    the root.
     """
 
     read: Callable[[Container], Value]
     parse: Callable[[Value], Any] | None = None
     write: Callable[[Container, Any], None] | None = None
     metric: Metric | None = None
+    on: Literal["all", "root", "child"] = "all"
 
     @property
     def writable(self) -> bool:
@@ -61,14 +61,46 @@ class ControlFile(NamedTuple):
         return self.write is not None
 
 
+class Host(Protocol):
+    """What a subsystem may see of the running processes, and do to them."""
+
+    @property
+    def now(self) -> float:
+        """Seconds on a clock that only goes forward."""
+
+    def members(self, container: Container) -> list[int]:
+        """The pids in a container, without its sub-containers."""
+
+    def signal(self, pid: int, number: int) -> None:
+        """Send a signal to a governed process; nothing happens when it has ended."""
+
+    def event(self, kind: str, container: Container, **fields: Value) -> None:
+        """Tell whoever follows the events."""
+
+
 class Subsystem:
-    """Base of every controller. Subclasses set ``name`` and override what they need."""
+    """Base of every controller. Subclasses set ``name`` and override what they need.
+
+    Every callback runs in the supervisor, between two requests, and must not block. One that
+    may refuse does so by raising `GovernorError`; then those who agreed before are told.
+    """
 
     name: ClassVar[str] = ""
     traps: ClassVar[frozenset[str]] = frozenset()
     """Facilities whose system calls must be trapped in the job: tasks, files, affinity."""
     facility: ClassVar[str | None] = None
     """The facility of the host that decides how well this subsystem is enforced."""
+    interval: ClassVar[float] = 1.0
+    """Seconds between two calls of `sampled` while anything runs, at most."""
+    instance: str = ""
+    """Tells several of a kind in several hierarchies apart, as in ``numtasks@projects``."""
+
+    @property
+    def label(self) -> str:
+        """What mount is given: ``numtasks``, or ``numtasks@projects`` for a named instance."""
+        return f"{self.name}@{self.instance}" if self.instance else self.name
+
+    # -- containers ----------------------------------------------------------------
 
     def create(self, container: Container) -> object:
         """The state for a new container. May refuse; must leave nothing behind then."""
@@ -78,24 +110,59 @@ class Subsystem:
         """Undo `create`. Cannot refuse."""
         raise NotImplementedError
 
-    def can_attach(self, container: Container, pid: int) -> None:
-        """May refuse that ``pid`` moves into ``container``; reserves what it needs."""
-
-    def cancel_attach(self, container: Container, pid: int) -> None:
-        """Undo a `can_attach` that passed, since another subsystem refused."""
-
-    def attach(self, container: Container, old: Container, pid: int) -> None:
-        """``pid`` has moved from ``old``. Cannot refuse."""
-
     def bind(self, root: Container) -> None:
-        """The subsystem now belongs to the hierarchy of ``root``. Cannot refuse."""
+        """The subsystem now belongs to the hierarchy of ``root``. Cannot refuse.
 
-    def contribute(self, plan: PlanBuilder, container: Container) -> None:
-        """Add what ``container`` and its ancestors ask for to a group's plan."""
+        Also when it is unbound: then ``root`` is the one container of hierarchy 0.
+        """
 
     def populate(self) -> Mapping[str, ControlFile]:
         """The control files, by their full names (``numtasks.limit``)."""
         return {}
+
+    # -- processes that move -------------------------------------------------------
+
+    def can_attach(self, container: Container, pid: int) -> None:
+        """May refuse that ``pid`` moves into ``container``; reserves what it needs."""
+
+    def cancel_attach(self, container: Container, pid: int) -> None:
+        """Undo a `can_attach` that passed: another refused, or the process has ended."""
+
+    def attach(self, container: Container, old: Container, pid: int) -> None:
+        """``pid`` has moved from ``old``. Cannot refuse."""
+
+    def post_attach(self, container: Container, pid: int) -> None:
+        """Every subsystem has been told of the move by `attach`. Cannot refuse."""
+
+    # -- processes that begin and end ----------------------------------------------
+
+    def can_fork(self, container: Container) -> None:
+        """May refuse that a job is started in ``container``; reserves what it needs.
+
+        What the job forks itself is not asked for here but charged by plan: a question to the
+        supervisor at every fork would cost more than the fork.
+        """
+
+    def cancel_fork(self, container: Container) -> None:
+        """Undo a `can_fork` that passed: the job was not started after all."""
+
+    def fork(self, container: Container, pid: int) -> None:
+        """The first process of a job is in ``container``. Cannot refuse."""
+
+    def exit(self, container: Container, pid: int) -> None:
+        """The first process of a job, last in ``container``, has ended. Cannot refuse."""
+
+    # -- enforcement and figures ---------------------------------------------------
+
+    def contribute(self, plan: PlanBuilder, container: Container) -> None:
+        """Add what ``container`` and its ancestors ask for to a group's plan."""
+
+    def sampled(self, root: Container, host: Host) -> Iterable[Container]:
+        """All figures are fresh. Returns the containers whose plans must be renewed.
+
+        Comes at every reading, and at least every ``interval`` seconds while anything runs.
+        """
+        return ()
 
 
 class CountedSubsystem(Subsystem):

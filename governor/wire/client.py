@@ -82,6 +82,101 @@ class Tasks(NamedTuple):
     path: str
 
 
+class Remount(NamedTuple):
+    """Bind other subsystems to a hierarchy whose root is alone; the answer is that of Mount."""
+
+    request: int
+    name: str
+    subsystems: list[str]
+
+
+class Hierarchies(NamedTuple):
+    """All hierarchies, first that of the unbound (``0``): see `results.HierarchyReport`."""
+
+    request: int
+
+
+class List(NamedTuple):
+    """What is in a container: ``[children, [[file, writable], ...]]``."""
+
+    request: int
+    hierarchy: str
+    path: str
+
+
+class Rename(NamedTuple):
+    """Give a container another name in the same parent; the answer is its new path."""
+
+    request: int
+    hierarchy: str
+    path: str
+    name: str
+
+
+class Remove(NamedTuple):
+    """Remove a container, with all below it and all processes in it if that is asked for.
+
+    ``grace``: seconds between TERM and KILL.
+    """
+
+    request: int
+    hierarchy: str
+    path: str
+    recursive: bool
+    kill: bool
+    grace: float
+
+
+class Where(NamedTuple):
+    """Where a process is: ``[[subsystems, hierarchy, path], ...]``, one per hierarchy."""
+
+    request: int
+    pid: int
+
+
+class Kill(NamedTuple):
+    """Signal every process in a container; the answer is how many there were."""
+
+    request: int
+    hierarchy: str
+    path: str
+    signal: int
+    recursive: bool
+
+
+class Processes(NamedTuple):
+    """The processes of a container: see `results.ProcessReport`."""
+
+    request: int
+    hierarchy: str
+    path: str
+    recursive: bool
+
+
+class Jobs(NamedTuple):
+    """All jobs that have not been forgotten: see `results.JobReport`."""
+
+    request: int
+
+
+class Follow(NamedTuple):
+    """Events later than number ``after`` (-1: from now on): see `results.Event`.
+
+    Answered with ``[last number, events lost, events]``, as soon as there is one or after
+    ``timeout`` seconds.
+    """
+
+    request: int
+    after: int
+    timeout: float
+
+
+class Status(NamedTuple):
+    """What the governor is: see `results.StatusReport`."""
+
+    request: int
+
+
 class Snapshot(NamedTuple):
     """All containers with their control files and levels of enforcement."""
 
@@ -164,7 +259,8 @@ class Failure(NamedTuple):
 
 VERBS = (
     Mount, Umount, Mkdir, Rmdir, Lookup, Read, Write, Attach, Tasks, Snapshot,
-    Spawn, Wait, Signal, StopJobs, Shutdown,
+    Spawn, Wait, Signal, StopJobs, Shutdown, Remount, Hierarchies, List, Rename, Remove, Where,
+    Kill, Processes, Jobs, Follow, Status,
 )  # fmt: skip
 TO_SUPERVISOR = Catalogue(VERBS)
 STDIO = Catalogue([Stdio])

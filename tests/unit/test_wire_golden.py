@@ -129,8 +129,9 @@ def test_each_field_must_have_its_shape(name: str, message: Message) -> None:
     for field in message._fields:
         if "Any" in str(hints[field]):
             continue
-        # No field takes a boolean, or a list of lists of lists.
-        for wrong in (True, [[[1]]], {1: 1}):
+        # A boolean is no number, and no field takes a list of lists of lists.
+        mistaken = 1 if "bool" in str(hints[field]) else True
+        for wrong in (mistaken, [[[1]]], {1: 1}):
             fields = {**message._asdict(), field: wrong}
             reason = refused(catalogues()[name], frame(kind, fields))
             assert f"{kind}.{field} is not " in reason

@@ -70,6 +70,19 @@ SAMPLES: dict[str, list[Message]] = {
         client.Signal(request=13, job=1, signal=15),
         client.StopJobs(request=14, jobs=[1], grace=0.5),
         client.Shutdown(request=15, grace=2.0),
+        client.Remount(request=16, name="load", subsystems=["numtasks@projects"]),
+        client.Hierarchies(request=17),
+        client.List(request=18, hierarchy="load", path="/a"),
+        client.Rename(request=19, hierarchy="load", path="/a/b", name="c"),
+        client.Remove(
+            request=20, hierarchy="load", path="/a", recursive=True, kill=True, grace=1.5
+        ),
+        client.Where(request=21, pid=4242),
+        client.Kill(request=22, hierarchy="load", path="/a", signal=15, recursive=False),
+        client.Processes(request=23, hierarchy="load", path="/a", recursive=True),
+        client.Jobs(request=24),
+        client.Follow(request=25, after=-1, timeout=30.0),
+        client.Status(request=26),
     ],
     "client.STDIO": [client.Stdio(token="t0")],
     "client.FROM_SUPERVISOR": [

@@ -1,0 +1,228 @@
+"""A governor of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from governor.api.container import Container, snapshot
+from governor.api.events import follow
+from governor.api.hierarchy import Hierarchy
+from governor.api.job import (
+    Command,
+    Job,
+    Stream,
+    descriptor_of,
+    directory_of,
+    job_of,
+    name_of,
+)
+from governor.client import DEADLINE, Client
+from governor.errors import GovernorError
+from governor.launch import launch
+from governor.results import (
+    ContainerReport,
+    Event,
+    HierarchyReport,
+    JobReport,
+    JobResult,
+    Place,
+    StatusReport,
+)
+from governor.wire import client as wire
+
+
+class Governor:
+    """A governor of one's own: supervisor, spawner and agent, ended by `close`.
+
+    ``metrics``: serve Prometheus text on this port of 127.0.0.1 (0: one that is free; see
+    ``metrics_port``). ``fork`` is for the command line: start by a plain fork, which is
+    only safe while this process has one thread.
+    """
+
+    def __init__(self, *, metrics: int | None = None, fork: bool = False) -> None:
+        self._launched = launch(fork)
+        self.client = Client(self._launched.directory, self._launched.owner)
+        self.metrics_port: int | None = None
+        self._exporter: Any = None
+        if metrics is not None:
+            try:
+                self._serve_metrics(metrics)
+            except BaseException:
+                self.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- hierarchies ---------------------------------------------------------------
+
+    def mount(self, name: str, subsystems: Iterable[str]) -> Hierarchy:
+        """Activate a hierarchy; one with exactly these subsystems is reused.
+
+        EINVAL: no subsystem or a bad name. ENOENT: unknown subsystem. EBUSY: one of them
+        is bound to another hierarchy.
+        """
+        wanted = list(subsystems)
+        name, bound = self.client.ask(lambda n: wire.Mount(n, name, wanted))
+        return Hierarchy(self.client, name, bound)
+
+    def umount(self, name: str) -> None:
+        """Unmount a hierarchy; it ends unless it has sub-containers. ENOENT."""
+        self.client.ask(lambda n: wire.Umount(n, name))
+
+    def hierarchies(self) -> list[HierarchyReport]:
+        """All hierarchies, first that of the unbound subsystems, ``0``."""
+        return [HierarchyReport(*row) for row in self.client.ask(wire.Hierarchies)]
+
+    def hierarchy(self, name: str) -> Hierarchy:
+        """The hierarchy ``name``. ENOENT."""
+        for report in self.hierarchies()[1:]:
+            if report.name == name:
+                return Hierarchy(self.client, name, report.subsystems)
+        raise GovernorError(errno.ENOENT, f"no hierarchy {name!r}")
+
+    def where(self, pid: int) -> list[Place]:
+        """Where a process is, in every hierarchy. ESRCH."""
+        return [Place(*row) for row in self.client.ask(lambda n: wire.Where(n, pid))]
+
+    def status(self) -> StatusReport:
+        """What this governor is and has to do."""
+        return StatusReport(*self.client.ask(wire.Status))
+
+    def events(self, after: int = -1) -> Iterator[Event]:
+        """What happens from now on, or after event number ``after``, for ever.
+
+        Should more have happened than is kept, an event of kind ``lost`` says how many.
+        """
+        while True:
+            after, events = follow(self.client, after)
+            yield from events
+
+    def containers(self) -> list[ContainerReport]:
+        """Every container of every hierarchy, counted now."""
+        return snapshot(self.client)
+
+    def enforcement(self) -> dict[str, str]:
+        """Each bound subsystem's level: the lowest of its containers'."""
+        order = ["enforced", "partial", "observed"]
+        levels: dict[str, str] = {}
+        for report in self.containers():
+            for subsystem, level in report.level.items():
+                levels[subsystem] = max(level, levels.get(subsystem, level), key=order.index)
+        return levels
+
+    # -- jobs ----------------------------------------------------------------------
+
+    def spawn(
+        self,
+        target: Command | Callable[..., object],
+        *args: object,
+        name: str | None = None,
+        containers: Iterable[Container] = (),
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        timeout: float | None = None,
+        grace: float = 2.0,
+        foreground: bool = False,
+    ) -> Job:
+        """Start a program (a list of arguments) or a callable with ``args`` as a job.
+
+        ``containers``: at most one per hierarchy [EINVAL]; the job is in the root of the
+        others. ``env`` replaces the environment. A stream is None (this process's own), a
+        descriptor or an open file. After ``timeout`` seconds the job is ended: TERM to all
+        its processes, KILL after ``grace`` seconds. ``foreground``: stay in this process's
+        session and process group, with its terminal; otherwise the job has a session of its own.
+        """
+        argv, function = job_of(target, args)
+        places: dict[str, str] = {}
+        for container in containers:
+            other = places.setdefault(container.hierarchy.name, container.path)
+            if other != container.path:
+                raise GovernorError(
+                    errno.EINVAL, f"{other} and {container.path} are in one hierarchy; name one"
+                )
+        token = self.client.leave_stdio(
+            [descriptor_of(own, given) for own, given in enumerate((stdin, stdout, stderr))]
+        )
+        umask = os.umask(0o77)
+        os.umask(umask)
+        request = partial(
+            wire.Spawn,
+            name=name or name_of(target),
+            argv=argv,
+            callable=function,
+            env={os.fsencode(k): os.fsencode(v) for k, v in (env or os.environ).items()},
+            cwd=directory_of(cwd),
+            umask=umask,
+            pgid=os.getpgrp() if foreground else 0,
+            modules=sys.path if function else [],
+            containers=places,
+            timeout=timeout,
+            grace=grace,
+            token=token,
+        )
+        id, pid, traps = self.client.ask(request)
+        return Job(self, id, name or name_of(target), pid, traps)
+
+    def jobs(self) -> list[JobReport]:
+        """The jobs there are, and those that have ended lately."""
+        return [JobReport(*row) for row in self.client.ask(wire.Jobs)]
+
+    def wait(self, jobs: Iterable[Job], timeout: float | None = None) -> set[Job]:
+        """Wait until at least one of ``jobs`` has ended; those that have, none on timeout."""
+        jobs = list(jobs)
+        done = {job for job in jobs if job.result is not None}
+        if done or not jobs:
+            return done
+        ids = [job.id for job in jobs]
+        limit = None if timeout is None else timeout + DEADLINE
+        for id, *outcome in self.client.ask(lambda n: wire.Wait(n, ids, timeout), limit):
+            for job in jobs:
+                if job.id == id:
+                    job.result = JobResult(*outcome)
+                    done.add(job)
+        return done
+
+    def stop(self, jobs: Iterable[Job], grace: float = 2.0) -> None:
+        """End jobs with every process they started: TERM, and KILL after ``grace`` seconds."""
+        ids = [job.id for job in jobs]
+        if ids:
+            self.client.ask(lambda n: wire.StopJobs(n, ids, grace), grace + DEADLINE)
+
+    # -- the end -------------------------------------------------------------------
+
+    def close(self, grace: float = 1.0) -> None:
+        """End every job (TERM, KILL after ``grace`` seconds) and the governor itself."""
+        if not self._launched.pid:
+            return
+        if self._exporter is not None:
+            self._exporter.close()
+        # Refused means that it is gone already, or ends when we let go of it.
+        with contextlib.suppress(GovernorError):
+            self.client.ask(lambda n: wire.Shutdown(n, grace), grace + DEADLINE)
+        self.client.close()
+        self._launched.close()
+
+    def _serve_metrics(self, port: int) -> None:
+        from governor.metrics import Exporter
+
+        self._exporter = Exporter(self.containers, port)
+        self.metrics_port = self._exporter.port
