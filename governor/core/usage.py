@@ -55,6 +55,11 @@ class Meter:
         self.total += amount
         self.user += user
 
+    @property
+    def system(self) -> int:
+        """The part that was not user time."""
+        return self.total - self.user
+
 
 class Row(NamedTuple):
     """One live process as a sample saw it; times in nanoseconds."""

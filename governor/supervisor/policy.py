@@ -22,6 +22,9 @@ from governor.supervisor.levels import Levels, Record
 from workers import cpu, membership
 from workers.membership import Tag
 
+RELEASED_MAX = 64
+"""How many released groups are kept for processes whose end has not been reported yet."""
+
 
 class Policy:
     """The forest with its plans, levels and CPU ledger, kept in step with the agent."""
@@ -33,6 +36,7 @@ class Policy:
         self.ledger = CpuLedger()
         self._plans: dict[int, Plan] = {}
         self._levels = Levels()
+        self._released: list[int] = []
 
     # -- hierarchies ---------------------------------------------------------------
 
@@ -177,10 +181,14 @@ class Policy:
             self._agent.drop_counter(counter)
 
     def _forget(self, group: int) -> None:
+        """A group was released. What is still to be reported of it goes to the containers above."""
         self._agent.drop_plan(group)
-        self.ledger.forget(group)
         self._levels.forget(group)
-        self._plans.pop(group, None)
+        self._released.append(group)
+        if len(self._released) > RELEASED_MAX:
+            oldest = self._released.pop(0)
+            self.ledger.forget(oldest)
+            self._plans.pop(oldest, None)
 
     # -- figures -------------------------------------------------------------------
 
@@ -201,7 +209,7 @@ class Policy:
                 counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
         for group in counted.unreadable:
             self._levels.unreadable(group)
-        self.ledger.observe(Row(*row[:7], row[8]) for row in counted.rows)
+        self.ledger.observe(Row(*row[:7], *row[8:9]) for row in counted.rows)
 
     def settle_usage(self) -> None:
         """Add what has been used since the last time to the meters."""
