@@ -78,7 +78,7 @@ def test_it_mounts_nests_and_goes_without_a_trace(forest: Forest, name: str) -> 
     container = forest.mkdir("one", "/a")
     group = forest.group([container])
     compile_plan(group)
-    files = control_files(hierarchy)
+    files = control_files(hierarchy.root)
     assert files
     assert all(file.startswith(f"{name}.") for file in files)
     for file in files.values():
@@ -91,9 +91,11 @@ def test_it_mounts_nests_and_goes_without_a_trace(forest: Forest, name: str) -> 
 @pytest.mark.parametrize("name", OWN)
 def test_what_it_writes_it_reads_back(forest: Forest, name: str) -> None:
     hierarchy = forest.mount("one", [name])
-    container = forest.mkdir("one", "/a")
-    for file_name, file in control_files(hierarchy).items():
+    child = forest.mkdir("one", "/a")
+    files = control_files(hierarchy.root) | control_files(child)
+    for file_name, file in files.items():
         if file.writable:
+            container = hierarchy.root if file.on == "root" else child
             value = file.read(container)
             forest.write(container, file_name, value)
             assert file.read(container) == value
@@ -112,9 +114,9 @@ def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str)
     assert (subsystem.resource, subsystem.traps) == (resource, frozenset({trap}))
     hierarchy = forest.mount("one", [name])
     figures = ("held", "maxheld", "limit", "failcnt")
-    assert list(control_files(hierarchy)) == [f"{name}.{figure}" for figure in figures]
+    assert list(control_files(hierarchy.root)) == [f"{name}.{figure}" for figure in figures]
     root = hierarchy.root
-    assert [f.read(root) for f in control_files(hierarchy).values()] == [0, 0, "max", 0]
+    assert [f.read(root) for f in control_files(hierarchy.root).values()] == [0, 0, "max", 0]
 
 
 # -- cpuacct ------------------------------------------------------------------------------
