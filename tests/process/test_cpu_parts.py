@@ -69,10 +69,15 @@ def figures(world: World, container: Container) -> dict[str, dict[str, int]]:
     }
 
 
+def is_in(path: str, parent: str) -> bool:
+    """Whether one path is directly below another."""
+    return path != "/" and (path.rpartition("/")[0] or "/") == parent
+
+
 def check_sums(tree: dict[str, dict[str, int]]) -> None:
     """Each container is its own and its children's time, each whole is user and system time."""
     for path, container in tree.items():
-        below = [it for other, it in tree.items() if other.rpartition("/")[0] == path]
+        below = [it for other, it in tree.items() if is_in(other, path)]
         assert container["usage"] == container["usage_user"] + container["usage_sys"]
         assert container["usage"] == container["usage_own"] + sum(it["usage"] for it in below)
         for part in ("usage_user", "usage_sys"):
@@ -180,6 +185,19 @@ class TestTheWholeAndItsParts:
             check_sums(ours)
             assert list(ours) == [parent.path]
         assert ours[parent.path]["usage_own"] == pytest.approx(total, abs=100)
+
+
+def test_a_second_instance_measures_the_same_processes_by_other_groups(world: World) -> None:
+    """In each of both hierarchies the parts are the whole."""
+    kinds = world.gov.mount("kinds", ["cpuacct@kinds"])
+    person, kind = world.new(world.cpu), world.new(kinds)
+    argv = [program("cpu_tree", "-pthread"), "flat", "20", "2000"]
+    jobs = [world.start(argv, [person, kind]), world.start(argv, [kind])]
+    used = [round(started.job.wait().cpu_seconds * 1e9) for started in jobs]
+    by_person, by_kind = figures(world, person), figures(world, kinds.root)
+    check_sums(by_kind)
+    assert by_person[person.path]["usage_own"] == pytest.approx(used[0], abs=100)
+    assert by_kind[kind.path]["usage_own"] == pytest.approx(sum(used), abs=100)
 
 
 class TestLoad:
