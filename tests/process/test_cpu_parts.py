@@ -107,16 +107,19 @@ class TestUserAndSystem:
 
     @pytest.mark.parametrize("heavy", LOADS)
     def test_a_cgroup_around_the_job(self, world: World, heavy: str) -> None:
-        """The kernel's own counts for a cgroup are of ticks alone, so it agrees roughly."""
+        """The kernel's own are whole ticks, whose sum is not the exact one: shares are compared."""
         container = world.new(world.cpu)
         with cgroup() as path:
             enter = f'echo $$ >"{path}/cgroup.procs" && exec "$@"'
             argv = ["sh", "-c", enter, "-", *python(LOADS[heavy])]
             assert world.run(argv, [container]).exit_code == 0
             ours = figures(world, container)[container.path]
-            for part in ("usage_user", "usage_sys"):
-                kernels = int((path / f"cpuacct.{part}").read_text())
-                assert ours[part] == pytest.approx(kernels, abs=0.25 * ours["usage"]), part
+            kernels = {
+                part: int((path / f"cpuacct.{part}").read_text())
+                for part in ("usage_user", "usage_sys")
+            }
+            share = kernels["usage_user"] / sum(kernels.values())
+            assert ours["usage_user"] / ours["usage"] == pytest.approx(share, abs=0.2)
 
     @pytest.mark.parametrize("heavy", LOADS)
     def test_while_it_runs(self, world: World, heavy: str) -> None:
