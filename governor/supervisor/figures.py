@@ -61,14 +61,14 @@ class Figures:
                 counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
         for group in counted.unreadable:
             policy.levels.unreadable(group)
-        policy.ledger.observe(Row(*row[:7]) for row in counted.rows)
+        policy.ledger.observe(Row(*row[:7], *row[8:9]) for row in counted.rows)
 
     def _settle_usage(self) -> None:
         """Add what has been used since the last time to the meters."""
         plans = self._policy.plans
         for group, used in self._policy.ledger.drain().items():
             for meter in plans[group].meters if group in plans else ():
-                meter.add(used)
+                meter.add(*used)
 
     def _show(self) -> None:
         """Let the subsystems see the figures; renew the plans of what they change."""

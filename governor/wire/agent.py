@@ -100,8 +100,9 @@ class Counted(NamedTuple):
     """Agent: the answer to `Count`.
 
     ``counters``: id, held, maxheld, failcnt. ``rows``: the fields of
-    `governor.core.usage.Row`, plus the job. ``unreadable``: groups with a process whose
-    files cannot be looked into.
+    `governor.core.usage.Row` up to ``discards``, the job, and the last field, ``user``; whoever
+    reads them looks no further than it knows. ``unreadable``: groups with a process whose files
+    cannot be looked into.
     """
 
     request: int

@@ -117,6 +117,7 @@ SAMPLES: dict[str, list[Message]] = {
     ],
     "spawner.FROM_SPAWNER": [
         spawner.Started(job=3, pid=4242, errno=0),
+        spawner.UserTime(ns=123_456_000),
         spawner.Reaped(pid=4242, job=3, group=7, status=256, cpu=10**9, start=987_654),
     ],
 }
