@@ -59,13 +59,13 @@ class Policy:
 
     def mount(self, name: str, labels: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
-        hierarchy = self.forest.mount(name, registry.names() if labels == [ALL] else labels)
+        hierarchy = self.forest.mount(name, _expand(labels))
         self._bound("mount", hierarchy)
         return hierarchy
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
-        hierarchy = self.forest.remount(name, labels)
+        hierarchy = self.forest.remount(name, _expand(labels))
         self._bound("remount", hierarchy)
         return hierarchy
 
@@ -330,6 +330,8 @@ class Policy:
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
             self.watch(parent)
+            if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
+                self.umount(hierarchy)  # only its containers have kept it
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""
@@ -360,6 +362,14 @@ def own_counters(container: Container) -> Iterator[Counter]:
     for state in container.states.values():
         if isinstance(state, Counter):
             yield state
+
+
+def _expand(labels: list[str]) -> list[str]:
+    """Every subsystem there is, where `ALL` is among the labels."""
+    if ALL not in labels:
+        return labels
+    others = [label for label in labels if label != ALL]
+    return [*registry.names(), *(label for label in others if label not in registry.names())]
 
 
 def _is_below(group: Group, containers: Collection[Container]) -> bool:
