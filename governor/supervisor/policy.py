@@ -42,7 +42,7 @@ class Policy:
         self._nonce = nonce
         self.events = events
         self.host = ProcessHost(self)
-        self.forest = Forest(self._load, CORE_FILES)
+        self.forest = Forest(self._load, CORE_FILES, tell)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
