@@ -99,7 +99,13 @@ def test_what_it_writes_it_reads_back(forest: Forest, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "resource", "trap"),
-    [("numtasks", "tasks", "tasks"), ("numfiles", "files", "files")],
+    [
+        ("numtasks", "tasks", "tasks"),
+        ("numfiles", "files", "files"),
+        ("numsock", "sockets", "sockets"),
+        ("numpty", "ptys", "ptys"),
+        ("numflock", "locks", "locks"),
+    ],
 )
 def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str) -> None:
     subsystem = registry.load(name)
@@ -110,6 +116,12 @@ def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str)
     assert list(control_files(hierarchy)) == [f"{name}.{figure}" for figure in figures]
     root = hierarchy.root
     assert [f.read(root) for f in control_files(hierarchy).values()] == [0, 0, "max", 0]
+
+
+def test_what_cannot_be_limited_has_no_limit(forest: Forest) -> None:
+    files = control_files(forest.mount("one", ["numsiginfo"]))
+    assert {"numsiginfo.held", "numsiginfo.maxheld"} <= files.keys()
+    assert not any(file.writable for file in files.values())
 
 
 # -- cpuacct ------------------------------------------------------------------------------
