@@ -119,7 +119,7 @@ def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str)
 
 
 def test_what_cannot_be_limited_has_no_limit(forest: Forest) -> None:
-    files = control_files(forest.mount("one", ["numsiginfo"]))
+    files = control_files(forest.mount("one", ["numsiginfo"]).root)
     assert {"numsiginfo.held", "numsiginfo.maxheld"} <= files.keys()
     assert not any(file.writable for file in files.values())
 
