@@ -242,7 +242,7 @@ class Agent:
             return error.errno or errno.EPERM
 
     def _listen(self, fd: int, job: int, group: int, traps: list[str]) -> None:
-        demands = Demands(self._table, traps)
+        demands = Demands(self._table, traps, self._census.unreadable)
         affinity_call = self._table.sched_setaffinity
         self._listeners[fd] = Listener(fd, job, group, demands, affinity_call, self.accounts)
         self._epoll.register(fd, select.EPOLLIN)

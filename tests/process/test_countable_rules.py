@@ -112,6 +112,7 @@ print(accepted.recv(100).decode())
         read, write = os.pipe()
         server = script("""
 server = socket.create_server(("127.0.0.1", 0))
+print("ready", flush=True)
 threading.Thread(target=server.accept, daemon=True).start()
 os.read(0, 1)
 print(tried(socket.socket), flush=True)
@@ -119,9 +120,10 @@ os._exit(0)
 """)
         started = world.start(server, [sockets], stdin=read)
         os.close(read)
+        eventually(lambda: started.said() == "ready\n", "the worker has become the server")
         eventually(lambda: sockets["numsock.held"] == 2, "the server waits in accept")
         os.close(write)
-        assert started.finish().out == f"{errno.ENOBUFS}\n"
+        assert started.finish().out == f"ready\n{errno.ENOBUFS}\n"
 
     def test_with_files_limited_too_each_says_its_own_errno(self, world: World) -> None:
         sockets, load = container(world, "numsock", 2), world.new(world.load, numfiles_limit=20)
@@ -287,6 +289,36 @@ print(tried(fcntl.flock, file, fcntl.LOCK_UN), lock(file, 1, 0, 1))
         ran = world.run(script(body, file), [locks])
         assert list(map(int, ran.out.split())) == [1, 0, 0, 0, errno.ENOLCK]
         assert failcnt(locks, "numflock") == 1
+
+    def test_where_the_range_cannot_be_read(self, world: World, file: Path) -> None:
+        """It may be an unlock: it is let pass, and the level says so."""
+        if os.geteuid() == 0:
+            pytest.skip("nothing is hidden from root")
+        locks = container(world, "numflock", 0)
+        body = """
+libc = ctypes.CDLL(None)
+libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+file = open(sys.argv[1], "r+b")
+done = [None]
+def in_a_thread():
+    done[0] = lock(file, 1, 0, 1)
+thread = threading.Thread(target=in_a_thread)
+thread.start()
+thread.join()
+print(done[0], tried(fcntl.flock, file, fcntl.LOCK_EX), flush=True)
+os.read(0, 1)
+"""
+        read, write = os.pipe()
+        started = world.start(script(body, file), [locks], stdin=read)
+        os.close(read)
+        eventually(lambda: started.said() != "", "it has tried")
+        assert started.said() == f"0 {errno.ENOLCK}\n"
+        levels = {
+            c.path: c.level["numflock"] for c in world.gov.containers() if "numflock" in c.level
+        }
+        os.close(write)
+        assert started.finish().exit_code == 0
+        assert levels[locks.path] == "partial"
 
 
 def _split(line: str) -> tuple[str, list[int | None]]:
