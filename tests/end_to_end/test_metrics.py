@@ -105,9 +105,7 @@ def test_minor_resources_are_exported() -> None:
         small["numsock.limit"] = 1
         hoard = [sys.executable, "-c", "import socket; one = socket.socket(); socket.socket()"]
         with open(os.devnull, "w") as nowhere:
-            job = governor.spawn(
-                [sys.executable, "-c", program], containers=[small], stderr=nowhere
-            )
+            job = governor.spawn(hoard, containers=[small], stderr=nowhere)
         assert job.wait().exit_code != 0
         found = samples(governor.metrics_port)
     where = "minor:/small"
