@@ -157,6 +157,13 @@ class Subsystem:
     def contribute(self, plan: PlanBuilder, container: Container) -> None:
         """Add what ``container`` and its ancestors ask for to a group's plan."""
 
+    def lapsed(self, container: Container) -> bool:
+        """Whether some process in ``container`` escapes it, for a reason that only this one knows.
+
+        Its level, and that of the containers above it, is then ``partial`` at best.
+        """
+        return False
+
     def sampled(self, root: Container, host: Host) -> Iterable[Container]:
         """All figures are fresh. Returns the containers whose plans must be renewed.
 

@@ -45,6 +45,8 @@ class Table(NamedTuple):
     setrlimit: int
     seccomp: int
     kcmp: int
+    set_mempolicy: int
+    migrate_pages: int
 
 
 # Added after Linux 5.0, when all machines began to share the numbers of new calls.
@@ -105,6 +107,8 @@ _X86_64 = Table(
     setrlimit=160,
     seccomp=317,
     kcmp=312,
+    set_mempolicy=238,
+    migrate_pages=256,
 )
 
 _AARCH64 = Table(
@@ -142,6 +146,8 @@ _AARCH64 = Table(
     setrlimit=164,
     seccomp=277,
     kcmp=272,
+    set_mempolicy=237,
+    migrate_pages=238,
 )
 
 _TABLES = {"x86_64": _X86_64, "aarch64": _AARCH64}

@@ -16,9 +16,9 @@ from governor.core.plan import Plan, compile_plan
 from governor.core.usage import CpuLedger, Row
 from governor.errors import GovernorError
 from governor.results import ContainerReport
-from governor.subsystem import Subsystem
+from governor.subsystem import Host, Subsystem
 from governor.supervisor.agent import AgentLink
-from governor.supervisor.levels import Levels, Record
+from governor.supervisor.levels import Levels, Record, level_of
 from workers import membership
 from workers.membership import Tag
 
@@ -78,9 +78,9 @@ class Policy:
                 self.use(group)
         self.refresh()
 
-    def cpus(self, group: Group) -> list[int]:
-        """The CPUs processes of ``group`` are confined to, empty for any."""
-        return self._plans[group.id].confined.get("cpus", [])
+    def confined(self, group: int, resource: str) -> list[int]:
+        """The ``cpus`` or ``mems`` that processes of ``group`` are confined to, empty for any."""
+        return self._plans[group].confined.get(resource, [])
 
     def at_limit(self, counter: int) -> str:
         """Which container is at which limit, in words."""
@@ -208,6 +208,13 @@ class Policy:
             for meter in self._plans[group].meters if group in self._plans else ():
                 meter.add(used)
 
+    def sampled(self, host: Host) -> None:
+        """Figures are fresh: tell the subsystems, and renew the plans that they say are others."""
+        for hierarchy in self.forest.hierarchies.values():
+            for subsystem in hierarchy.subsystems.values():
+                for container in list(subsystem.sampled(hierarchy.root, host)):
+                    self.sync(container)
+
     def report(self) -> list[ContainerReport]:
         """Every container of every hierarchy, as it is now."""
         reports = []
@@ -217,7 +224,7 @@ class Policy:
             for container in hierarchy.containers():
                 record = records.get(container, Record())
                 level = {
-                    name: record.level(subsystem)
+                    name: level_of(record, subsystem, container)
                     for name, subsystem in hierarchy.subsystems.items()
                 }
                 values = {name: file.read(container) for name, file in files.items()}

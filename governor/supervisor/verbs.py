@@ -58,6 +58,7 @@ class Verbs:
                 reply(self._read(self._container(hierarchy, path), file))
             case wire.Write(_, hierarchy, path, file, value):
                 container = self._container(hierarchy, path)
+                self._populate()  # some values may be written only where no process is
                 self._policy.forest.write(container, file, value)
                 self._policy.sync(container)
                 reply(None)
