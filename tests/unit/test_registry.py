@@ -128,7 +128,7 @@ def test_our_own_are_found_by_their_modules() -> None:
 def test_an_unknown_one_is_enoent_and_says_which_there_are(name: str) -> None:
     error = refusal(registry.load, name)
     assert error.errno == errno.ENOENT
-    assert "cpuacct, cpuset, numfiles, numtasks" in error.message
+    assert "cpuacct, cpuset, memset, numfiles, numtasks" in error.message
 
 
 def test_an_error_within_a_module_of_ours_is_not_taken_for_its_absence(
@@ -230,7 +230,7 @@ def test_governor_run_says_which_subsystems_there_are(tmp_path: Path) -> None:
     done = governor(tmp_path, "run", "--hierarchy", "x=tyo", "--", "true")
     assert done.returncode == 125
     assert done.stderr == (
-        "governor: no subsystem 'tyo'; there are cpuacct, cpuset, numfiles, numtasks, toy\n"
+        "governor: no subsystem 'tyo'; there are cpuacct, cpuset, memset, numfiles, numtasks, toy\n"
     )
 
 
