@@ -16,14 +16,15 @@ from governor.core.plan import Plan, compile_plan
 from governor.core.usage import CpuLedger
 from governor.errors import GovernorError
 from governor.results import Value
-from governor.subsystem import Subsystem
+from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
 from governor.supervisor.levels import Levels
 from governor.supervisor.told import tell
-from workers import membership
+from workers import membership, seccomp
 from workers.membership import Tag
+from workers.resources import NAMES
 
 ALL = "all"
 """What `mount` is given for every subsystem there is, as in the seeds."""
@@ -36,7 +37,7 @@ class Policy:
         self._agent = agent
         self._nonce = nonce
         self.events = events
-        self.forest = Forest(registry.load, CORE_FILES)
+        self.forest = Forest(load, CORE_FILES)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
@@ -347,3 +348,18 @@ def own_counters(container: Container) -> Iterator[Counter]:
 
 def _is_below(group: Group, containers: Collection[Container]) -> bool:
     return any(node in containers for member in group.containers for node in member.ancestors())
+
+
+def load(name: str) -> Subsystem:
+    """The subsystem ``name``; EINVAL when it wants traps or figures that no agent has."""
+    subsystem = registry.load(name)
+    unknown = subsystem.traps - seccomp.TRAPS
+    if isinstance(subsystem, CountedSubsystem):
+        unknown |= {subsystem.resource}.difference(NAMES)
+    if unknown:
+        raise GovernorError(
+            errno.EINVAL,
+            f"subsystem {name!r} wants {', '.join(sorted(unknown))}; what can be trapped is"
+            f" {', '.join(sorted(seccomp.TRAPS))}, and counted all of it but affinity",
+        )
+    return subsystem
