@@ -59,7 +59,7 @@ class SetSubsystem(Subsystem):
         for sets in self.sets.values():
             sets.require_room(container)
 
-    def can_attach(self, container: Container, pid: int) -> None:
+    def can_attach(self, container: Container, old: Container, pid: int) -> None:
         """Nor does a process move there; ENOSPC."""
         self.can_fork(container)
 

@@ -140,7 +140,7 @@ class Both(RuleBasedStateMachine):
         self.sleepers[path] = pid
         ours = theirs = 0
         try:
-            container.hierarchy.subsystems["cpuset"].can_attach(container, pid)
+            container.hierarchy.subsystems["cpuset"].can_attach(container, container, pid)
         except GovernorError as error:
             ours = error.errno
         try:

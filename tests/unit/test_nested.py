@@ -120,7 +120,7 @@ class TestRules:
             write(forest, "/b", **{name: ""})
             node = container(forest, "/b")
             subsystem = node.hierarchy.subsystems["cpuset"]
-            for enter in (subsystem.can_fork, lambda c, s=subsystem: s.can_attach(c, 1)):
+            for enter in (subsystem.can_fork, lambda c, s=subsystem: s.can_attach(c, c, 1)):
                 with pytest.raises(GovernorError, match="set:/b") as caught:
                     enter(node)
                 assert caught.value.errno == errno.ENOSPC
