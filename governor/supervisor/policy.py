@@ -264,7 +264,7 @@ class Policy:
     def entered(self, pid: int, source: Group, target: Group, cpu: int) -> None:
         """A process has entered other namespaces, and the containers made for that."""
         self.levels.moved(source.id, target.id)
-        self.ledger.move(pid, target.id, cpu)
+        self.ledger.move(pid, target.id, _with_user_part(pid, cpu))
         for container, old in zip(target.containers, source.containers, strict=True):
             if container is not old:
                 self._moved(container, old, pid)
