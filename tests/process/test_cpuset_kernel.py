@@ -193,6 +193,34 @@ def test_nonsense(kernel: Path, kind: str, value: str) -> None:
         both.teardown()
 
 
+def test_exclusive_siblings(kernel: Path) -> None:
+    """What random writes rarely come to: an overlap with what a sibling has for itself."""
+    need(len(USABLE["cpus"]) > 1, "this host lets us use one CPU only")
+    first, *_, last = sorted(USABLE["cpus"])
+    prepare(kernel)
+    both = Both()
+    try:
+        both.write("/t", "cpu_exclusive", "1")
+        for path, name, value in (
+            ("/t/a/a", "cpus", str(first)),
+            ("/t/a", "cpus", str(first)),
+            ("/t/a", "cpu_exclusive", "1"),
+            ("/t/b", "cpus", str(last)),
+            ("/t/a", "cpu_exclusive", "1"),
+            ("/t/b", "cpus", f"{first},{last}"),
+            ("/t/a", "cpus", f"{first},{last}"),
+            ("/t/a/a", "cpu_exclusive", "1"),
+            ("/t/a", "cpu_exclusive", "0"),
+            ("/t", "cpu_exclusive", "0"),
+            ("/t/b", "cpu_exclusive", "1"),
+            ("/t/b", "cpus", str(first)),
+        ):
+            both.write(path, name, value)
+            both.same()
+    finally:
+        both.teardown()
+
+
 def test_the_kernel_does_the_same(kernel: Path) -> None:
     prepare(kernel)
     run_state_machine_as_test(
