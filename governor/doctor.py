@@ -129,6 +129,12 @@ CAPABILITIES: Final = (
         "permit sched_setaffinity(2) on one's own processes",
     ),
     Capability(
+        "memory_policy",
+        "jobs are bound to nodes of memory",
+        "jobs cannot be kept on their nodes of memory, and are not started where they would be",
+        "it takes CONFIG_NUMA, and a seccomp profile that permits set_mempolicy(2)",
+    ),
+    Capability(
         "memory",
         "what a call points to is read: a choice of CPUs, a path, a lock",
         "a job that chooses its own CPUs is refused (EPERM), no terminal and no lock of fcntl is",
@@ -169,9 +175,11 @@ CAPABILITIES: Final = (
 _BASICS: Final = ("runtime_directory", "memfd", "process_list", "tag")
 _NEEDED: Final[Mapping[str | None, tuple[str, ...]]] = {
     "affinity": ("affinity",),
+    "mempolicy": ("memory_policy",),
     "cpu": ("cpu_clock",),
 }
 _WEAKENING: Final[Mapping[str | None, tuple[str, ...]]] = {
+    "affinity": ("memory_policy",),
     "files": ("kcmp",),
     "cpu": ("subreaper",),
     "ptys": ("memory", "kcmp"),

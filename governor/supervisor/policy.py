@@ -59,13 +59,13 @@ class Policy:
 
     def mount(self, name: str, labels: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
-        hierarchy = self.forest.mount(name, registry.names() if labels == [ALL] else labels)
+        hierarchy = self.forest.mount(name, _expand(labels))
         self._bound("mount", hierarchy)
         return hierarchy
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
-        hierarchy = self.forest.remount(name, labels)
+        hierarchy = self.forest.remount(name, _expand(labels))
         self._bound("remount", hierarchy)
         return hierarchy
 
@@ -99,12 +99,12 @@ class Policy:
 
         EBUSY: it would leave processes that are there without any CPU.
         """
-        before = self.forest.control_file(container, file).read(container)
-        self.forest.write(container, file, value)
+        take_back = self.forest.write(container, file, value)
         try:
             self.sync(container)
         except GovernorError as error:
-            self.forest.write(container, file, before)
+            if take_back is not None:
+                take_back()
             raise GovernorError(
                 errno.EBUSY, f"{file} of {container.label} cannot be {value!r}: {error.message}"
             ) from None
@@ -114,15 +114,19 @@ class Policy:
     def sync(self, *containers: Container) -> None:
         """Renew the plans of the groups that these containers are above.
 
-        Nothing has changed when one of them cannot be [ENOSPC].
+        Nothing has changed when one that has processes cannot be [ENOSPC].
         """
         plans = {
-            group: compile_plan(group)
+            group: _plan_of(group)
             for group in self.forest.groups
             if group.id in self.plans and _is_below(group, containers)
         }
         for group, plan in plans.items():
-            self._set_plan(group, plan)
+            if plan is not None:
+                self._set_plan(group, plan)
+            else:
+                self._agent.drop_plan(group.id)
+                del self.plans[group.id]
         self._agent.flush()
 
     def renew(self, groups: Iterable[Group]) -> None:
@@ -143,9 +147,9 @@ class Policy:
         self.plans[group.id] = plan
         self._agent.set_plan(group.id, plan, self._counters(group))
 
-    def cpus(self, group: Group) -> list[int]:
-        """The CPUs processes of ``group`` are confined to, empty for any."""
-        return self.plans[group.id].confined.get("cpus", [])
+    def confined(self, group: int, resource: str) -> list[int]:
+        """The ``cpus`` or ``mems`` that processes of ``group`` are confined to, empty for any."""
+        return self.plans[group].confined.get(resource, [])
 
     def at_limit(self, counter: int) -> str:
         """Which container is at which limit, in words."""
@@ -330,6 +334,8 @@ class Policy:
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
             self.watch(parent)
+            if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
+                self.umount(hierarchy)  # only its containers have kept it
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""
@@ -355,11 +361,29 @@ def _with_user_part(pid: int, ns: int) -> Use:
     return Use(ns, min(ns, sample.user_ns) if sample else ns)
 
 
+def _plan_of(group: Group) -> Plan | None:
+    """The group's plan; None for a group without processes that could not have any."""
+    try:
+        return compile_plan(group)
+    except GovernorError:
+        if group.tasks:
+            raise
+        return None
+
+
 def own_counters(container: Container) -> Iterator[Counter]:
     """The counters among a container's states."""
     for state in container.states.values():
         if isinstance(state, Counter):
             yield state
+
+
+def _expand(labels: list[str]) -> list[str]:
+    """Every subsystem there is, where `ALL` is among the labels."""
+    if ALL not in labels:
+        return labels
+    others = [label for label in labels if label != ALL]
+    return [*registry.names(), *(label for label in others if label not in registry.names())]
 
 
 def _is_below(group: Group, containers: Collection[Container]) -> bool:
