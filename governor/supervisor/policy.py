@@ -26,6 +26,7 @@ from governor.supervisor.told import tell
 from workers import cpu, membership, seccomp
 from workers.membership import Tag
 from workers.resources import NAMES
+from workers.tasks import living
 
 ALL = "all"
 """What `mount` is given for every subsystem there is, as in the seeds."""
@@ -236,8 +237,15 @@ class Policy:
         return list(bound(found)) if found is not None else []
 
     def attach(self, container: Container, pid: int) -> None:
-        """Move a running process into ``container``. ESRCH: gone. EACCES: another user's."""
+        """Move a running process into ``container``. A thread's id stands for its process.
+
+        ESRCH: it has ended, even if nobody has reaped it yet. EACCES: another user's.
+        """
         tag = self._tag(pid)
+        process = living(pid)
+        if process is None:
+            raise GovernorError(errno.ESRCH, f"process {pid} has ended")
+        pid = process
         group = self.forest.groups.get(tag.group) if tag else None
         group = group or self.forest.group([])
         old = next(c for c in group.containers if c.hierarchy is container.hierarchy)
