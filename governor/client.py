@@ -25,14 +25,14 @@ interrupt it, and Python runs handlers, such as that of Ctrl-C, only between its
 
 
 class Client:
-    """Talks to the supervisor in ``directory``; ``owner`` tells when that is gone.
+    """Talks to the supervisor in ``directory``; descriptor ``gone`` is readable when that is gone.
 
     Every thread has a socket of its own, since ZeroMQ's cannot be shared.
     """
 
-    def __init__(self, directory: str, owner: socket.socket) -> None:
+    def __init__(self, directory: str, gone: int) -> None:
         self._directory = directory
-        self._owner = owner
+        self._gone = gone
         self._requests = itertools.count(1)
         self._local = threading.local()
         self._peers: list[Peer] = []
@@ -82,7 +82,7 @@ class Client:
             self._peers.append(peer)
             poller = Poller()
             poller.add(peer)
-            poller.add(self._owner.fileno())
+            poller.add(self._gone)
             self._local.connection = peer, poller
         connection: tuple[Peer, Poller] = self._local.connection
         return connection
@@ -92,7 +92,7 @@ class Client:
         if remaining is not None and remaining <= 0:
             raise GovernorError(errno.ETIMEDOUT, "the supervisor does not answer")
         slice_ = _SIGNAL_SLICE if remaining is None else min(remaining, _SIGNAL_SLICE)
-        if self._owner.fileno() in poller.poll(slice_):
+        if self._gone in poller.poll(slice_):
             raise _gone()
 
 

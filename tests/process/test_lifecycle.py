@@ -41,11 +41,11 @@ def children(pid: int) -> list[int]:
 
 
 def directory(gov: Governor) -> Path:
-    return Path(gov._launched.directory)
+    return Path(gov.directory)
 
 
 def supervisor(gov: Governor) -> int:
-    return gov._launched.pid
+    return gov.pid
 
 
 def spawner(gov: Governor) -> int:
