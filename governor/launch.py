@@ -108,8 +108,7 @@ def _fork(directory: str, here: socket.socket, there: socket.socket, nonce: int)
     try:
         os.setpgid(0, 0)
         here.close()
-        _serve(directory, there, nonce)
-        status = 0
+        status = _serve(directory, there, nonce)
     except BaseException:
         import traceback
 
@@ -141,15 +140,15 @@ def main() -> None:
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
     os.closerange(3, owner.fileno())
     os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    _serve(directory, owner, int(nonce))
+    sys.exit(_serve(directory, owner, int(nonce)))
 
 
-def _serve(directory: str, owner: socket.socket, nonce: int) -> None:
+def _serve(directory: str, owner: socket.socket, nonce: int) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
     _leave_stdio()
-    server.main(directory, owner, nonce)
+    return server.main(directory, owner, nonce)
 
 
 def _leave_stdio() -> None:

@@ -116,15 +116,16 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with Governor(metrics=args.metrics, fork=True) as governor:
         containers = layout.build(governor)
-        job = governor.spawn(
-            command,
-            containers=containers,
-            timeout=args.timeout,
-            grace=args.grace,
-            foreground=_has_terminal(),
-        )
-        with signals_forwarded(lambda received: _pass_on(job, received)):
-            result = job.wait()
+        with signals_held():
+            job = governor.spawn(
+                command,
+                containers=containers,
+                timeout=args.timeout,
+                grace=args.grace,
+                foreground=_has_terminal(),
+            )
+            with signals_forwarded(lambda received: _pass_on(job, received)):
+                result = job.wait()
         if args.report is not None:
             _write_report(args.report, governor, command, layout, result, began)
     explain(command[0], result)
@@ -162,9 +163,19 @@ def _has_terminal() -> bool:
 
 
 @contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Keep signals waiting until they can be passed on; for good, unless nothing was started."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    try:
+        yield
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+
+
+@contextlib.contextmanager
 def signals_forwarded(pass_on: Callable[[signal.struct_siginfo], None]) -> Iterator[None]:
     """Give every signal meant for us to ``pass_on``."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     forwarding = threading.Lock()
 
     def forward() -> None:

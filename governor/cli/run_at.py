@@ -13,7 +13,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from governor.cli.run import BY_TERMINAL, explain, signals_forwarded
+from governor.cli.run import BY_TERMINAL, explain, signals_forwarded, signals_held
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
         for setting in args.settings:
             assert setting.place is not None
             container(governor, Target(*setting.place))[setting.file] = setting.value
-        job = governor.spawn(command, containers=places, timeout=args.timeout, grace=args.grace)
-        with signals_forwarded(lambda received: _pass_on(job, received)):
-            result = job.wait()
+        with signals_held():
+            job = governor.spawn(command, containers=places, timeout=args.timeout, grace=args.grace)
+            with signals_forwarded(lambda received: _pass_on(job, received)):
+                result = job.wait()
     explain(command[0], result)
     return result.exit_code
 

@@ -132,4 +132,4 @@ def _wait(governor: Governor, heard: socket.socket) -> str:
         )
     if status.si_status:
         raise GovernorError(errno.EIO, "the supervisor has failed; all jobs were ended with it")
-    return "'governor down'"
+    return "request"
