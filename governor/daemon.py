@@ -45,8 +45,6 @@ def _run(become: Callable[[Ready], int], tell: socket.socket) -> NoReturn:
             told = True
             tell.sendall(f"{number} {words}".encode(errors="replace"))
             tell.shutdown(socket.SHUT_RDWR)  # what was forked meanwhile has copies of it
-        elif number:
-            print(f"governor: {words}", file=sys.stderr)
 
     code = 1
     try:

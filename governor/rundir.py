@@ -42,10 +42,17 @@ class Connected:
         self.gone = gone
 
     def wait(self, timeout: float) -> bool:
-        """Wait until the governor has ended; False when it has not in ``timeout`` seconds."""
+        """Wait until the governor has ended and cleaned up; False if not in ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
         poll = select.poll()
         poll.register(self.gone, select.POLLIN)
-        return bool(poll.poll(timeout * 1000))
+        if not poll.poll(timeout * 1000):
+            return False
+        while _is_locked(self.directory):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_AGAIN)  # flock(2) knows no timeout
+        return True
 
     def close(self) -> None:
         """Let go."""
@@ -157,6 +164,21 @@ def _lock(path: str) -> int | None:
         pass
     os.close(lock)
     return None
+
+
+def _is_locked(path: str) -> bool:
+    """Whether somebody runs there, or is about to have gone."""
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(directory)
+    return False
 
 
 def _refusal(path: str, error: OSError) -> GovernorError:

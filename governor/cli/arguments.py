@@ -30,6 +30,11 @@ def checked(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parse_or_explain
 
 
+def completes(action: argparse.Action, kind: str) -> None:
+    """Say what shells are to offer for an argument: a method of `complete.Offers`."""
+    action.offers = kind  # type: ignore[attr-defined]
+
+
 def port(text: str) -> int:
     """A TCP port."""
     return _number(text, 65535, "a port: allowed are 1 to 65535")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from governor.cli import COMMANDS, build_parser
@@ -80,7 +80,7 @@ class _Line:
 
     def offers(self, current: str) -> list[str]:
         """What may come here and begins so."""
-        if self._pending is not None:
+        if self._pending is not None and not self._is_option(current):
             return self._values(self._pending, current)
         if self._is_option(current) or current == "-":
             name, equals, value = current.partition("=")
@@ -111,6 +111,12 @@ class Offers:
     def __init__(self, directory: str | None) -> None:
         self._directory = directory
 
+    def shells(self, current: str) -> list[str]:
+        """Shells there is a script for."""
+        from governor.cli.completion import SCRIPTS
+
+        return _fitting(SCRIPTS, current)
+
     def signals(self, current: str) -> list[str]:
         """Signals, as kill(1) writes them."""
         from governor.cli.target import signal_names
@@ -127,17 +133,15 @@ class Offers:
 
     def hierarchies(self, current: str) -> list[str]:
         """Names of hierarchies."""
-        with self._governor() as governor:
-            return _fitting(_hierarchies(governor), current)
-        return []
+        return self._ask(lambda governor: _fitting(_hierarchies(governor), current))
 
     def containers(self, current: str) -> list[str]:
         """``HIER:/PATH``."""
-        with self._governor() as governor:
-            if ":" not in current:
-                return _fitting([f"{name}:/" for name in _hierarchies(governor)], current)
-            return _children(governor, current)
-        return []
+        if ":" in current:
+            return self._ask(lambda governor: _children(governor, current))
+        return self._ask(
+            lambda governor: _fitting([f"{name}:/" for name in _hierarchies(governor)], current)
+        )
 
     branches = containers
 
@@ -157,10 +161,6 @@ class Offers:
             return self.files(current)
         return [f"{offer}=" for offer in self._files(place, file, writable=True)]
 
-    def settings(self, current: str) -> list[str]:
-        """As `assignments`, for an option."""
-        return self.assignments(current)
-
     def pids(self, current: str) -> list[str]:
         """Processes of one's own."""
         pids = [entry.name for entry in os.scandir("/proc") if entry.name.isdigit()]
@@ -168,28 +168,21 @@ class Offers:
         return sorted(own, key=int)
 
     def _files(self, place: str, file: str, writable: bool) -> list[str]:
-        from governor.wire.client import List
+        return self._ask(lambda governor: _files(governor, place, file, writable))
 
-        with self._governor() as governor:
-            hierarchy, _, path = place.partition(":")
-            _, files = governor.client.ask(lambda n: List(n, hierarchy, path), PATIENCE)
-            names = [name for name, can_write in files if can_write or not writable]
-            return [f"{place}:{name}" for name in _fitting(names, file)]
-        return []
-
-    @contextlib.contextmanager
-    def _governor(self) -> Iterator[Governor]:
-        """The governor that runs; nothing more is done in the block when it cannot answer."""
+    def _ask(self, question: Callable[[Governor], list[str]]) -> list[str]:
         from governor.api import Governor
 
         with contextlib.suppress(GovernorError), Governor.connect(self._directory) as governor:
-            yield governor
+            return question(governor)
+        return []
 
 
 def _hierarchies(governor: Governor) -> list[str]:
     from governor.wire.client import Hierarchies
 
-    return [row[0] for row in governor.client.ask(Hierarchies, PATIENCE)]
+    _unbound, *mounted = governor.client.ask(Hierarchies, PATIENCE)
+    return [row[0] for row in mounted]
 
 
 def _children(governor: Governor, current: str) -> list[str]:
@@ -200,6 +193,15 @@ def _children(governor: Governor, current: str) -> list[str]:
     parent, _, last = path.rpartition("/")
     names, _ = governor.client.ask(lambda n: List(n, hierarchy, parent or "/"), PATIENCE)
     return [f"{hierarchy}:{parent}/{name}" for name in _fitting(names, last)]
+
+
+def _files(governor: Governor, place: str, file: str, writable: bool) -> list[str]:
+    from governor.wire.client import List
+
+    hierarchy, _, path = place.partition(":")
+    _, files = governor.client.ask(lambda n: List(n, hierarchy, path), PATIENCE)
+    names = [name for name, can_write in files if can_write or not writable]
+    return [f"{place}:{name}" for name in _fitting(names, file)]
 
 
 def _is_own(pid: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from governor.cli.arguments import completes
 from governor.cli.output import show, show_lines
 
 _BASH = r"""
@@ -18,7 +19,7 @@ _governor() {
     [[ $line == *[[:space:]] ]] && words+=("")
     current=${words[${#words[@]}-1]}
     IFS=$'\n'
-    COMPREPLY=($("${words[0]}" completion --answer -- "${words[@]:1}" 2>/dev/null))
+    COMPREPLY=($("${words[0]}" completion answer -- "${words[@]:1}" 2>/dev/null))
     # Readline replaces only what follows the last of these.
     if [[ $current == *[:=]* && $COMP_WORDBREAKS == *:* ]]; then
         COMPREPLY=("${COMPREPLY[@]#"${current%"${current##*[:=]}"}"}")
@@ -33,7 +34,7 @@ _ZSH = r"""
 #compdef governor
 _governor() {
     local -a offers open closed
-    offers=(${(f)"$("${words[1]}" completion --answer -- "${(@)words[2,CURRENT]}" 2>/dev/null)"})
+    offers=(${(f)"$("${words[1]}" completion answer -- "${(@)words[2,CURRENT]}" 2>/dev/null)"})
     (( $#offers )) || { _files; return }
     open=(${(M)offers:#*[/:=,]})
     closed=(${offers:#*[/:=,]})
@@ -51,7 +52,7 @@ _FISH = r"""
 function __governor_offers
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    set -l offers ($words[1] completion --answer -- $words[2..-1] "$current" 2>/dev/null)
+    set -l offers ($words[1] completion answer -- $words[2..-1] "$current" 2>/dev/null)
     if test (count $offers) -gt 0
         printf '%s\n' $offers
     else
@@ -81,20 +82,21 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("shell", nargs="?", choices=SCRIPTS, help="which shell")
-    parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    # Taken as they are: among the words of a line that is completed may be any option.
+    action = parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    completes(action, "shells")
     parser.set_defaults(run=run, failure=1, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a script, or what a script asks for."""
-    if args.answer:
-        from governor.cli.complete import complete
+    """Print a script, or what a script asks for: ``answer -- WORD ...``."""
+    match args.words:
+        case ["answer", "--", *words]:
+            from governor.cli.complete import complete
 
-        show_lines(complete(args.words))
-        return 0
-    if args.shell is None or args.words:
-        args.parser.error("name one shell: bash, zsh or fish")
-    show(SCRIPTS[args.shell].strip())
+            show_lines(complete(words))
+        case [shell] if shell in SCRIPTS:
+            show(SCRIPTS[shell].strip())
+        case _:
+            args.parser.error("name one shell: bash, zsh or fish")
     return 0

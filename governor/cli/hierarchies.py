@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the commands."""
-    wanted = ("subsystems", subsystems, "SUBSYS,...", "what to bind, or 'all' that is unbound")
+    wanted = ("subsystems", subsystems, "SUBSYS,...", "what to bind, or 'all'")
     parser = add_verb(subparsers, "mount", "activate a hierarchy with subsystems", mount)
     add_argument(parser, "name", str, "NAME", "a name for it")
     add_argument(parser, *wanted, completed_by="subsystems")
@@ -37,8 +37,10 @@ def mount(args: argparse.Namespace) -> int:
     with connect(args) as governor:
         hierarchy = governor.mount(args.name, args.subsystems)
     if hierarchy.name != args.name:
-        names = ",".join(hierarchy.subsystems)
-        print(f"governor: {names} are in hierarchy {hierarchy.name!r}; use that", file=sys.stderr)
+        print(
+            f"governor: hierarchy {hierarchy.name!r} has just these subsystems and is reused",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, NamedTuple
 
-from governor.cli.arguments import checked
+from governor.cli.arguments import checked, completes
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def add_layout(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=SUBSYS,...",
         help="mount a hierarchy with these subsystems",
     )
-    parser.add_argument(
+    action = parser.add_argument(
         "--set",
         dest="settings",
         type=checked(parse_setting),
@@ -101,6 +101,7 @@ def add_layout(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:/PATH:FILE=VALUE",
         help="write a control file of a container, made as needed",
     )
+    completes(action, "assignments")
 
 
 def parse_hierarchy(text: str) -> tuple[str, list[str]]:

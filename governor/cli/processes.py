@@ -6,10 +6,10 @@ import argparse
 import signal
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import checked
+from governor.cli.arguments import checked, completes
 from governor.cli.output import show_json, show_lines, show_table
 from governor.cli.target import branch, container, pid, signal_number
-from governor.cli.verb import add_argument, add_json, add_verb, completes, connect
+from governor.cli.verb import add_argument, add_json, add_verb, connect
 from governor.cli.verb import container as container_of
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def ps(args: argparse.Namespace) -> int:
 def _all(governor: Governor) -> dict[int, tuple[ProcessReport, list[str]]]:
     """Every process, by pid, with its containers other than roots."""
     found: dict[int, tuple[ProcessReport, list[str]]] = {}
-    names = [report.name for report in governor.hierarchies()]
-    for name in names[1:] or names:
+    for report in governor.hierarchies()[1:]:
+        name = report.name
         for one in container_of(governor, branch(name)).processes(recursive=True):
             _, places = found.setdefault(one.pid, (one, []))
             if one.path != "/":

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import checked, port
+from governor.cli.arguments import checked, completes, port
 from governor.cli.layout import Layout, Setting, add_layout, parse_place
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE
@@ -75,7 +75,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="time between TERM and KILL when it is ended (default: 2s)",
     )
     add_layout(parser)
-    add(
+    places = add(
         "--in",
         dest="places",
         type=checked(parse_place),
@@ -84,6 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="NAME:/PATH",
         help="run in this container, made as needed (default: the root)",
     )
+    completes(places, "containers")
     add(
         "--at",
         nargs="?",

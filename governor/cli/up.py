@@ -90,7 +90,7 @@ def _keep(path: str, layout: Layout, metrics: int | None, ready: Ready, log: boo
             served = f", metrics at http://127.0.0.1:{metrics}/metrics" if metrics else ""
             with _signals() as heard:
                 ready(f"governor runs at {path}: process {governor.pid}{served}")
-                ended_by = _wait(governor, heard)
+                ended_by = _wait(governor, heard, log)
         if not log:
             print(f"governor: ended by {ended_by}", file=sys.stderr)
         return 0
@@ -114,8 +114,20 @@ def _signals() -> Iterator[socket.socket]:
             signal.set_wakeup_fd(before)
 
 
-def _wait(governor: Governor, heard: socket.socket) -> str:
-    """Wait for the end or for a reason to end; what it was. EIO: the supervisor has failed."""
+def _wait(governor: Governor, heard: socket.socket, log: bool) -> str:
+    """Wait for the end or for a reason to end; what it was. EIO: the supervisor has failed.
+
+    ``log``: standard error is a log, where that has to be before it is closed.
+    """
+    try:
+        return _wait_for_end(governor, heard)
+    except GovernorError as error:
+        if log:
+            print(f"governor: {error.message}", file=sys.stderr, flush=True)
+        raise
+
+
+def _wait_for_end(governor: Governor, heard: socket.socket) -> str:
     ended = os.pidfd_open(governor.pid)
     try:
         if heard.fileno() in select.select([heard.fileno(), ended], [], [])[0]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from governor.cli import FAILED
-from governor.cli.arguments import add_directory, checked
+from governor.cli.arguments import add_directory, checked, completes
 from governor.cli.target import Target
 
 if TYPE_CHECKING:
@@ -50,11 +50,6 @@ def add_argument(
     action = parser.add_argument(name, type=checked(parse), metavar=metavar, help=help, nargs=nargs)
     if completed_by:
         completes(action, completed_by)
-
-
-def completes(action: argparse.Action, kind: str) -> None:
-    """Say what shells are to offer for an argument: a method of `complete.Offers`."""
-    action.offers = kind  # type: ignore[attr-defined]
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
