@@ -65,7 +65,7 @@ def test_a_hierarchy_is_its_root(hierarchy: str) -> None:
     ],
 )
 def test_refused(parse: Callable[[str], object], text: str) -> None:
-    with pytest.raises(ValueError, match="is not|not NAME"):
+    with pytest.raises(ValueError, match="is not"):
         parse(text)
 
 
