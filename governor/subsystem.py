@@ -44,7 +44,8 @@ class ControlFile(NamedTuple):
 
     ``read(container)`` gives the value. ``parse(value)`` checks a value by itself, before
     any container exists, and ``write(container, parsed)`` checks it against the tree and
-    stores it; both may refuse, with ValueError and `GovernorError` respectively. A file
+    stores it; both may refuse, with ValueError and `GovernorError` respectively. A write after
+    which a group may have nowhere to run returns what takes it back. A file
     without ``write`` is read-only. One without ``metric`` is exported under its own name, of
     no known kind, while it reads as a number. ``on``: roots alone may have a file, or all but
     the root.
@@ -52,7 +53,7 @@ class ControlFile(NamedTuple):
 
     read: Callable[[Container], Value]
     parse: Callable[[Value], Any] | None = None
-    write: Callable[[Container, Any], None] | None = None
+    write: Callable[[Container, Any], Callable[[], None] | None] | None = None
     metric: Metric | None = None
     on: Literal["all", "root", "child"] = "all"
 
@@ -97,8 +98,12 @@ class Subsystem:
     """The best level it can have on any host (one of `governor.results.LEVELS`)."""
     why: ClassVar[str] = ""
     """What keeps ``best`` from being a better one, in a few words."""
+    clones: ClassVar[bool] = False
+    """Whether a process that enters other namespaces gets a new container of its own."""
     interval: ClassVar[float] = 1.0
     """Seconds between two calls of `sampled` while anything runs, at most."""
+    host: Host
+    """Set before anything else is called."""
     instance: str = ""
     """Tells several of a kind in several hierarchies apart, as in ``numtasks@projects``."""
 
@@ -129,8 +134,8 @@ class Subsystem:
 
     # -- processes that move -------------------------------------------------------
 
-    def can_attach(self, container: Container, pid: int) -> None:
-        """May refuse that ``pid`` moves into ``container``; reserves what it needs."""
+    def can_attach(self, container: Container, old: Container, pid: int) -> None:
+        """May refuse that ``pid`` moves from ``old``; reserves what it needs."""
 
     def cancel_attach(self, container: Container, pid: int) -> None:
         """Undo a `can_attach` that passed: another refused, or the process has ended."""
@@ -163,6 +168,13 @@ class Subsystem:
 
     def contribute(self, plan: PlanBuilder, container: Container) -> None:
         """Add what ``container`` and its ancestors ask for to a group's plan."""
+
+    def lapsed(self, container: Container) -> bool:
+        """Whether some process in ``container`` escapes it, for a reason that only this one knows.
+
+        Its level, and that of the containers above it, is then ``partial`` at best.
+        """
+        return False
 
     def sampled(self, root: Container, host: Host) -> Iterable[Container]:
         """All figures are fresh. Returns the containers whose plans must be renewed.

@@ -50,7 +50,11 @@ class Table(NamedTuple):
     prlimit64: int
     setrlimit: int
     seccomp: int
+    setns: int
+    unshare: int
     kcmp: int
+    set_mempolicy: int
+    migrate_pages: int
 
 
 # Added after Linux 5.0, when all machines began to share the numbers of new calls.
@@ -114,7 +118,11 @@ _X86_64 = Table(
     prlimit64=302,
     setrlimit=160,
     seccomp=317,
+    setns=308,
+    unshare=272,
     kcmp=312,
+    set_mempolicy=238,
+    migrate_pages=256,
 )
 
 _AARCH64 = Table(
@@ -155,7 +163,11 @@ _AARCH64 = Table(
     prlimit64=261,
     setrlimit=164,
     seccomp=277,
+    setns=268,
+    unshare=97,
     kcmp=272,
+    set_mempolicy=237,
+    migrate_pages=238,
 )
 
 _TABLES = {"x86_64": _X86_64, "aarch64": _AARCH64}

@@ -13,21 +13,25 @@ from governor.core.forest import Forest, bound
 from governor.core.group import Group
 from governor.core.hierarchy import Hierarchy
 from governor.core.plan import Plan, compile_plan
-from governor.core.usage import CpuLedger
+from governor.core.usage import CpuLedger, Use
 from governor.errors import GovernorError
 from governor.results import Value
 from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
+from governor.supervisor.host import ProcessHost
 from governor.supervisor.levels import Levels
 from governor.supervisor.told import tell
-from workers import membership, seccomp
+from workers import cpu, membership, seccomp
 from workers.membership import Tag
 from workers.resources import NAMES
 
 ALL = "all"
 """What `mount` is given for every subsystem there is, as in the seeds."""
+
+RELEASED_MAX = 64
+"""How many released groups are kept for processes whose end has not been reported yet."""
 
 
 class Policy:
@@ -37,24 +41,31 @@ class Policy:
         self._agent = agent
         self._nonce = nonce
         self.events = events
-        self.forest = Forest(load, CORE_FILES)
+        self.host = ProcessHost(self)
+        self.forest = Forest(self._load, CORE_FILES)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
         self.watched: set[Container] = set()
         """Containers that are to be released when the last process or child has left."""
+        self._released: list[int] = []
+
+    def _load(self, label: str) -> Subsystem:
+        subsystem = load(label)
+        subsystem.host = self.host
+        return subsystem
 
     # -- hierarchies ---------------------------------------------------------------
 
     def mount(self, name: str, labels: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
-        hierarchy = self.forest.mount(name, registry.names() if labels == [ALL] else labels)
+        hierarchy = self.forest.mount(name, _expand(labels))
         self._bound("mount", hierarchy)
         return hierarchy
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
-        hierarchy = self.forest.remount(name, labels)
+        hierarchy = self.forest.remount(name, _expand(labels))
         self._bound("remount", hierarchy)
         return hierarchy
 
@@ -88,12 +99,12 @@ class Policy:
 
         EBUSY: it would leave processes that are there without any CPU.
         """
-        before = self.forest.control_file(container, file).read(container)
-        self.forest.write(container, file, value)
+        take_back = self.forest.write(container, file, value)
         try:
             self.sync(container)
         except GovernorError as error:
-            self.forest.write(container, file, before)
+            if take_back is not None:
+                take_back()
             raise GovernorError(
                 errno.EBUSY, f"{file} of {container.label} cannot be {value!r}: {error.message}"
             ) from None
@@ -103,15 +114,19 @@ class Policy:
     def sync(self, *containers: Container) -> None:
         """Renew the plans of the groups that these containers are above.
 
-        Nothing has changed when one of them cannot be [ENOSPC].
+        Nothing has changed when one that has processes cannot be [ENOSPC].
         """
         plans = {
-            group: compile_plan(group)
+            group: _plan_of(group)
             for group in self.forest.groups
             if group.id in self.plans and _is_below(group, containers)
         }
         for group, plan in plans.items():
-            self._set_plan(group, plan)
+            if plan is not None:
+                self._set_plan(group, plan)
+            else:
+                self._agent.drop_plan(group.id)
+                del self.plans[group.id]
         self._agent.flush()
 
     def renew(self, groups: Iterable[Group]) -> None:
@@ -132,9 +147,9 @@ class Policy:
         self.plans[group.id] = plan
         self._agent.set_plan(group.id, plan, self._counters(group))
 
-    def cpus(self, group: Group) -> list[int]:
-        """The CPUs processes of ``group`` are confined to, empty for any."""
-        return self.plans[group.id].confined.get("cpus", [])
+    def confined(self, group: int, resource: str) -> list[int]:
+        """The ``cpus`` or ``mems`` that processes of ``group`` are confined to, empty for any."""
+        return self.plans[group].confined.get(resource, [])
 
     def at_limit(self, counter: int) -> str:
         """Which container is at which limit, in words."""
@@ -237,13 +252,22 @@ class Policy:
         except GovernorError:
             self.forest.cancel_move(container, pid)
             raise
+        used = _with_user_part(pid, moved.cpu)
         if tag is None:
             self.levels.placed(target.id, self.traps(), (), True)
-            self.ledger.enter(pid, moved.start, target.id, moved.cpu, outside=True)
+            self.ledger.enter(pid, moved.start, target.id, used, outside=True)
         else:
             self.levels.moved(group.id, target.id)
-            self.ledger.move(pid, target.id, moved.cpu)
+            self.ledger.move(pid, target.id, used)
         self._moved(container, old, pid)
+
+    def entered(self, pid: int, source: Group, target: Group, cpu: int) -> None:
+        """A process has entered other namespaces, and the containers made for that."""
+        self.levels.moved(source.id, target.id)
+        self.ledger.move(pid, target.id, _with_user_part(pid, cpu))
+        for container, old in zip(target.containers, source.containers, strict=True):
+            if container is not old:
+                self._moved(container, old, pid)
 
     def _moved(self, container: Container, old: Container, pid: int) -> None:
         subsystems = container.hierarchy.subsystems.values()
@@ -310,6 +334,8 @@ class Policy:
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
             self.watch(parent)
+            if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
+                self.umount(hierarchy)  # only its containers have kept it
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""
@@ -319,10 +345,30 @@ class Policy:
             self.watched.add(container)
 
     def _forget(self, group: int) -> None:
+        """A group was released. What is still to be reported of it goes to the containers above."""
         self._agent.drop_plan(group)
-        self.ledger.forget(group)
         self.levels.forget(group)
-        self.plans.pop(group, None)
+        self._released.append(group)
+        if len(self._released) > RELEASED_MAX:
+            oldest = self._released.pop(0)
+            self.ledger.forget(oldest)
+            self.plans.pop(oldest, None)
+
+
+def _with_user_part(pid: int, ns: int) -> Use:
+    """What a process had used a moment ago, divided as what it has used until now."""
+    sample = cpu.sample(pid)
+    return Use(ns, min(ns, sample.user_ns) if sample else ns)
+
+
+def _plan_of(group: Group) -> Plan | None:
+    """The group's plan; None for a group without processes that could not have any."""
+    try:
+        return compile_plan(group)
+    except GovernorError:
+        if group.tasks:
+            raise
+        return None
 
 
 def own_counters(container: Container) -> Iterator[Counter]:
@@ -330,6 +376,14 @@ def own_counters(container: Container) -> Iterator[Counter]:
     for state in container.states.values():
         if isinstance(state, Counter):
             yield state
+
+
+def _expand(labels: list[str]) -> list[str]:
+    """Every subsystem there is, where `ALL` is among the labels."""
+    if ALL not in labels:
+        return labels
+    others = [label for label in labels if label != ALL]
+    return [*registry.names(), *(label for label in others if label not in registry.names())]
 
 
 def _is_below(group: Group, containers: Collection[Container]) -> bool:
