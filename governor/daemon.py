@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from governor.errors import GovernorError
+from governor.launch import open_standard_streams
 
 Ready = Callable[[str], None]
 """To be called once, with what the caller is to hear."""
@@ -22,7 +23,8 @@ def detach(become: Callable[[Ready], int]) -> str:
     which it failed before that, EIO when it ended without a word. To be called while this
     process has one thread.
     """
-    sys.stdout.flush()
+    _flush()
+    open_standard_streams()
     hear, tell = socket.socketpair()
     if os.fork() == 0:
         _run(become, tell)
@@ -57,8 +59,15 @@ def _run(become: Callable[[Ready], int], tell: socket.socket) -> NoReturn:
 
         traceback.print_exc()
     finally:
-        sys.stderr.flush()
+        _flush()
         os._exit(code)
+
+
+def _flush() -> None:
+    """Write out what is buffered, where there is a stream; there is none if it came closed."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def _leave_caller(keep: int) -> None:

@@ -46,7 +46,7 @@ def launch(fork: bool, directory: str | None = None) -> Launched:
     there for its sockets, and is removed at the end; a new one of its own otherwise. Raises
     GovernorError(EIO) when the supervisor does not come up.
     """
-    _open_standard_streams()
+    open_standard_streams()
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     nonce = int.from_bytes(os.urandom(3), "little") % NONCE_MAX + 1
     if directory is None:
@@ -62,7 +62,7 @@ def launch(fork: bool, directory: str | None = None) -> Launched:
     return launched
 
 
-def _open_standard_streams() -> None:
+def open_standard_streams() -> None:
     """Open /dev/null where standard input, output or error is closed.
 
     Otherwise a socket of ours would get the number, and a job would get our socket.

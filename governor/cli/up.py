@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _DESCRIPTION = """\
-Run a governor until Ctrl-C, SIGTERM or 'governor down'. Other commands use it: mount, mkdir, set,
-'run --at' and so on. Only its user and root may.
+Run a governor until Ctrl-C, SIGTERM or 'governor down'. Other commands use it:
+mount, mkdir, set, 'run --at' and so on. Only its user and root may.
 
-Exit status: 0 when it was ended on purpose, 1 when it failed or could not start, 2 for a mistake
-on the command line."""
+Exit status: 0 when it was ended on purpose, 1 when it failed or could not
+start, 2 for a mistake on the command line."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -77,7 +77,9 @@ def _keep(path: str, layout: Layout, metrics: int | None, ready: Ready, log: boo
     """Own a governor at ``path`` until it ends, or is to end."""
     from governor import rundir
     from governor.api import Governor
+    from governor.launch import open_standard_streams
 
+    open_standard_streams()  # the lock must not get one of their numbers
     lock = rundir.claim(path)
     try:
         if log:

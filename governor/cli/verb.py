@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from governor.api import Container, Governor
 
 _EPILOG = """\
-Exit status: 0 done, 1 refused or failed (the message ends in the errno), 2 a mistake on the command
-line, 3 no governor runs there."""
+Exit status: 0 done, 1 refused or failed (the message ends in the errno),
+2 a mistake on the command line, 3 no governor runs there."""
 
 Subparsers = argparse._SubParsersAction
 

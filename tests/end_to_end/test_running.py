@@ -73,6 +73,15 @@ def test_a_second_one_is_told_who_is_there(shell: Shell) -> None:
     assert shell.say("ls") == "0\n"
 
 
+def test_up_without_streams(shell: Shell) -> None:
+    script = f"exec {sys.executable} -m governor up --detach <&- >&- 2>&-"
+    env = {"GOVERNOR_DIR": str(shell.directory)}
+    with shell.runner.command(["sh", "-c", script], env=env) as process:
+        assert end(process, "") == (0, "", "")
+    assert shell.governor("up").errors.endswith("[EBUSY]\n")
+    assert shell.say("run", "--at", "--", "echo", "heard") == "heard\n"
+
+
 def test_up_mounts_and_sets(shell: Shell) -> None:
     shell.up("--hierarchy", "load=numtasks", "--set", "load:/a/b:numtasks.limit=5")
     assert shell.say("get", "load:/a/b:numtasks.limit") == "5\n"

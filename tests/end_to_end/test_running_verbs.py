@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -215,3 +217,24 @@ def test_bash_completes_from_the_running_governor(load: Shell, tmp_path: Path) -
         ["numtasks.limit="],
         ["mount", "mkdir", "mv"],
     ]
+
+
+def test_fish_completes_from_the_running_governor(load: Shell, tmp_path: Path) -> None:
+    if which("fish") is None:
+        pytest.skip("no fish")
+    script = tmp_path / "governor"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m governor "$@"\n')
+    script.chmod(0o755)
+    ask = "governor completion fish | source; complete -C 'governor get load:/'"
+    env = {"GOVERNOR_DIR": str(load.directory), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with load.runner.command(["fish", "--no-config", "-c", ask], env=env) as process:
+        assert end(process, "").output.split() == ["load:/a"]
+
+
+def test_zsh_takes_the_script(shell: Shell, tmp_path: Path) -> None:
+    if which("zsh") is None:
+        pytest.skip("no zsh")
+    script = tmp_path / "_governor"
+    script.write_text(shell.say("completion", "zsh"))
+    with shell.runner.command(["zsh", "-n", str(script)]) as process:
+        assert end(process, "") == (0, "", "")
