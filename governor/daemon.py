@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -26,11 +27,16 @@ def detach(become: Callable[[Ready], int]) -> str:
     _flush()
     open_standard_streams()
     hear, tell = socket.socketpair()
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         _run(become, tell)
     tell.close()
-    with hear, hear.makefile(encoding="utf-8", errors="replace") as heard:
-        number, _, words = heard.read().partition(" ")
+    try:
+        with hear, hear.makefile(encoding="utf-8", errors="replace") as heard:
+            number, _, words = heard.read().partition(" ")
+    except KeyboardInterrupt:  # which the other, in its own session, knows nothing of
+        os.kill(pid, signal.SIGTERM)
+        raise
     if not number:
         raise GovernorError(errno.EIO, "the governor did not start; see above for the reason")
     if number != "0":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from governor.errors import GovernorError
 
 def show(text: str) -> bool:
     """Print and flush; False when nobody reads any more. ENOSPC and the like are raised."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may have any letter
     try:
         print(text, flush=True)
     except OSError as error:

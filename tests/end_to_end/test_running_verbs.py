@@ -78,6 +78,14 @@ def test_containers(load: Shell) -> None:
     assert load.say("tree", "load") == "load:/  numtasks 0\n"
 
 
+def test_names_that_the_terminal_does_not_know(load: Shell) -> None:
+    load.say("mkdir", "load:/\N{LATIN SMALL LETTER U WITH DIAERESIS}")
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    drawn = load.governor("tree", "load", env=env)
+    assert drawn.exit_code == 0
+    assert drawn.output.splitlines()[-1] == "`-- \\xfc  numtasks 0"
+
+
 def test_control_files(load: Shell) -> None:
     load.say("set", f"{A}:numtasks.limit=9", f"{B}:numtasks.limit=3")
     assert load.say("get", f"{A}:numtasks.limit") == "9\n"
