@@ -18,12 +18,12 @@ from governor.errors import GovernorError
 from governor.results import Value
 from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.bounds import Bounds, own_counters
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
 from governor.supervisor.host import ProcessHost
 from governor.supervisor.levels import Levels
 from governor.supervisor.told import tell
-from governor.wire import agent as wire
 from workers import cpu, membership, seccomp
 from workers.membership import Tag
 from workers.resources import NAMES
@@ -44,6 +44,7 @@ class Policy:
         self.events = events
         self.host = ProcessHost(self)
         self.forest = Forest(self._load, CORE_FILES)
+        self.bounds = Bounds(self.forest, events)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
@@ -153,44 +154,6 @@ class Policy:
     def cpus(self, group: Group) -> list[int]:
         """The CPUs processes of ``group`` are confined to, empty for any."""
         return self.plans[group.id].confined.get("cpus", [])
-
-    def at_limit(self, counter: int) -> str:
-        """Which container is at which limit, in words."""
-        found = self.find_counter(counter)
-        if found is None:
-            return "a container is at its limit"
-        container, own = found
-        if own.interval:
-            made = f"{own.limit} new {own.resource} in {own.interval:g} s"
-            return f"{container.label} is at its limit of {made}"
-        return f"{container.label} is at its limit of {own.limit} {own.resource}"
-
-    def hit(self, message: wire.Hit) -> None:
-        """The agent tells of a bound that was met: an event, unless its container is gone."""
-        found = self.find_counter(message.counter)
-        if found is None:
-            return
-        container, counter = found
-        at_limit = message.bound == "limit"
-        self.events.of(
-            "limit" if at_limit else "barrier",
-            container,
-            resource=counter.resource,
-            bound=counter.limit if at_limit else counter.barrier,
-            held=message.held,
-            times=message.times,
-            pid=message.pid,
-            answer="admitted" if message.bound == "passed" else "refused",
-        )
-
-    def find_counter(self, id: int) -> tuple[Container, Counter] | None:
-        """A counter by its id, with its container."""
-        for hierarchy in self.forest.hierarchies.values():
-            for container in hierarchy.containers():
-                for own in own_counters(container):
-                    if own.id == id:
-                        return container, own
-        return None
 
     def traps(self) -> list[str]:
         """The facilities a new job's filter must trap: those of all bound subsystems."""
@@ -386,14 +349,8 @@ def _with_user_part(pid: int, ns: int) -> Use:
     return Use(ns, min(ns, sample.user_ns) if sample else ns)
 
 
-def own_counters(container: Container) -> Iterator[Counter]:
-    """The counters that the subsystems keep for a container."""
-    for subsystem in container.hierarchy.subsystems.values():
-        yield from subsystem.counters(container)
-
-
 def _line(container: Container) -> Iterator[Container]:
-    """A container with all above and below it: its counters may borrow from them or lend to them."""
+    """A container with all above and below it, which its counters may borrow from or lend to."""
     yield from container.ancestors()
     yield from container.descendants()
 
