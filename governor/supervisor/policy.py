@@ -61,13 +61,13 @@ class Policy:
 
     def mount(self, name: str, labels: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
-        hierarchy = self.forest.mount(name, registry.names() if labels == [ALL] else labels)
+        hierarchy = self.forest.mount(name, _expand(labels))
         self._bound("mount", hierarchy)
         return hierarchy
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
-        hierarchy = self.forest.remount(name, labels)
+        hierarchy = self.forest.remount(name, _expand(labels))
         self._bound("remount", hierarchy)
         return hierarchy
 
@@ -324,6 +324,8 @@ class Policy:
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
             self.watch(parent)
+            if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
+                self.umount(hierarchy)  # only its containers have kept it
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""
@@ -353,6 +355,14 @@ def _line(container: Container) -> Iterator[Container]:
     """A container with all above and below it, which its counters may borrow from or lend to."""
     yield from container.ancestors()
     yield from container.descendants()
+
+
+def _expand(labels: list[str]) -> list[str]:
+    """Every subsystem there is, where `ALL` is among the labels."""
+    if ALL not in labels:
+        return labels
+    others = [label for label in labels if label != ALL]
+    return [*registry.names(), *(label for label in others if label not in registry.names())]
 
 
 def _is_below(group: Group, containers: Collection[Container]) -> bool:
