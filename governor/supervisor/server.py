@@ -123,6 +123,8 @@ class Supervisor:
     def _on_agent(self, message: Message) -> None:
         if isinstance(message, agent_wire.Placed):
             self._jobs.on_placed(message)
+        elif isinstance(message, agent_wire.Hit):
+            self._policy.bounds.hit(message)
         elif isinstance(message, agent_wire.Entering | agent_wire.Entered):
             self._entries.hear(message)
 
