@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import time
+from functools import partial
 
 from governor.core.counter import Counter
 from governor.transport import Peer, close_all
@@ -21,8 +22,10 @@ from workers import affinity, channel, cpu, membership
 from workers.accounts import Accounts, Verdict
 from workers.census import Census
 from workers.demands import Demands
+from workers.hits import Hits
 from workers.listener import ONCE, Listener, Trap
 from workers.membership import Tag
+from workers.privilege import privileged
 from workers.syscalls import table
 from workers.tasks import Reservation
 from workers.watch import Watch
@@ -49,6 +52,7 @@ class Agent:
         self._table = table()
         self._census = Census(nonce, self._table)
         self.accounts = Accounts(self._census)
+        self._hits = Hits(time.monotonic)
         self._listeners: dict[int, Listener] = {}
         self._waiting: list[Trap] = []
         # Group to the forks that were under way when its processes were confined.
@@ -102,7 +106,7 @@ class Agent:
             trap = listener.answer(watch)
             if trap is not None:
                 self._consider(trap, set())
-                if self._waiting:
+                if self._waiting or self._hits.wait() == 0:
                     break
         watch.end()
         self._epoll.modify(listener.fd, select.EPOLLIN)
@@ -115,11 +119,18 @@ class Agent:
             self._look_again()
         if self._unsampled and time.monotonic() >= self._next_sample:
             self._sample()
+        if self._hits.untold and self._hits.wait() == 0:
+            for hit in self._hits.take():
+                self._peer.send(hit)
+            self._obey()
 
     def _timeout(self) -> float:
         if self._waiting or self._confining:
             return LOOK_AGAIN
-        return SAMPLE_INTERVAL if self._unsampled else -1
+        hit = self._hits.wait() if self._hits.untold else None
+        if self._unsampled:
+            return SAMPLE_INTERVAL if hit is None else min(hit, SAMPLE_INTERVAL)
+        return -1 if hit is None else hit
 
     # -- traps ---------------------------------------------------------------------
 
@@ -128,14 +139,22 @@ class Agent:
         if trap.nr == self._table.sched_setaffinity:
             trap.fail(affinity.emulate(trap.tid, trap.args, self._cpus, trap.still_valid))
             return
-        verdict, counter = self.accounts.judge(trap.bill, recounted)
+        caller = partial(privileged, trap.tid)
+        verdict, counter = self.accounts.judge(trap.bill, recounted, caller)
         if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
             self.accounts.pending[trap.tid] = trap.bill.note
             trap.admit()
+            if counter is not None:
+                self._hits.passed(counter, trap.tid)
         elif counter is not None and trap.refuse(counter):
-            counter.refuse()
+            self._refused(counter, trap.tid)
+
+    def _refused(self, counter: Counter, tid: int) -> None:
+        """A refusal has been answered: count it, and tell of it."""
+        counter.refuse()
+        self._hits.refused(counter, tid)
 
     def _cpus(self, tid: int) -> frozenset[int] | None:
         """The CPUs that a thread is confined to, None for any; ProcessLookupError when gone."""
@@ -172,8 +191,19 @@ class Agent:
         match message:
             case wire.SetCounter(id, resource, limit):
                 accounts.set_counter(id, resource, limit)
+            case wire.SetBarrier(id, barrier):
+                accounts.set_barrier(id, barrier)
+            case wire.SetInterval(id, interval):
+                accounts.set_interval(id, interval)
+                self._forget_bills()
+            case wire.SetLender(id, lender, guarantee):
+                accounts.set_lender(id, lender, guarantee)
+                self._forget_bills()
+            case wire.Reset(id, figure):
+                accounts.reset(id, figure)
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
+                self._hits.forget(id)
             case wire.SetPlan(group, charges, counts, confined):
                 self._set_plan(group, charges, counts, confined.get("cpus"))
             case wire.DropPlan(group):
@@ -201,6 +231,9 @@ class Agent:
         self.accounts.set_plan(group, charges, counts, allowed)
         if before is not None and before.cpus != allowed:
             self._confine(group)
+        self._forget_bills()
+
+    def _forget_bills(self) -> None:
         for listener in self._listeners.values():
             listener.forget_bills()
 
@@ -208,10 +241,12 @@ class Agent:
         """Admit a job's first process: charged like any other task, so it may be refused."""
         listener_fd = self._receive_listener() if traps else None
         bill = self.accounts.terms[group].bill((("tasks", 1),))
-        verdict, counter = self.accounts.judge(bill, set())
+        verdict, counter = self.accounts.judge(bill, set(), partial(privileged, pid))
         refused = failed = 0
         used = cpu.sample(pid)
         if verdict is Verdict.ADMIT:
+            if counter is not None:
+                self._hits.passed(counter, pid)
             failed = self._tag(pid, Tag(self._nonce, job, group))
             cpus = self.accounts.terms[group].cpus
             if cpus is not None:  # they may have changed since the worker was described
@@ -222,7 +257,7 @@ class Agent:
             self.accounts.recount_group(group)
         else:
             assert counter is not None
-            counter.refuse()
+            self._refused(counter, pid)
             refused = counter.id
             if listener_fd is not None:
                 os.close(listener_fd)
@@ -278,9 +313,11 @@ class Agent:
     def _count(self, request: int) -> None:
         self.accounts.recount()
         members = self._census.members()
-        figures = [[c.id, c.held, c.maxheld, c.failcnt] for c in self.accounts.counters.values()]
+        figures = [
+            [c.id, c.held, c.minheld, c.maxheld, c.failcnt] for c in self.accounts.counters.values()
+        ]
         unreadable = self.accounts.unreadable_groups(members)
-        self._peer.send(wire.Counted(request, figures, self._census.rows(), unreadable))
+        self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
 
     # -- in the background ---------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Collection, Sequence
 
-from workers.accounts import Demand
+from workers.bills import Demand
 from workers.syscalls import Table, created
 
 ERRNO = {"tasks": errno.EAGAIN, "files": errno.EMFILE}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 from governor import registry
 from governor.core.container import Container
@@ -19,8 +20,20 @@ from governor.results import ContainerReport
 from governor.subsystem import Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.levels import Levels, Record
+from governor.wire import agent as wire
 from workers import membership
 from workers.membership import Tag
+
+
+class Hit(NamedTuple):
+    """A bound of a container's counter was met; see `governor.wire.agent.Hit`."""
+
+    container: Container
+    counter: Counter
+    bound: str
+    times: int
+    held: int
+    pid: int
 
 
 class Policy:
@@ -33,6 +46,8 @@ class Policy:
         self.ledger = CpuLedger()
         self._plans: dict[int, Plan] = {}
         self._levels = Levels()
+        self.on_hit: Callable[[Hit], None] = lambda hit: None
+        """Called whenever bounds were met, at most ten times a second for each bound."""
 
     # -- hierarchies ---------------------------------------------------------------
 
@@ -64,6 +79,9 @@ class Policy:
 
         When this returns, the change holds for the next call of every process.
         """
+        for node in container.hierarchy.containers():  # others may borrow from it or lend to it
+            for counter in own_counters(node):
+                self._agent.renew(counter)
         for group in self.forest.groups:
             if group.id in self._plans and any(
                 container in member.ancestors() for member in group.containers
@@ -84,12 +102,30 @@ class Policy:
 
     def at_limit(self, counter: int) -> str:
         """Which container is at which limit, in words."""
+        found = self._find(counter)
+        if found is None:
+            return "a container is at its limit"
+        container, own = found
+        if own.interval:
+            what = f"{own.limit} new {own.resource} in {own.interval:g} s"
+        else:
+            what = f"{own.limit} {own.resource}"
+        return f"{container.label} is at its limit of {what}"
+
+    def _find(self, id: int) -> tuple[Container, Counter] | None:
+        """A counter and its container."""
         for hierarchy in self.forest.hierarchies.values():
             for container in hierarchy.containers():
-                for own in own_counters(container):
-                    if own.id == counter:
-                        return f"{container.label} is at its limit of {own.limit} {own.resource}"
-        return "a container is at its limit"
+                for counter in own_counters(container):
+                    if counter.id == id:
+                        return container, counter
+        return None
+
+    def hit(self, message: wire.Hit) -> None:
+        """The agent tells of a bound that was met: pass it on, unless its container is gone."""
+        found = self._find(message.counter)
+        if found is not None:
+            self.on_hit(Hit(*found, message.bound, message.times, message.held, message.pid))
 
     def traps(self) -> list[str]:
         """The facilities a new job's filter must trap: those of all bound subsystems."""
@@ -194,10 +230,11 @@ class Policy:
             for container in hierarchy.containers()
             for counter in own_counters(container)
         }
-        for id, held, maxheld, failcnt in counted.counters:
+        for id, held, minheld, maxheld, failcnt in counted.counters:
             if id in by_id:
                 counter = by_id[id]
-                counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
+                counter.held, counter.failcnt = held, failcnt
+                counter.minheld, counter.maxheld = minheld, maxheld
         for group in counted.unreadable:
             self._levels.unreadable(group)
         self.ledger.observe(Row(*row[:7]) for row in counted.rows)
@@ -226,7 +263,6 @@ class Policy:
 
 
 def own_counters(container: Container) -> Iterator[Counter]:
-    """The counters among a container's states."""
-    for state in container.states.values():
-        if isinstance(state, Counter):
-            yield state
+    """The counters that the subsystems keep for a container."""
+    for subsystem in container.hierarchy.subsystems.values():
+        yield from subsystem.counters(container)

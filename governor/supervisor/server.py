@@ -92,6 +92,8 @@ class Supervisor:
     def _on_agent(self, message: Message) -> None:
         if isinstance(message, agent_wire.Placed):
             self._jobs.on_placed(message)
+        elif isinstance(message, agent_wire.Hit):
+            self._policy.hit(message)
 
     def _serve_clients(self) -> None:
         while True:

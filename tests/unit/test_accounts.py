@@ -16,7 +16,8 @@ from tests.unit.fake_census import (
     FakeCensus,
     Flight,
 )
-from workers.accounts import Accounts, Demand, Note, Verdict
+from workers.accounts import Accounts, Verdict
+from workers.bills import Demand, Note
 
 
 @pytest.fixture

@@ -106,10 +106,10 @@ def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str)
     assert isinstance(subsystem, CountedSubsystem)
     assert (subsystem.resource, subsystem.traps) == (resource, frozenset({trap}))
     hierarchy = forest.mount("one", [name])
-    figures = ("held", "maxheld", "limit", "failcnt")
+    figures = ("held", "minheld", "maxheld", "barrier", "limit", "failcnt")
     assert list(control_files(hierarchy)) == [f"{name}.{figure}" for figure in figures]
     root = hierarchy.root
-    assert [f.read(root) for f in control_files(hierarchy).values()] == [0, 0, "max", 0]
+    assert [f.read(root) for f in control_files(hierarchy).values()] == [0, 0, 0, "max", "max", 0]
 
 
 # -- cpuacct ------------------------------------------------------------------------------
