@@ -94,6 +94,9 @@ class Subsystem:
     """The facility of the host that decides how well this subsystem is enforced."""
     interval: ClassVar[float] = 1.0
     """Seconds between two calls of `sampled` while anything runs, at most."""
+    stale: bool = False
+    """Set by the subsystem when a write or a removal changed what plans of other containers of
+    its hierarchy should be: all of them are renewed then."""
     instance: str = ""
     """Tells several of a kind in several hierarchies apart, as in ``numtasks@projects``."""
 

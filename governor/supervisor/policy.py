@@ -79,6 +79,8 @@ class Policy:
 
         When this returns, the change holds for the next call of every process.
         """
+        if _take_stale(container):
+            container = container.hierarchy.root
         for node in container.hierarchy.containers():  # others may borrow from it or lend to it
             for counter in own_counters(node):
                 self._agent.renew(counter)
@@ -109,7 +111,7 @@ class Policy:
         if own.interval:
             what = f"{own.limit} new {own.resource} in {own.interval:g} s"
         else:
-            what = f"{own.limit} {own.resource}"
+            what = f"{own.bound} {own.resource}"
         return f"{container.label} is at its limit of {what}"
 
     def _find(self, id: int) -> tuple[Container, Counter] | None:
@@ -205,11 +207,13 @@ class Policy:
         self.refresh()  # what was used in it belongs to its ancestors
         counters = list(own_counters(self.forest.lookup(hierarchy, path)))
         before = {group.id for group in self.forest.groups}
-        self.forest.rmdir(hierarchy, path)
+        container = self.forest.rmdir(hierarchy, path)
         for group in before - {group.id for group in self.forest.groups}:
             self._forget(group)
         for counter in counters:
             self._agent.drop_counter(counter)
+        if _take_stale(container):
+            self.sync(container.hierarchy.root)
 
     def _forget(self, group: int) -> None:
         self._agent.drop_plan(group)
@@ -230,10 +234,10 @@ class Policy:
             for container in hierarchy.containers()
             for counter in own_counters(container)
         }
-        for id, held, minheld, maxheld, failcnt in counted.counters:
+        for id, held, minheld, maxheld, failcnt, admitted in counted.counters:
             if id in by_id:
                 counter = by_id[id]
-                counter.held, counter.failcnt = held, failcnt
+                counter.held, counter.failcnt, counter.admitted = held, failcnt, admitted
                 counter.minheld, counter.maxheld = minheld, maxheld
         for group in counted.unreadable:
             self._levels.unreadable(group)
@@ -266,3 +270,12 @@ def own_counters(container: Container) -> Iterator[Counter]:
     """The counters that the subsystems keep for a container."""
     for subsystem in container.hierarchy.subsystems.values():
         yield from subsystem.counters(container)
+
+
+def _take_stale(container: Container) -> bool:
+    """Whether a subsystem wants all plans of this hierarchy renewed; asked once, it is done."""
+    subsystems = container.hierarchy.subsystems.values()
+    stale = any(subsystem.stale for subsystem in subsystems)
+    for subsystem in subsystems:
+        subsystem.stale = False
+    return stale

@@ -47,7 +47,10 @@ class SetLender(NamedTuple):
 
 
 class Reset(NamedTuple):
-    """Supervisor: start ``figure`` (maxheld, minheld, failcnt) again from what is held now."""
+    """Supervisor: start ``figure`` again.
+
+    maxheld and minheld start from what is held now, failcnt and admitted from 0.
+    """
 
     id: int
     figure: str
@@ -145,7 +148,7 @@ class Counted(NamedTuple):
 class Figures(NamedTuple):
     """Agent: the answer to `Count`, in place of `Counted`.
 
-    ``counters``: id, held, minheld, maxheld, failcnt; the rest is as in `Counted`.
+    ``counters``: id, held, minheld, maxheld, failcnt, admitted; the rest is as in `Counted`.
     """
 
     request: int

@@ -107,9 +107,11 @@ def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str)
     assert (subsystem.resource, subsystem.traps) == (resource, frozenset({trap}))
     hierarchy = forest.mount("one", [name])
     figures = ("held", "minheld", "maxheld", "barrier", "limit", "failcnt")
-    assert list(control_files(hierarchy)) == [f"{name}.{figure}" for figure in figures]
+    shares = ("shares", "amounts", "stats", "total")
+    files = {n.removeprefix(f"{name}."): f for n, f in control_files(hierarchy).items()}
+    assert list(files)[:10] == [*figures, *shares]
     root = hierarchy.root
-    assert [f.read(root) for f in control_files(hierarchy).values()] == [0, 0, 0, "max", "max", 0]
+    assert [files[figure].read(root) for figure in figures] == [0, 0, 0, "max", "max", 0]
 
 
 # -- cpuacct ------------------------------------------------------------------------------
