@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from governor.core.counter import Counter
 from governor.errors import GovernorError
+from governor.results import ENFORCED
 from governor.results import Value as Value
 from governor.units import UNLIMITED, format_count, parse_count
 
@@ -89,9 +90,15 @@ class Subsystem:
 
     name: ClassVar[str] = ""
     traps: ClassVar[frozenset[str]] = frozenset()
-    """Facilities whose system calls must be trapped in the job: tasks, files, affinity."""
+    """Facilities whose system calls must be trapped in the job: affinity, or what is counted."""
     facility: ClassVar[str | None] = None
     """The facility of the host that decides how well this subsystem is enforced."""
+    looks_inside: ClassVar[bool] = False
+    """Whether processes that may not be looked into (another user's) hide what it counts."""
+    best: ClassVar[str] = ENFORCED
+    """The best level it can have on any host (one of `governor.results.LEVELS`)."""
+    why: ClassVar[str] = ""
+    """What keeps ``best`` from being a better one, in a few words."""
     interval: ClassVar[float] = 1.0
     """Seconds between two calls of `sampled` while anything runs, at most."""
     stale: bool = False

@@ -25,3 +25,4 @@ class NumFiles(SharedSubsystem):
     resource = "files"
     traps = frozenset({"files"})
     facility = "files"
+    looks_inside = True

@@ -65,6 +65,8 @@ class Terms:
         self.group = group
         self.cpus = cpus
         self._charges = charges
+        self.limited = charges.keys()
+        """Resources that a counter of this group limits."""
         self.bills: dict[Demand, Bill] = {}
 
     def bill(self, demand: Demand) -> Bill:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from workers import membership, seccomp
 from workers.bills import Bill, Terms
-from workers.demands import ERRNO, Demands
+from workers.demands import Demands
 from workers.seccomp import CONTINUE, RECV, REQUEST, RESPONSE, SEND
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ class Trap:
 
     def refuse(self, counter: Counter) -> bool:
         """Answer that the limit of ``counter`` is met; False when nobody waits any more."""
-        return self.fail(ERRNO[counter.resource])
+        demands = self.listener.demands
+        value, number = demands.refusal(counter.resource, self.nr, self.args, self.tid)
+        return self.listener.send(self.id, -number, 0, value)
 
 
 class Bell:
@@ -85,7 +87,7 @@ class Listener:
         self.job = job
         self._group = group
         self._moved = False
-        self._demands = demands
+        self.demands = demands
         self._affinity = affinity
         self._accounts = accounts
         self._bills: dict[int, Bill] = {}
@@ -155,10 +157,10 @@ class Listener:
 
         return answer
 
-    def send(self, id: int, error: int, flags: int) -> bool:
+    def send(self, id: int, error: int, flags: int, value: int = 0) -> bool:
         """Answer a call; False when its caller is gone."""
         try:
-            ioctl(self.fd, SEND, bytearray(RESPONSE.pack(id, 0, error, flags)))
+            ioctl(self.fd, SEND, bytearray(RESPONSE.pack(id, value, error, flags)))
         except OSError as failure:
             if failure.errno == errno.ENOENT:
                 return False
@@ -169,10 +171,13 @@ class Listener:
         """The bill for a call by its number alone; None for one that is not charged."""
         if self._moved:
             self._find_group(tid)
-        demand = self._demands.quick.get(nr)
+        demand = self.demands.quick.get(nr)
         if demand is None:
             return None
-        bill = self._terms().bill(demand)
+        terms = self._terms()
+        if not terms.limited.isdisjoint(self.demands.vague.get(nr, ())):
+            return None
+        bill = terms.bill(demand)
         if not self._moved:
             self._bills[nr] = bill
         return bill
@@ -183,7 +188,7 @@ class Listener:
         args = REQUEST.unpack_from(self._request)[6:]
         trap = Trap(self, id, tid, nr, args, self._group)
         if nr != self._affinity:
-            demand = self._demands.exact(nr, args, tid)
+            demand = self.demands.exact(nr, args, tid)
             if not demand:
                 trap.admit()
                 return None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 
-CAP_SYS_RESOURCE = 24
-"""Overrides resource limits, RLIMIT_NPROC among them (capabilities(7))."""
+CAPABILITIES = 1 << 21 | 1 << 24
+"""CAP_SYS_ADMIN and CAP_SYS_RESOURCE: either one overrides RLIMIT_NPROC (getrlimit(2)).
+
+The seeds' beancounters ask for the first one.
+"""
 
 
 def privileged(tid: int) -> bool:
-    """Whether a thread has CAP_SYS_RESOURCE here: root of a user namespace of its own has not.
+    """Whether a thread has one of them here: root of a user namespace of its own has not.
 
     What cannot be found out, or is gone, has not.
     """
@@ -17,7 +20,7 @@ def privileged(tid: int) -> bool:
         with open(f"/proc/{tid}/status", "rb") as status:
             text = status.read()
         effective = int(text.partition(b"\nCapEff:")[2].split(maxsplit=1)[0], 16)
-        return bool(effective >> CAP_SYS_RESOURCE & 1) and _namespace(tid) == _namespace("self")
+        return bool(effective & CAPABILITIES) and _namespace(tid) == _namespace("self")
     except (OSError, IndexError):
         return False
 

@@ -73,7 +73,7 @@ def test_it_mounts_nests_and_goes_without_a_trace(forest: Forest, name: str) -> 
     container = forest.mkdir("one", "/a")
     group = forest.group([container])
     compile_plan(group)
-    files = control_files(hierarchy)
+    files = control_files(hierarchy.root)
     assert files
     assert all(file.startswith(f"{name}.") for file in files)
     for file in files.values():
@@ -85,9 +85,9 @@ def test_it_mounts_nests_and_goes_without_a_trace(forest: Forest, name: str) -> 
 
 @pytest.mark.parametrize("name", OWN)
 def test_what_it_writes_it_reads_back(forest: Forest, name: str) -> None:
-    hierarchy = forest.mount("one", [name])
+    forest.mount("one", [name])
     container = forest.mkdir("one", "/a")
-    for file_name, file in control_files(hierarchy).items():
+    for file_name, file in control_files(container).items():
         if file.writable:
             value = file.read(container)
             forest.write(container, file_name, value)
@@ -108,9 +108,9 @@ def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str)
     hierarchy = forest.mount("one", [name])
     figures = ("held", "minheld", "maxheld", "barrier", "limit", "failcnt")
     shares = ("shares", "amounts", "stats", "total")
-    files = {n.removeprefix(f"{name}."): f for n, f in control_files(hierarchy).items()}
-    assert list(files)[:10] == [*figures, *shares]
     root = hierarchy.root
+    files = {n.removeprefix(f"{name}."): f for n, f in control_files(root).items()}
+    assert list(files)[:10] == [*figures, *shares]
     assert [files[figure].read(root) for figure in figures] == [0, 0, 0, "max", "max", 0]
 
 
