@@ -166,6 +166,7 @@ class Agent:
         waiting, self._waiting = self._waiting, []
         recounted: set[Counter] = set()  # one recount serves all that wait for it
         for trap in waiting:
+            trap.listener.renew(trap)
             self._consider(trap, recounted)
         for group, forks in list(self._confining.items()):
             self._confine(group, forks)

@@ -195,6 +195,12 @@ class Listener:
             trap.bill = self._terms().bill(demand)
         return trap
 
+    def renew(self, trap: Trap) -> None:
+        """Work out anew what a waiting call is charged: plans or its group may have changed."""
+        if self._moved:
+            self._find_group(trap.tid)
+        trap.bill = self._terms().bill(trap.bill.note.demand)
+
     def _terms(self) -> Terms:
         return self._accounts.terms[self._group]
 
