@@ -12,13 +12,13 @@ import pytest
 from governor.api import Container, Governor
 from governor.errors import GovernorError
 from tests.process.helpers import (
+    DEADLINE,
     KernelPids,
     Puppet,
     eventually,
     kernel_pids,
     program,
     puppet,
-    run_job,
 )
 
 OPEN_ALL = """
@@ -30,7 +30,8 @@ try:
 except OSError as error:
     assert error.errno == errno.EMFILE, error
 os.close(files.pop())
-print(len(files))
+print(len(files), flush=True)
+os.read(0, 1)
 """
 
 
@@ -180,15 +181,38 @@ def test_the_lower_of_limit_and_cap_holds(gov: Governor, root: Container) -> Non
         assert box["numtasks.limit"] == 30
 
 
+@contextmanager
+def open_files(gov: Governor, container: Container) -> Iterator[int]:
+    """A job that has opened as many files as it could: how many there are in its container."""
+    theirs_in, ours_out = os.pipe()
+    ours_in, theirs_out = os.pipe()
+    command = [sys.executable, "-c", OPEN_ALL]
+    job = gov.spawn(command, containers=[container], stdin=theirs_in, stdout=theirs_out)
+    os.close(theirs_in)
+    os.close(theirs_out)
+    try:
+        with open(ours_in) as answer:
+            assert int(answer.readline()) > 0
+            # It has closed one again, to be able to print.
+            yield int(container["numfiles.held"]) + 1
+    finally:
+        os.close(ours_out)
+        job.wait(DEADLINE)
+
+
 def test_files_have_shares_as_well(gov: Governor) -> None:
     root = gov.mount("load", ["numfiles"]).root
-    box = root.mkdir("box")
-    root["numfiles.total"] = 100
-    box["numfiles.limit"] = 50
-    assert (made := run_job(gov, [sys.executable, "-c", OPEN_ALL], [box])[1])
-    box["numfiles.limit"] = "max"
-    box["numfiles.shares"] = "max_shares=50"
-    assert run_job(gov, [sys.executable, "-c", OPEN_ALL], [box])[1] == made
+    box, other = root.mkdir("box"), root.mkdir("other")
+    root["numfiles.total"] = 200
+    other["numfiles.shares"] = "max_shares=30"
+    box["numfiles.shares"] = "min_shares=25"
+    with open_files(gov, other) as held:
+        assert held == 60
+    with open_files(gov, root) as held:
+        assert held == 150
+        with open_files(gov, box) as least:
+            # What is guaranteed to it, and the one that the root's job has closed again.
+            assert least == 51
 
 
 # -- changes while jobs run ---------------------------------------------------------------
