@@ -118,7 +118,7 @@ class SharedSubsystem(CountedSubsystem):
         files[f"{self.name}.failcnt"] = failcnt._replace(
             read=lambda c: self.counter(c).failures, write=lambda c, _: self._reset_failures(c)
         )
-        total = Metric("total", f"{self.resource.capitalize()} that shares are parts of.")
+        total = Metric("available", f"{self.resource.capitalize()} that shares are parts of.")
         own = {
             "shares": ControlFile(self._read_shares, self._parse_shares, self._write_shares),
             "amounts": ControlFile(
