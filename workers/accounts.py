@@ -202,6 +202,7 @@ class Accounts:
         lacking = without_room(bill.due())
         rates = [(counter, amount) for counter, amount in lacking if counter.interval]
         if over := without_room(rates, _at_barrier(rates) and privileged()):
+            over[0][0].tick(self._clock())
             return Verdict.REFUSE, over[0][0]  # time alone makes room there
         short = [c for c, _ in lacking if not c.interval and c not in recounted]
         if short:

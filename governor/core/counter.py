@@ -160,7 +160,8 @@ class Counter:
     def borrow(self, lender: Counter | None, guarantee: int = 0) -> None:
         """From now on borrow what is held over ``guarantee`` from ``lender``; None: no more.
 
-        The figures are right again after the next recount of the whole pool.
+        The figures are right again after the next recount of the whole pool. A subsystem that
+        destroys a counter ends its borrowing first.
         """
         if self.lender is not None:
             self.lender.borrowers.remove(self)

@@ -6,7 +6,7 @@ import errno
 import itertools
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from governor.core.counter import Counter
@@ -36,6 +36,11 @@ class Told(NamedTuple):
         """What it should know."""
         lender = counter.lender.id if counter.lender is not None else 0
         return cls(counter.bound, counter.barrier, counter.interval, lender, counter.guarantee)
+
+    def tightened(self, other: Told) -> Told:
+        """The same with whatever ``other`` has stricter."""
+        guarantee = min(self.guarantee, other.guarantee)
+        return self._replace(limit=min(self.limit, other.limit), guarantee=guarantee)
 
 
 class AgentLink:
@@ -72,17 +77,25 @@ class AgentLink:
             self._plans[group] = plan
             self._send(wire.SetPlan(group, plan.charges, plan.counts, plan.confined))
 
-    def renew(self, counter: Counter) -> None:
-        """Tell of changes to a counter, if the agent has heard of it before."""
-        if counter.id in self._told:
+    def renew(self, counters: Collection[Counter]) -> None:
+        """Tell of changes to those counters that the agent has heard of before.
+
+        What one loses another may gain, and a call may come in between: losses are told first.
+        """
+        known = [counter for counter in counters if counter.id in self._told]
+        for counter in known:
+            self._tell(counter, Told.of(counter).tightened(self._told[counter.id]))
+        for counter in known:
             self._tell(counter)
             for figure in sorted(counter.resets):
                 self._send(wire.Reset(counter.id, figure))
-        counter.resets.clear()
+        for counter in counters:
+            counter.resets.clear()
 
-    def _tell(self, counter: Counter) -> bool:
+    def _tell(self, counter: Counter, wanted: Told | None = None) -> bool:
         """Send what the agent does not know of a counter yet; whether that was anything."""
-        id, wanted, known = counter.id, Told.of(counter), self._told.get(counter.id, Told())
+        id, known = counter.id, self._told.get(counter.id, Told())
+        wanted = wanted or Told.of(counter)
         if wanted == known:
             return False
         self._told[id] = wanted
@@ -93,7 +106,7 @@ class AgentLink:
         if wanted.interval != known.interval:
             self._send(wire.SetInterval(id, wanted.interval))
         if (wanted.lender, wanted.guarantee) != (known.lender, known.guarantee):
-            if counter.lender is not None:
+            if counter.lender is not None and counter.lender.id not in self._told:
                 self._tell(counter.lender)
             self._send(wire.SetLender(id, wanted.lender, wanted.guarantee))
         return True

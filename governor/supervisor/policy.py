@@ -135,9 +135,8 @@ class Policy:
     def _tell_counters(self, containers: Iterable[Container]) -> None:
         """Tell of changed counters, also where others borrow from these containers or lend."""
         for hierarchy in {container.hierarchy for container in containers}:
-            for node in hierarchy.containers():
-                for counter in own_counters(node):
-                    self._agent.renew(counter)
+            nodes = hierarchy.containers()
+            self._agent.renew([counter for node in nodes for counter in own_counters(node)])
 
     def _set_plan(self, group: Group, plan: Plan) -> None:
         self.plans[group.id] = plan

@@ -353,6 +353,7 @@ def test_a_rate_refuses_at_once_until_its_interval_is_over(kernel: FakeCensus) -
     kernel.watch = lambda: pytest.fail("there is nothing to be counted")
     assert not accounts.prepay(bill)
     assert accounts.judge(bill, set()) == (Verdict.REFUSE, rate)
+    assert rate.held == 3, "who is told of the refusal is told what was held"
     clock.now += 2.4
     assert accounts.judge(bill, set()) == (Verdict.REFUSE, rate)
     clock.now += 0.1

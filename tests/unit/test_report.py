@@ -190,6 +190,14 @@ def test_a_third_party_resource_shows_up_as_well() -> None:
     assert list(refusals([container])) == ["x:/ refused 3 requests at its limit of 2 locks"]
 
 
+def test_a_refusal_names_the_barrier_where_there_is_one() -> None:
+    files = counted(8, 24, 2) | {"numtasks.barrier": 8}
+    container = ContainerReport("load", "/a", {}, files)
+    assert list(refusals([container])) == [
+        "load:/a refused 2 forks at its barrier of 8 or limit of 24 tasks"
+    ]
+
+
 def test_a_job_that_ran_without_its_limits_is_named() -> None:
     job = job_report("a", ["x"], [], result(0)._replace(unenforced="no seccomp"))
     assert "a ran without its limits: no seccomp" in summarize(REPORT._replace(jobs=[job]))
