@@ -99,11 +99,15 @@ class Subsystem:
     """The best level it can have on any host (one of `governor.results.LEVELS`)."""
     why: ClassVar[str] = ""
     """What keeps ``best`` from being a better one, in a few words."""
+    clones: ClassVar[bool] = False
+    """Whether a process that enters other namespaces gets a new container of its own."""
     interval: ClassVar[float] = 1.0
     """Seconds between two calls of `sampled` while anything runs, at most."""
     stale: bool = False
     """Set by the subsystem when a write or a removal changed what plans of other containers of
     its hierarchy should be: all of them are renewed then."""
+    host: Host
+    """Set before anything else is called."""
     instance: str = ""
     """Tells several of a kind in several hierarchies apart, as in ``numtasks@projects``."""
 
@@ -134,8 +138,8 @@ class Subsystem:
 
     # -- processes that move -------------------------------------------------------
 
-    def can_attach(self, container: Container, pid: int) -> None:
-        """May refuse that ``pid`` moves into ``container``; reserves what it needs."""
+    def can_attach(self, container: Container, old: Container, pid: int) -> None:
+        """May refuse that ``pid`` moves from ``old``; reserves what it needs."""
 
     def cancel_attach(self, container: Container, pid: int) -> None:
         """Undo a `can_attach` that passed: another refused, or the process has ended."""

@@ -248,6 +248,11 @@ class Accounts:
         self._count(exact, members)
         return exact
 
+    def renewed(self, bill: Bill) -> Bill:
+        """The bill of a call that has waited, by the plan that its group has now."""
+        terms = self.terms.get(bill.note.groups[0])
+        return bill if terms is None else terms.bill(bill.note.demand)
+
     # -- counting ------------------------------------------------------------------
 
     def recount(self, counters: Iterable[Counter] | None = None) -> None:

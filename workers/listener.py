@@ -10,7 +10,7 @@ from fcntl import ioctl
 from typing import TYPE_CHECKING, Final
 
 from workers import membership, seccomp
-from workers.bills import Bill, Terms
+from workers.bills import Bill, Demand, Terms
 from workers.demands import Demands
 from workers.seccomp import CONTINUE, RECV, REQUEST, RESPONSE, SEND
 
@@ -35,7 +35,7 @@ _pack_id = _ID.pack_into
 class Trap:
     """A call that needs more than the fast path."""
 
-    __slots__ = ("args", "bill", "deadline", "group", "id", "listener", "nr", "tid")
+    __slots__ = ("args", "bill", "deadline", "demand", "group", "id", "listener", "nr", "tid")
 
     def __init__(
         self, listener: Listener, id: int, tid: int, nr: int, args: Sequence[int], group: int
@@ -47,6 +47,7 @@ class Trap:
         self.args = args
         self.group = group
         self.deadline = time.monotonic() + PATIENCE
+        self.demand: Demand = ()
         self.bill: Bill
 
     def still_valid(self) -> bool:
@@ -172,7 +173,7 @@ class Listener:
         if self._moved:
             self._find_group(tid)
         demand = self.demands.quick.get(nr)
-        if demand is None:
+        if demand is None or nr in self.demands.closely:
             return None
         terms = self._terms()
         if not terms.limited.isdisjoint(self.demands.vague.get(nr, ())):
@@ -188,18 +189,12 @@ class Listener:
         args = REQUEST.unpack_from(self._request)[6:]
         trap = Trap(self, id, tid, nr, args, self._group)
         if nr != self._affinity:
-            demand = self.demands.exact(nr, args, tid)
-            if not demand:
+            trap.demand = self.demands.exact(nr, args, tid)
+            if not trap.demand and nr not in self.demands.closely:
                 trap.admit()
                 return None
-            trap.bill = self._terms().bill(demand)
+            trap.bill = self._terms().bill(trap.demand)
         return trap
-
-    def renew(self, trap: Trap) -> None:
-        """Work out anew what a waiting call is charged: plans or its group may have changed."""
-        if self._moved:
-            self._find_group(trap.tid)
-        trap.bill = self._terms().bill(trap.bill.note.demand)
 
     def _terms(self) -> Terms:
         return self._accounts.terms[self._group]

@@ -13,22 +13,26 @@ from governor.core.forest import Forest, bound
 from governor.core.group import Group
 from governor.core.hierarchy import Hierarchy
 from governor.core.plan import Plan, compile_plan
-from governor.core.usage import CpuLedger
+from governor.core.usage import CpuLedger, Use
 from governor.errors import GovernorError
 from governor.results import Value
 from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
+from governor.supervisor.host import ProcessHost
 from governor.supervisor.levels import Levels
 from governor.supervisor.told import tell
 from governor.wire import agent as wire
-from workers import membership, seccomp
+from workers import cpu, membership, seccomp
 from workers.membership import Tag
 from workers.resources import NAMES
 
 ALL = "all"
 """What `mount` is given for every subsystem there is, as in the seeds."""
+
+RELEASED_MAX = 64
+"""How many released groups are kept for processes whose end has not been reported yet."""
 
 
 class Policy:
@@ -38,12 +42,19 @@ class Policy:
         self._agent = agent
         self._nonce = nonce
         self.events = events
-        self.forest = Forest(load, CORE_FILES)
+        self.host = ProcessHost(self)
+        self.forest = Forest(self._load, CORE_FILES)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
         self.watched: set[Container] = set()
         """Containers that are to be released when the last process or child has left."""
+        self._released: list[int] = []
+
+    def _load(self, label: str) -> Subsystem:
+        subsystem = load(label)
+        subsystem.host = self.host
+        return subsystem
 
     # -- hierarchies ---------------------------------------------------------------
 
@@ -112,7 +123,7 @@ class Policy:
             for group in self.forest.groups
             if group.id in self.plans and _is_below(group, containers)
         }
-        self._tell_counters(containers)
+        self._tell_counters(node for c in containers for node in _line(c))
         for group, plan in plans.items():
             self._set_plan(group, plan)
         self._agent.flush()
@@ -129,14 +140,12 @@ class Policy:
 
     def renew_below(self, container: Container) -> None:
         """Renew the plans of the groups that ``container`` is above."""
-        self._tell_counters([container])
+        self._tell_counters(_line(container))
         self.renew([group for group in self.forest.groups if _is_below(group, (container,))])
 
-    def _tell_counters(self, containers: Iterable[Container]) -> None:
-        """Tell of changed counters, also where others borrow from these containers or lend."""
-        for hierarchy in {container.hierarchy for container in containers}:
-            nodes = hierarchy.containers()
-            self._agent.renew([counter for node in nodes for counter in own_counters(node)])
+    def _tell_counters(self, nodes: Iterable[Container]) -> None:
+        """Tell the agent what has changed of the counters of these containers."""
+        self._agent.renew([counter for node in set(nodes) for counter in own_counters(node)])
 
     def _set_plan(self, group: Group, plan: Plan) -> None:
         self.plans[group.id] = plan
@@ -269,13 +278,22 @@ class Policy:
         except GovernorError:
             self.forest.cancel_move(container, pid)
             raise
+        used = _with_user_part(pid, moved.cpu)
         if tag is None:
             self.levels.placed(target.id, self.traps(), (), True)
-            self.ledger.enter(pid, moved.start, target.id, moved.cpu, outside=True)
+            self.ledger.enter(pid, moved.start, target.id, used, outside=True)
         else:
             self.levels.moved(group.id, target.id)
-            self.ledger.move(pid, target.id, moved.cpu)
+            self.ledger.move(pid, target.id, used)
         self._moved(container, old, pid)
+
+    def entered(self, pid: int, source: Group, target: Group, cpu: int) -> None:
+        """A process has entered other namespaces, and the containers made for that."""
+        self.levels.moved(source.id, target.id)
+        self.ledger.move(pid, target.id, _with_user_part(pid, cpu))
+        for container, old in zip(target.containers, source.containers, strict=True):
+            if container is not old:
+                self._moved(container, old, pid)
 
     def _moved(self, container: Container, old: Container, pid: int) -> None:
         subsystems = container.hierarchy.subsystems.values()
@@ -314,6 +332,7 @@ class Policy:
     def mkdir(self, hierarchy: str, path: str) -> Container:
         """Make a container."""
         container = self.forest.mkdir(hierarchy, path)
+        self._tell_counters(container.ancestors())
         self.events.of("mkdir", container)
         return container
 
@@ -338,6 +357,8 @@ class Policy:
             self._forget(group)
         for counter in counters:
             self._agent.drop_counter(counter)
+        if parent is not None:
+            self._tell_counters(parent.ancestors())
         self.watched.discard(container)
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
@@ -353,10 +374,20 @@ class Policy:
             self.watched.add(container)
 
     def _forget(self, group: int) -> None:
+        """A group was released. What is still to be reported of it goes to the containers above."""
         self._agent.drop_plan(group)
-        self.ledger.forget(group)
         self.levels.forget(group)
-        self.plans.pop(group, None)
+        self._released.append(group)
+        if len(self._released) > RELEASED_MAX:
+            oldest = self._released.pop(0)
+            self.ledger.forget(oldest)
+            self.plans.pop(oldest, None)
+
+
+def _with_user_part(pid: int, ns: int) -> Use:
+    """What a process had used a moment ago, divided as what it has used until now."""
+    sample = cpu.sample(pid)
+    return Use(ns, min(ns, sample.user_ns) if sample else ns)
 
 
 def own_counters(container: Container) -> Iterator[Counter]:
@@ -372,6 +403,12 @@ def take_stale(hierarchy: Hierarchy) -> bool:
     for subsystem in subsystems:
         subsystem.stale = False
     return stale
+
+
+def _line(container: Container) -> Iterator[Container]:
+    """A container with all above and below it, where its counters may borrow or lend."""
+    yield from container.ancestors()
+    yield from container.descendants()
 
 
 def _is_below(group: Group, containers: Collection[Container]) -> bool:

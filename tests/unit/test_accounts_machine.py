@@ -201,10 +201,8 @@ class AccountsMachine(RuleBasedStateMachine):
         waiting, self.waiting = self.waiting, []
         recounted: set[Counter] = set()
         for call in waiting:
-            if call.tid in self.kernel.callers():
-                terms = self.accounts.terms[self.kernel.process_of(call.tid).group]
-                call = call._replace(bill=terms.bill(call.bill.note.demand))
-                self.consider(call, between, recounted)
+            call = call._replace(bill=self.accounts.renewed(call.bill))
+            self.consider(call, between, recounted)
 
     @rule(id=st.sampled_from(sorted(RESOURCES)), limit=limits)
     def set_limit(self, id: int, limit: int) -> None:
@@ -248,6 +246,12 @@ class AccountsMachine(RuleBasedStateMachine):
         process = self.kernel.processes[data.draw(st.sampled_from(sorted(self.kernel.processes)))]
         process.group = group
         self.accounts.moved(process.pid, group)
+        self.waiting = [
+            call._replace(bill=self.accounts.terms[group].bill(call.bill.note.demand))
+            if call.tid in process.threads
+            else call
+            for call in self.waiting
+        ]
 
     @rule(between=interludes)
     def recount(self, between: list[int]) -> None:
