@@ -11,8 +11,9 @@ from governor.core.usage import Row
 from governor.results import ContainerReport
 from governor.subsystem import ControlFile
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.bounds import own_counters
 from governor.supervisor.levels import Record
-from governor.supervisor.policy import Policy, own_counters
+from governor.supervisor.policy import Policy
 from governor.supervisor.told import tell
 
 SAMPLE_SHARE = 20

@@ -18,12 +18,12 @@ from governor.errors import GovernorError
 from governor.results import Value
 from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.bounds import Bounds, own_counters
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
 from governor.supervisor.host import ProcessHost
 from governor.supervisor.levels import Levels
 from governor.supervisor.told import tell
-from governor.wire import agent as wire
 from workers import cpu, membership, seccomp
 from workers.membership import Tag
 from workers.resources import NAMES
@@ -44,6 +44,7 @@ class Policy:
         self.events = events
         self.host = ProcessHost(self)
         self.forest = Forest(self._load, CORE_FILES)
+        self.bounds = Bounds(self.forest, events)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
@@ -60,13 +61,13 @@ class Policy:
 
     def mount(self, name: str, labels: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
-        hierarchy = self.forest.mount(name, registry.names() if labels == [ALL] else labels)
+        hierarchy = self.forest.mount(name, _expand(labels))
         self._bound("mount", hierarchy)
         return hierarchy
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
-        hierarchy = self.forest.remount(name, labels)
+        hierarchy = self.forest.remount(name, _expand(labels))
         self._bound("remount", hierarchy)
         return hierarchy
 
@@ -154,45 +155,6 @@ class Policy:
     def cpus(self, group: Group) -> list[int]:
         """The CPUs processes of ``group`` are confined to, empty for any."""
         return self.plans[group.id].confined.get("cpus", [])
-
-    def at_limit(self, counter: int) -> str:
-        """Which container is at which limit, in words."""
-        found = self.find_counter(counter)
-        if found is None:
-            return "a container is at its limit"
-        container, own = found
-        if own.interval:
-            made = f"{own.limit} new {own.resource} in {own.interval:g} s"
-            return f"{container.label} is at its limit of {made}"
-        kept = ", not counting what is kept for others" if own.pooled else ""
-        return f"{container.label} is at its limit of {own.bound} {own.resource}{kept}"
-
-    def hit(self, message: wire.Hit) -> None:
-        """The agent tells of a bound that was met: an event, unless its container is gone."""
-        found = self.find_counter(message.counter)
-        if found is None:
-            return
-        container, counter = found
-        at_limit = message.bound == "limit"
-        self.events.of(
-            "limit" if at_limit else "barrier",
-            container,
-            resource=counter.resource,
-            bound=counter.bound if at_limit else counter.barrier,
-            held=message.held,
-            times=message.times,
-            pid=message.pid,
-            answer="admitted" if message.bound == "passed" else "refused",
-        )
-
-    def find_counter(self, id: int) -> tuple[Container, Counter] | None:
-        """A counter by its id, with its container."""
-        for hierarchy in self.forest.hierarchies.values():
-            for container in hierarchy.containers():
-                for own in own_counters(container):
-                    if own.id == id:
-                        return container, own
-        return None
 
     def traps(self) -> list[str]:
         """The facilities a new job's filter must trap: those of all bound subsystems."""
@@ -365,6 +327,8 @@ class Policy:
             self.watch(parent)
             if take_stale(parent.hierarchy):
                 self.renew_below(parent.hierarchy.root)
+            if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
+                self.umount(hierarchy)  # only its containers have kept it
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""
@@ -390,12 +354,6 @@ def _with_user_part(pid: int, ns: int) -> Use:
     return Use(ns, min(ns, sample.user_ns) if sample else ns)
 
 
-def own_counters(container: Container) -> Iterator[Counter]:
-    """The counters that the subsystems keep for a container."""
-    for subsystem in container.hierarchy.subsystems.values():
-        yield from subsystem.counters(container)
-
-
 def take_stale(hierarchy: Hierarchy) -> bool:
     """Whether a subsystem wants every plan of this hierarchy renewed; asked once, it is done."""
     subsystems = hierarchy.subsystems.values()
@@ -406,9 +364,17 @@ def take_stale(hierarchy: Hierarchy) -> bool:
 
 
 def _line(container: Container) -> Iterator[Container]:
-    """A container with all above and below it, where its counters may borrow or lend."""
+    """A container with all above and below it, which its counters may borrow from or lend to."""
     yield from container.ancestors()
     yield from container.descendants()
+
+
+def _expand(labels: list[str]) -> list[str]:
+    """Every subsystem there is, where `ALL` is among the labels."""
+    if ALL not in labels:
+        return labels
+    others = [label for label in labels if label != ALL]
+    return [*registry.names(), *(label for label in others if label not in registry.names())]
 
 
 def _is_below(group: Group, containers: Collection[Container]) -> bool:

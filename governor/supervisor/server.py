@@ -112,7 +112,7 @@ class Supervisor:
         if isinstance(message, agent_wire.Placed):
             self._jobs.on_placed(message)
         elif isinstance(message, agent_wire.Hit):
-            self._policy.hit(message)
+            self._policy.bounds.hit(message)
         elif isinstance(message, agent_wire.Entering | agent_wire.Entered):
             self._entries.hear(message)
 
