@@ -101,12 +101,12 @@ class Policy:
 
         EBUSY: it would leave processes that are there without any CPU.
         """
-        before = self.forest.control_file(container, file).read(container)
-        self.forest.write(container, file, value)
+        take_back = self.forest.write(container, file, value)
         try:
             self.sync(container)
         except GovernorError as error:
-            self.forest.write(container, file, before)
+            if take_back is not None:
+                take_back()
             raise GovernorError(
                 errno.EBUSY, f"{file} of {container.label} cannot be {value!r}: {error.message}"
             ) from None
@@ -116,17 +116,21 @@ class Policy:
     def sync(self, *containers: Container) -> None:
         """Renew the plans of the groups that these containers are above.
 
-        Nothing has changed when one of them cannot be [ENOSPC].
+        Nothing has changed when one that has processes cannot be [ENOSPC].
         """
         containers = tuple(c.hierarchy.root if take_stale(c.hierarchy) else c for c in containers)
         plans = {
-            group: compile_plan(group)
+            group: _plan_of(group)
             for group in self.forest.groups
             if group.id in self.plans and _is_below(group, containers)
         }
         self._tell_counters(node for c in containers for node in _line(c))
         for group, plan in plans.items():
-            self._set_plan(group, plan)
+            if plan is not None:
+                self._set_plan(group, plan)
+            else:
+                self._agent.drop_plan(group.id)
+                del self.plans[group.id]
         self._agent.flush()
 
     def renew(self, groups: Iterable[Group]) -> None:
@@ -152,9 +156,9 @@ class Policy:
         self.plans[group.id] = plan
         self._agent.set_plan(group.id, plan, self._counters(group))
 
-    def cpus(self, group: Group) -> list[int]:
-        """The CPUs processes of ``group`` are confined to, empty for any."""
-        return self.plans[group.id].confined.get("cpus", [])
+    def confined(self, group: int, resource: str) -> list[int]:
+        """The ``cpus`` or ``mems`` that processes of ``group`` are confined to, empty for any."""
+        return self.plans[group].confined.get(resource, [])
 
     def traps(self) -> list[str]:
         """The facilities a new job's filter must trap: those of all bound subsystems."""
@@ -352,6 +356,16 @@ def _with_user_part(pid: int, ns: int) -> Use:
     """What a process had used a moment ago, divided as what it has used until now."""
     sample = cpu.sample(pid)
     return Use(ns, min(ns, sample.user_ns) if sample else ns)
+
+
+def _plan_of(group: Group) -> Plan | None:
+    """The group's plan; None for a group without processes that could not have any."""
+    try:
+        return compile_plan(group)
+    except GovernorError:
+        if group.tasks:
+            raise
+        return None
 
 
 def take_stale(hierarchy: Hierarchy) -> bool:
