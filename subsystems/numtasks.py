@@ -76,13 +76,15 @@ class NumTasks(SharedSubsystem):
         }
 
     def _setting(self, field: str, parse: Callable[[Value], int], metric: Metric) -> ControlFile:
-        return ControlFile(
-            lambda c: format_limit(getattr(self.counter(c), field)),
-            parse,
-            lambda c, value: setattr(self.counter(c), field, value),
-            metric,
-            on="root",
-        )
+        def write(root: Container, value: int) -> None:
+            setattr(self.counter(root), field, value)
+            for rate in filter(None, (self.counter(c).rate for c in root.descendants())):
+                rate.reset("since")  # as in the seeds, all begin anew
+
+        def read(root: Container) -> Value:
+            return format_limit(getattr(self.counter(root), field))
+
+        return ControlFile(read, parse, write, metric, on="root")
 
     def stats(self, container: Container) -> dict[str, int]:
         """Refusals for the rate are a line of their own."""

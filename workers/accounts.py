@@ -173,8 +173,9 @@ class Accounts:
             for demand, bill in terms.bills.items():
                 if calls := bill.take_admitted():
                     resources = {resource for resource, _ in demand}
-                    for counter in map(self.counters.__getitem__, self._counts.get(group, ())):
-                        counter.admitted += calls if counter.resource in resources else 0
+                    for counter in map(self.counters.get, self._counts.get(group, ())):
+                        if counter is not None and counter.resource in resources:
+                            counter.admitted += calls
 
     def settle_thread(self, tid: int) -> None:
         """A thread traps again, so what it reserved before is over."""

@@ -137,8 +137,13 @@ class Counter:
         self.failcnt += 1
 
     def reset(self, figure: str) -> None:
-        """Start ``maxheld`` or ``minheld`` again from what is held, the others from 0."""
-        setattr(self, figure, self.held if figure in ("maxheld", "minheld") else 0)
+        """Start a figure again.
+
+        ``maxheld`` and ``minheld`` start from what is held, ``failcnt`` and ``admitted``
+        from 0, and ``since``, the running interval, with the next charge.
+        """
+        anew = {"maxheld": self.held, "minheld": self.held, "since": float("-inf")}
+        setattr(self, figure, anew.get(figure, 0))
         self.resets.add(figure)
 
     # -- rates ---------------------------------------------------------------------

@@ -49,7 +49,8 @@ class SetLender(NamedTuple):
 class Reset(NamedTuple):
     """Supervisor: start ``figure`` again.
 
-    maxheld and minheld start from what is held now, failcnt and admitted from 0.
+    maxheld and minheld start from what is held now, failcnt and admitted from 0, and since,
+    the running interval of a rate, with the next charge.
     """
 
     id: int

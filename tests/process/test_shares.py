@@ -305,7 +305,13 @@ def test_so_many_forks_per_interval_and_then_again(gov: Governor) -> None:
         assert fill(free) == 6
         assert stats(box)["forkrate_failures"] == 2
         assert stats(box)["failures"] == box["numtasks.failcnt"] == 0
+        # A new setting begins a new interval.
+        root["numtasks.forkrate"] = 4
+        assert fill(job) == 5
+        root["numtasks.forkrate_interval"] = 500
+        assert fill(job) == 5
         root["numtasks.forkrate_interval"] = 1
+        fill(job)
         eventually(lambda: not job.is_refused(), "the next interval")
         root["numtasks.forkrate"] = "max"
         job.fill(20)
