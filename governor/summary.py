@@ -25,6 +25,9 @@ _COLUMNS: Final = {"held": "held", "maxheld": "max", "limit": "limit", "failcnt"
 _REQUESTS: Final = {"tasks": "forks", "files": "opens"}
 """What requests for a resource are called in sentences; those for any other are "requests"."""
 
+_UNITS: Final = {"sock": "sockets", "pty": "terminals", "flock": "locks", "siginfo": "signals"}
+"""What is counted where a resource's name does not say it in English."""
+
 _NANOSECONDS: Final = ".usage"
 """Files that end so count nanoseconds of CPU time, as cgroup v1's cpuacct.usage."""
 
@@ -82,7 +85,8 @@ def resources(files: Iterable[str]) -> list[str]:
 
 def noun(resource: str) -> str:
     """Return what a resource's units are called: the tasks of numtasks."""
-    return resource.removeprefix("num")
+    short = resource.removeprefix("num")
+    return _UNITS.get(short, short)
 
 
 def number(value: int | str) -> str:

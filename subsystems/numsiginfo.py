@@ -28,8 +28,5 @@ class NumSigInfo(CountedSubsystem):
 
     def populate(self) -> Mapping[str, ControlFile]:
         """Only what is counted: nothing can be limited, and so nothing fails."""
-        return {
-            name: file
-            for name, file in super().populate().items()
-            if not file.writable and not name.endswith(".failcnt")
-        }
+        figures = {f"{self.name}.{figure}" for figure in ("held", "minheld", "maxheld")}
+        return {name: file for name, file in super().populate().items() if name in figures}

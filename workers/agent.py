@@ -310,7 +310,7 @@ class Agent:
             from workers.entries import Entries
 
             self._entries = Entries(self._table)
-        demands = Demands(self._table, traps)
+        demands = Demands(self._table, traps, self._census.unreadable)
         affinity_call = self._table.sched_setaffinity
         self._listeners[fd] = Listener(fd, job, group, demands, affinity_call, self.accounts)
         self._epoll.register(fd, select.EPOLLIN)

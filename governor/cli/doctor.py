@@ -20,8 +20,8 @@ Find out what this host can do for governor, by trying it, and how far the limit
 hold here: "enforced", "partial" (what is counted is not right), "observed" (nothing is refused) or
 "none".
 
-Exit status: 0 when every subsystem is enforced, 1 when one is not, 2 for a mistake on the command
-line."""
+Exit status: 0 when every subsystem is at its best here, 1 when one is not, 2 for a mistake on the
+command line."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -53,13 +53,15 @@ def run(args: argparse.Namespace) -> int:
 def to_text(diagnosis: Diagnosis) -> str:
     """Return the diagnosis as tables, what is missing with reasons and advice, and a verdict."""
     from governor.doctor import MISSING, spoken
+    from governor.unseen import UNSEEN
 
     host = f"{diagnosis.kernel} {diagnosis.machine}"
     capabilities = [
         (spoken(condition.capability.name), condition.state, condition.capability.use)
         for condition in diagnosis.conditions
     ]
-    subsystems = [tuple(standing) for standing in diagnosis.standings]
+    subsystems = [tuple(standing[:3]) for standing in diagnosis.standings]
+    unseen = [(resource.name, resource.what, resource.why) for resource in UNSEEN]
     missing = [c for c in diagnosis.conditions if c.state == MISSING]
     parts = [
         f"governor {diagnosis.version} on {host}, as {diagnosis.user}",
@@ -67,6 +69,7 @@ def to_text(diagnosis: Diagnosis) -> str:
         *map(_explain, missing),
         *_explain_unknown(diagnosis.conditions),
         _table([("subsystem", "level", "why"), *subsystems]),
+        _table([("no subsystem", "for", "why"), *unseen]),
         _verdict(diagnosis.weak),
     ]
     return "\n\n".join(parts)
@@ -74,8 +77,8 @@ def to_text(diagnosis: Diagnosis) -> str:
 
 def _verdict(weak: list[str]) -> str:
     if weak:
-        return _wrap(f"Not enforced on this host: {', '.join(weak)}.")
-    return "Every subsystem is enforced on this host."
+        return _wrap(f"Not at their best on this host: {', '.join(weak)}.")
+    return "Every subsystem is at its best on this host."
 
 
 def _explain(condition: Condition) -> str:

@@ -105,7 +105,13 @@ def test_what_it_writes_it_reads_back(forest: Forest, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "resource", "trap"),
-    [("numtasks", "tasks", "tasks"), ("numfiles", "files", "files")],
+    [
+        ("numtasks", "tasks", "tasks"),
+        ("numfiles", "files", "files"),
+        ("numsock", "sockets", "sockets"),
+        ("numpty", "ptys", "ptys"),
+        ("numflock", "locks", "locks"),
+    ],
 )
 def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str) -> None:
     subsystem = registry.load(name)
@@ -113,11 +119,26 @@ def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str)
     assert (subsystem.resource, subsystem.traps) == (resource, frozenset({trap}))
     hierarchy = forest.mount("one", [name])
     figures = ("held", "minheld", "maxheld", "barrier", "limit", "failcnt")
-    shares = ("shares", "amounts", "stats", "total")
     root = hierarchy.root
     files = {n.removeprefix(f"{name}."): f for n, f in control_files(root).items()}
-    assert list(files)[:10] == [*figures, *shares]
+    assert list(files)[:6] == list(figures)
     assert [files[figure].read(root) for figure in figures] == [0, 0, 0, "max", "max", 0]
+
+
+@pytest.mark.parametrize("name", ["numtasks", "numfiles"])
+def test_a_counted_resource_with_shares(forest: Forest, name: str) -> None:
+    hierarchy = forest.mount("one", [name])
+    below = {"shares", "amounts", "stats"}
+    files = {f"{name}.{file}" for file in below}
+    assert files <= control_files(forest.mkdir("one", "/a")).keys()
+    assert files | {f"{name}.total"} <= control_files(hierarchy.root).keys()
+
+
+def test_what_cannot_be_limited_has_no_limit(forest: Forest) -> None:
+    files = control_files(forest.mount("one", ["numsiginfo"]).root)
+    assert {name for name in files if name.startswith("numsiginfo.")} == {
+        f"numsiginfo.{figure}" for figure in ("held", "minheld", "maxheld")
+    }
 
 
 # -- cpuacct ------------------------------------------------------------------------------
