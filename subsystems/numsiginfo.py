@@ -28,5 +28,8 @@ class NumSigInfo(CountedSubsystem):
 
     def populate(self) -> Mapping[str, ControlFile]:
         """Only what is counted: nothing can be limited, and so nothing fails."""
-        figures = {f"{self.name}.{figure}" for figure in ("held", "minheld", "maxheld")}
-        return {name: file for name, file in super().populate().items() if name in figures}
+        files = super().populate()
+        return {name: files[name] for name in map(self._file, ("held", "minheld", "maxheld"))}
+
+    def _file(self, name: str) -> str:
+        return f"{self.name}.{name}"

@@ -118,7 +118,7 @@ class Policy:
 
         Nothing has changed when one that has processes cannot be [ENOSPC].
         """
-        containers = tuple(c.hierarchy.root if take_stale(c.hierarchy) else c for c in containers)
+        containers = tuple(c.hierarchy.root if c.hierarchy.take_stale() else c for c in containers)
         plans = {
             group: _plan_of(group)
             for group in self.forest.groups
@@ -329,7 +329,7 @@ class Policy:
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
             self.watch(parent)
-            if take_stale(parent.hierarchy):
+            if parent.hierarchy.take_stale():
                 self.renew_below(parent.hierarchy.root)
             if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
                 self.umount(hierarchy)  # only its containers have kept it
@@ -366,15 +366,6 @@ def _plan_of(group: Group) -> Plan | None:
         if group.tasks:
             raise
         return None
-
-
-def take_stale(hierarchy: Hierarchy) -> bool:
-    """Whether a subsystem wants every plan of this hierarchy renewed; asked once, it is done."""
-    subsystems = hierarchy.subsystems.values()
-    stale = any(subsystem.stale for subsystem in subsystems)
-    for subsystem in subsystems:
-        subsystem.stale = False
-    return stale
 
 
 def _line(container: Container) -> Iterator[Container]:
