@@ -104,6 +104,9 @@ class Subsystem:
     """Whether a process that enters other namespaces gets a new container of its own."""
     interval: ClassVar[float] = 1.0
     """Seconds between two calls of `sampled` while anything runs, at most."""
+    stale: bool = False
+    """Set by the subsystem when a write or a removal changed what plans of other containers of
+    its hierarchy should be: all of them are renewed then."""
     host: Host
     """Set before anything else is called."""
     instance: str = ""

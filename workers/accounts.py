@@ -79,12 +79,14 @@ class Accounts:
 
     def _forget_bills(self) -> None:
         """What has to be charged call by call may be other bills than before."""
+        self.book()
         for terms in self.terms.values():
             terms.bills.clear()
 
     def reset(self, id: int, figure: str) -> None:
         """Start a figure again from what is held now, or ``failcnt`` from 0."""
         counter = self.counters[id]
+        self.book()
         self.recount([counter])
         counter.reset(figure)
 
@@ -96,6 +98,7 @@ class Accounts:
         cpus: frozenset[int] | None,
     ) -> None:
         """Take over a group's plan. Counters that were not charged so far start from a recount."""
+        self.book()
         live = {r: [self.counters[id] for id in ids] for r, ids in charges.items()}
         self.terms[group] = Terms(group, live, cpus)
         self._index(group, [id for ids in counts.values() for id in ids])
@@ -103,6 +106,7 @@ class Accounts:
 
     def drop_plan(self, group: int) -> None:
         """Nobody is in this group any more."""
+        self.book()
         self.terms.pop(group, None)
         self._index(group, [])
 
@@ -140,7 +144,7 @@ class Accounts:
         charge(bill.entries, times)
         for counter, _ in bill.entries:
             self._prepaid.setdefault(counter.id, []).append(bill)
-        bill.credit = times
+        bill.prepay(times)
         return True
 
     def _pay_once(self, bill: Bill) -> bool:
@@ -150,7 +154,7 @@ class Accounts:
         if without_room(due):
             return False
         charge(due)
-        bill.credit = 1
+        bill.prepay(1)
         return True
 
     def _begin_intervals(self, bill: Bill) -> None:
@@ -158,6 +162,20 @@ class Accounts:
         for counter, _ in bill.entries:
             if counter.interval:
                 counter.begin(self._clock())
+
+    def book(self) -> None:
+        """Bring ``admitted`` of all counters up to date.
+
+        Bills know how much of what was paid in advance has been used, so that the calls
+        need not be counted one by one.
+        """
+        for group, terms in self.terms.items():
+            for demand, bill in terms.bills.items():
+                if calls := bill.take_admitted():
+                    resources = {resource for resource, _ in demand}
+                    for counter in map(self.counters.get, self._counts.get(group, ())):
+                        if counter is not None and counter.resource in resources:
+                            counter.admitted += calls
 
     def settle_thread(self, tid: int) -> None:
         """A thread traps again, so what it reserved before is over."""
@@ -196,6 +214,7 @@ class Accounts:
             return self._denial(bill, over, passes)
         crossed = [counter for counter, _ in lacking if counter.charged <= counter.barrier]
         charge(bill.due())
+        bill.paid += 1
         return Verdict.ADMIT, crossed[0] if crossed else None
 
     def _denial(self, bill: Bill, over: list[Entry], passes: bool) -> tuple[Verdict, Counter]:
@@ -304,7 +323,7 @@ class Accounts:
     def _void_credit(self, counter: Counter) -> None:
         """What was paid in advance is not in a recount, so it cannot be used any more."""
         for bill in self._prepaid.pop(counter.id, ()):
-            bill.credit = 0
+            bill.void()
 
     def recount_group(self, group: int) -> None:
         """Count the counters that a group counts in."""

@@ -390,9 +390,11 @@ class Agent:
 
     def _count(self, request: int) -> None:
         self.accounts.recount()
+        self.accounts.book()
         members = self._census.members()
         figures = [
-            [c.id, c.held, c.minheld, c.maxheld, c.failcnt] for c in self.accounts.counters.values()
+            [c.id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
+            for c in self.accounts.counters.values()
         ]
         unreadable = self.accounts.unreadable_groups(members)
         self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))

@@ -27,13 +27,29 @@ class Bill:
     a borrower is charged call by call: ``singly``.
     """
 
-    __slots__ = ("credit", "entries", "note", "singly")
+    __slots__ = ("credit", "entries", "note", "paid", "singly")
 
     def __init__(self, entries: list[Entry], note: Note) -> None:
         self.entries = entries
         self.note = note
-        self.credit = 0
+        self.credit = self.paid = 0
         self.singly = any(c.interval or c.lender is not None for c, _ in entries)
+
+    def prepay(self, times: int) -> None:
+        """It has been charged so many times in advance."""
+        self.credit = times
+        self.paid += times
+
+    def void(self) -> None:
+        """What is left of the credit cannot be used any more."""
+        self.paid -= self.credit
+        self.credit = 0
+
+    def take_admitted(self) -> int:
+        """Calls that were admitted since this was last asked, counted without touching any."""
+        admitted = self.paid - self.credit
+        self.paid = self.credit
+        return admitted
 
     def due(self) -> list[Entry]:
         """What is to be charged now, what is borrowed included."""

@@ -28,7 +28,9 @@ class Counter:
 
     __slots__ = (
         "_barrier",
+        "_cap",
         "_limit",
+        "admitted",
         "borrowers",
         "ceiling",
         "charged",
@@ -50,7 +52,7 @@ class Counter:
     ) -> None:
         self.id = id
         self.resource = resource
-        self._limit = self._barrier = self.ceiling = UNLIMITED
+        self._limit = self._barrier = self._cap = self.ceiling = UNLIMITED
         self.limit = limit
         self.interval = interval
         """Seconds in which at most ``limit`` may be charged; 0: as much may be held at once."""
@@ -64,6 +66,8 @@ class Counter:
         self.minheld = 0
         self.maxheld = 0
         self.failcnt = 0
+        self.admitted = 0
+        """Calls that were let through; the kernel may have failed some of them afterwards."""
         self.resets: set[str] = set()
         """Figures that were reset here, for whoever has to pass that on."""
 
@@ -80,7 +84,22 @@ class Counter:
     @limit.setter
     def limit(self, limit: int) -> None:
         self._limit = limit
-        self.ceiling = min(limit, self._barrier)
+        self.ceiling = min(self.bound, self._barrier)
+
+    @property
+    def cap(self) -> int:
+        """What nobody may exceed whatever the limit is, since others have a right to the rest."""
+        return self._cap
+
+    @cap.setter
+    def cap(self, cap: int) -> None:
+        self._cap = cap
+        self.ceiling = min(self.bound, self._barrier)
+
+    @property
+    def bound(self) -> int:
+        """What nobody may exceed: the limit, or a cap below it."""
+        return min(self._limit, self._cap)
 
     @property
     def barrier(self) -> int:
@@ -90,7 +109,7 @@ class Counter:
     @barrier.setter
     def barrier(self, barrier: int) -> None:
         self._barrier = barrier
-        self.ceiling = min(self._limit, barrier)
+        self.ceiling = min(self.bound, barrier)
 
     @property
     def limited(self) -> bool:
@@ -118,8 +137,13 @@ class Counter:
         self.failcnt += 1
 
     def reset(self, figure: str) -> None:
-        """Start ``maxheld`` or ``minheld`` again from what is held, ``failcnt`` from 0."""
-        setattr(self, figure, 0 if figure == "failcnt" else self.held)
+        """Start a figure again.
+
+        ``maxheld`` and ``minheld`` start from what is held, ``failcnt`` and ``admitted``
+        from 0, and ``since``, the running interval, with the next charge.
+        """
+        anew = {"maxheld": self.held, "minheld": self.held, "since": float("-inf")}
+        setattr(self, figure, anew.get(figure, 0))
         self.resets.add(figure)
 
     # -- rates ---------------------------------------------------------------------

@@ -35,7 +35,7 @@ class Told(NamedTuple):
     def of(cls, counter: Counter) -> Told:
         """What it should know."""
         lender = counter.lender.id if counter.lender is not None else 0
-        return cls(counter.limit, counter.barrier, counter.interval, lender, counter.guarantee)
+        return cls(counter.bound, counter.barrier, counter.interval, lender, counter.guarantee)
 
     def tightened(self, other: Told) -> Told:
         """The same with whatever ``other`` has stricter."""

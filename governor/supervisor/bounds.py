@@ -27,7 +27,8 @@ class Bounds:
         if own.interval:
             made = f"{own.limit} new {own.resource} in {own.interval:g} s"
             return f"{container.label} is at its limit of {made}"
-        return f"{container.label} is at its limit of {own.limit} {own.resource}"
+        kept = ", not counting what is kept for others" if own.pooled else ""
+        return f"{container.label} is at its limit of {own.bound} {own.resource}{kept}"
 
     def hit(self, message: wire.Hit) -> None:
         """The agent tells of a bound that was met: an event, unless its container is gone."""
@@ -40,7 +41,7 @@ class Bounds:
             "limit" if at_limit else "barrier",
             container,
             resource=counter.resource,
-            bound=counter.limit if at_limit else counter.barrier,
+            bound=counter.bound if at_limit else counter.barrier,
             held=message.held,
             times=message.times,
             pid=message.pid,

@@ -56,10 +56,10 @@ class Figures:
             for container in hierarchy.containers()
             for counter in own_counters(container)
         }
-        for id, held, minheld, maxheld, failcnt in counted.counters:
+        for id, held, minheld, maxheld, failcnt, admitted in counted.counters:
             if id in by_id:
                 counter = by_id[id]
-                counter.held, counter.failcnt = held, failcnt
+                counter.held, counter.failcnt, counter.admitted = held, failcnt, admitted
                 counter.minheld, counter.maxheld = minheld, maxheld
         for group in counted.unreadable:
             policy.levels.unreadable(group)

@@ -118,6 +118,7 @@ class Policy:
 
         Nothing has changed when one that has processes cannot be [ENOSPC].
         """
+        containers = tuple(c.hierarchy.root if c.hierarchy.take_stale() else c for c in containers)
         plans = {
             group: _plan_of(group)
             for group in self.forest.groups
@@ -328,6 +329,8 @@ class Policy:
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
             self.watch(parent)
+            if parent.hierarchy.take_stale():
+                self.renew_below(parent.hierarchy.root)
             if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
                 self.umount(hierarchy)  # only its containers have kept it
 
@@ -355,12 +358,6 @@ def _with_user_part(pid: int, ns: int) -> Use:
     return Use(ns, min(ns, sample.user_ns) if sample else ns)
 
 
-def _line(container: Container) -> Iterator[Container]:
-    """A container with all above and below it, which its counters may borrow from or lend to."""
-    yield from container.ancestors()
-    yield from container.descendants()
-
-
 def _plan_of(group: Group) -> Plan | None:
     """The group's plan; None for a group without processes that could not have any."""
     try:
@@ -369,6 +366,12 @@ def _plan_of(group: Group) -> Plan | None:
         if group.tasks:
             raise
         return None
+
+
+def _line(container: Container) -> Iterator[Container]:
+    """A container with all above and below it, which its counters may borrow from or lend to."""
+    yield from container.ancestors()
+    yield from container.descendants()
 
 
 def _expand(labels: list[str]) -> list[str]:

@@ -47,7 +47,11 @@ class SetLender(NamedTuple):
 
 
 class Reset(NamedTuple):
-    """Supervisor: start ``figure`` (maxheld, minheld, failcnt) again from what is held now."""
+    """Supervisor: start ``figure`` again.
+
+    maxheld and minheld start from what is held now, failcnt and admitted from 0, and since,
+    the running interval of a rate, with the next charge.
+    """
 
     id: int
     figure: str
@@ -146,7 +150,7 @@ class Counted(NamedTuple):
 class Figures(NamedTuple):
     """Agent: the answer to `Count`, in place of `Counted`.
 
-    ``counters``: id, held, minheld, maxheld, failcnt; the rest is as in `Counted`.
+    ``counters``: id, held, minheld, maxheld, failcnt, admitted; the rest is as in `Counted`.
     """
 
     request: int

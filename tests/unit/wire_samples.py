@@ -24,7 +24,7 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Pong(request=11),
         agent.Figures(
             request=10,
-            counters=[[1, 5, 0, 8, 0], [2, 0, 0, 0, 2**40]],
+            counters=[[1, 5, 0, 8, 0, 9], [2, 0, 0, 0, 2**40, 0]],
             rows=[[4242, 987_654, 1, 7, 10**9, 20_000_000, 0, 3]],
             unreadable=[7],
         ),
