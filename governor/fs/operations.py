@@ -107,23 +107,23 @@ class Operations:
         return next(self._numbers)
 
     @_answering
-    def read(self, path: str, size: int, offset: int, handle: int) -> bytes:
+    def read(self, path: str | None, size: int, offset: int, handle: int) -> bytes:
         """Read the value anew at the start of the file; what follows is of the same moment."""
         if offset == 0 or handle not in self._read:
-            self._read[handle] = self._tree.read(Place.of(path))
+            self._read[handle] = self._tree.read(_still(path))
         return self._read[handle][offset : offset + size]
 
     @_answering
-    def write(self, path: str, data: bytes, _offset: int, _handle: int) -> int:
+    def write(self, path: str | None, data: bytes, _offset: int, _handle: int) -> int:
         """Every write(2) is a value of its own, wherever in the file it is."""
-        self._tree.write(Place.of(path), data, self._writer)
+        self._tree.write(_still(path), data, self._writer)
         return len(data)
 
-    def truncate(self, _path: str, _length: int, _handle: int | None = None) -> int:
+    def truncate(self, _path: str | None, _length: int, _handle: int | None = None) -> int:
         """Do nothing: a shell's ``>`` truncates before it writes."""
         return 0
 
-    def release(self, _path: str, handle: int) -> int:
+    def release(self, _path: str | None, handle: int) -> int:
         """The file was closed."""
         self._read.pop(handle, None)
         return 0
@@ -158,6 +158,13 @@ class Operations:
         raise OSError(errno.EPERM, "not in the control filesystem")
 
     mknod = symlink = link = unlink = chmod = chown = utimens = _never
+
+
+def _still(path: str | None) -> Place:
+    """The place of an open file; ENODEV when libfuse has seen its directory being removed."""
+    if path is None:
+        raise GovernorError(errno.ENODEV, "the container has been removed")
+    return Place.of(path)
 
 
 def mode_of(node: Node) -> int:

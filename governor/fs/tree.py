@@ -63,8 +63,8 @@ class Tree:
     def entries(self, place: Place) -> dict[str, Node]:
         """What is in a directory, by name."""
         if place.is_top:
-            rows = self._ask(wire.Hierarchies)
-            reports = [HierarchyReport(*row) for row in rows]
+            # The first is that of the unbound subsystems, which cannot be mounted.
+            reports = [HierarchyReport(*row) for row in self._ask(wire.Hierarchies)[1:]]
             return {report.name: DIRECTORY for report in reports if report.mounted}
         names, files = self._ask(lambda n: wire.List(n, *place))
         entries = {file: Node(False, writable) for file, writable in files}

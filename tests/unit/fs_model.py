@@ -28,7 +28,7 @@ class Model:
         match request(1):
             case wire.Hierarchies():
                 return [
-                    ["0", [], False, 1, 1],
+                    ["0", [], True, 1, 1],
                     ["load", ["numtasks"], True, 3, 1],
                     ["cpu", ["cpuset"], True, 1, 1],
                     ["left", ["cpuacct"], False, 2, 1],

@@ -25,8 +25,6 @@ from tests.unit.fs_model import FILES, Model
 
 WRITER = 4711
 HANDLE = 99
-GONE = "/load/a/b/numtasks.limit"
-"""A control file that is open while its container is removed."""
 
 
 @pytest.fixture
@@ -62,6 +60,8 @@ REFUSALS: list[tuple[str, Callable[[Operations], Any], int]] = [
     ("<> figure", lambda fs: fs.open("/load/numtasks.held", os.O_RDWR), errno.EACCES),
     ("read when gone", lambda fs: fs.read("/load/none/tasks", 9, 0, HANDLE), errno.ENODEV),
     ("write when gone", lambda fs: fs.write("/load/none/tasks", b"1", 0, HANDLE), errno.ENODEV),
+    ("read when removed", lambda fs: fs.read(None, 9, 0, HANDLE), errno.ENODEV),
+    ("write when removed", lambda fs: fs.write(None, b"1", 0, HANDLE), errno.ENODEV),
     ("bad value", lambda fs: fs.write("/load/tasks", b"bad\n", 0, HANDLE), errno.EINVAL),
     ("no text", lambda fs: fs.write("/load/tasks", b"\xff", 0, HANDLE), errno.EINVAL),
     ("long value", lambda fs: fs.write("/load/tasks", b"1" * 4096, 0, HANDLE), errno.E2BIG),
