@@ -57,7 +57,6 @@ class Mounted:
         """Wait for its end; the exit code."""
         return self.process.wait(DEADLINE)
 
-    @property
     def is_mounted(self) -> bool:
         """Whether there is a mount, dead or alive."""
         text = Path(mounts.MOUNTINFO).read_text()
@@ -69,7 +68,7 @@ class Mounted:
         self.process.wait()
         assert self.process.stderr is not None
         self.process.stderr.close()
-        while self.is_mounted:
+        while self.is_mounted():
             assert mounts.detach(str(self.point))
 
 

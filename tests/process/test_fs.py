@@ -19,6 +19,8 @@ from tests.process.mounted import DEVICE, Mount, Mounted, mounting, need_fuse
 
 pytestmark = pytest.mark.timeout(120)
 
+FUSE_WAITS = "request_wait_answer"
+"""Where in the kernel a process is that waits for a FUSE filesystem, as of proc(5)'s wchan."""
 WORKERS = 8
 MANY = 1000
 
@@ -297,7 +299,7 @@ def reading(path: Path) -> subprocess.Popen[str]:
         ["cat", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     wchan = Path(f"/proc/{process.pid}/wchan")
-    eventually(lambda: "fuse" in wchan.read_text() or process.poll() is not None, "cat waits")
+    eventually(lambda: wchan.read_text() == FUSE_WAITS or process.poll() is not None, "cat waits")
     assert process.poll() is None
     return process
 
@@ -322,20 +324,22 @@ def test_a_killed_supervisor_is_an_error_and_the_end_of_the_mount(
 ) -> None:
     supervisor = gov.status().pid
     os.kill(supervisor, signal.SIGSTOP)
-    process = reading(fs.point / "load/box/tasks")
-    os.kill(supervisor, signal.SIGKILL)
+    try:
+        process = reading(fs.point / "load/box/tasks")
+    finally:
+        os.kill(supervisor, signal.SIGKILL)
     _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
     assert os.strerror(errno.EIO) in said or os.strerror(errno.ENOTCONN) in said, said
     assert fs.wait() == 0
-    assert not fs.is_mounted
+    assert not fs.is_mounted()
 
 
 def test_it_ends_with_the_governor_though_a_shell_is_in_it(gov: Governor, fs: Mounted) -> None:
     with subprocess.Popen(["cat"], cwd=fs.point / "load", stdin=subprocess.PIPE) as shell:
         gov.close()
         assert fs.wait() == 0
-        assert not fs.is_mounted
+        assert not fs.is_mounted()
         assert os.listdir(fs.point) == []
         assert shell.stdin is not None
         shell.stdin.close()
@@ -368,11 +372,11 @@ ENDS = {
 def test_every_end_leaves_no_mount_and_no_process(gov: Governor, fs: Mounted, end: str) -> None:
     if end == "umount" and os.geteuid():
         pytest.skip("umount is for root; others have fusermount3 -u")
-    assert fs.is_mounted
+    assert fs.is_mounted()
     ENDS[end](fs)
     assert fs.wait() == 0
     assert fs.hear() == ""
-    assert not fs.is_mounted
+    assert not fs.is_mounted()
     assert not exists(fs.process.pid)
     assert os.listdir(fs.point) == []
     assert gov.status().jobs == 0  # the governor goes on
@@ -381,29 +385,48 @@ def test_every_end_leaves_no_mount_and_no_process(gov: Governor, fs: Mounted, en
 def test_a_killed_filesystem_is_mounted_anew(gov: Governor, fs: Mounted, mount: Mount) -> None:
     fs.send(signal.SIGKILL)
     fs.wait()
-    assert fs.is_mounted
+    assert fs.is_mounted()
     assert errno_of(lambda: os.listdir(fs.point)) == "ENOTCONN"
     again = mount(gov)
     assert os.listdir(again.point) == ["load"]
     again.send(signal.SIGTERM)
     assert again.wait() == 0
-    assert not again.is_mounted
+    assert not again.is_mounted()
+
+
+def test_detached_it_is_there_when_the_command_returns(
+    gov: Governor, load: Container, tmp_path: Path
+) -> None:
+    need_fuse()
+    point = tmp_path / "fs"
+    point.mkdir()
+    done = command(gov, "--detach", str(point))
+    assert (done.returncode, done.stdout) == (0, f"{point} is mounted\n"), done.stderr
+    assert os.listdir(point) == ["load"]
+    output("fusermount3", "-u", point)
+    assert os.listdir(point) == []
 
 
 # -- mistakes -----------------------------------------------------------------------------
 
 
-def complaint(gov: Governor, point: Path | str, *python: str) -> str:
-    """What ``governor fs`` says when it refuses, which is one line."""
-    command = [sys.executable, *(python or ("-m", "governor")), "fs"]
-    done = subprocess.run(
-        [*command, "--dir", gov.status().directory, str(point)],
+def command(
+    gov: Governor, *arguments: str, python: tuple[str, ...] = ("-m", "governor")
+) -> subprocess.CompletedProcess[str]:
+    """Run ``governor fs`` until it returns."""
+    return subprocess.run(
+        [sys.executable, *python, "fs", "--dir", gov.status().directory, *arguments],
         capture_output=True,
         text=True,
         timeout=DEADLINE,
         check=False,
         env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
+
+
+def complaint(gov: Governor, point: Path, *python: str) -> str:
+    """What ``governor fs`` says when it refuses, which is one line."""
+    done = command(gov, str(point), python=python or ("-m", "governor"))
     assert done.returncode == 1
     assert done.stderr.startswith("governor: ")
     assert done.stderr.count("\n") == 1
