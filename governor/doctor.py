@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from governor import __version__, launch, registry
 from governor.errors import GovernorError
+from governor.results import ENFORCED, LEVELS, OBSERVED, PARTIAL
 from governor.subsystem import Subsystem
 from workers import probe, shim
 from workers.probe import Finding
@@ -23,9 +24,6 @@ ABSENT: Final = "absent"
 """State of something that governor itself does not use."""
 UNKNOWN: Final = "unknown"
 
-ENFORCED: Final = "enforced"
-PARTIAL: Final = "partial"
-OBSERVED: Final = "observed"
 NONE: Final = "none"
 """Level of a subsystem that cannot even observe here."""
 
@@ -220,9 +218,17 @@ def standing(subsystem: Subsystem, findings: Mapping[str, Finding]) -> Standing:
     for name in (*_BASICS, *_NEEDED.get(facility, ())):
         if not findings[name].ok:
             return Standing(subsystem.name, NONE, _blame(name, findings))
+    found = _on_this_host(subsystem, findings)
+    if LEVELS.index(subsystem.best) > LEVELS.index(found.level):
+        return Standing(subsystem.name, subsystem.best, subsystem.why)
+    return found
+
+
+def _on_this_host(subsystem: Subsystem, findings: Mapping[str, Finding]) -> Standing:
+    """The level as far as it depends on the host."""
     if subsystem.traps and not findings[_TRAPS].ok:
         return Standing(subsystem.name, OBSERVED, _blame(_TRAPS, findings))
-    for name in _WEAKENING.get(facility, ()):
+    for name in _WEAKENING.get(subsystem.facility, ()):
         if not findings[name].ok:
             return Standing(subsystem.name, PARTIAL, _blame(name, findings))
     if subsystem.traps:

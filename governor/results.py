@@ -10,6 +10,13 @@ NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
 """Exit codes that are not the program's own, as of timeout(1) and env(1)."""
 
+ENFORCED: Final = "enforced"
+PARTIAL: Final = "partial"
+"""Enforced for some processes only, or against some of the ways round."""
+OBSERVED: Final = "observed"
+LEVELS: Final = (ENFORCED, PARTIAL, OBSERVED)
+"""How well a subsystem is enforced, from the best level to the worst."""
+
 Value = int | str
 """What a control file reads as and is written with."""
 

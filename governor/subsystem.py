@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from governor.core.counter import Counter
+from governor.results import ENFORCED
 from governor.results import Value as Value
 from governor.units import UNLIMITED, format_count, parse_count
 
@@ -87,11 +88,21 @@ class Subsystem:
 
     name: ClassVar[str] = ""
     traps: ClassVar[frozenset[str]] = frozenset()
-    """Facilities whose system calls must be trapped in the job: tasks, files, affinity."""
+    """Facilities whose system calls must be trapped in the job: affinity, or what is counted."""
     facility: ClassVar[str | None] = None
     """The facility of the host that decides how well this subsystem is enforced."""
+    looks_inside: ClassVar[bool] = False
+    """Whether processes that may not be looked into (another user's) hide what it counts."""
+    best: ClassVar[str] = ENFORCED
+    """The best level it can have on any host (one of `governor.results.LEVELS`)."""
+    why: ClassVar[str] = ""
+    """What keeps ``best`` from being a better one, in a few words."""
+    clones: ClassVar[bool] = False
+    """Whether a process that enters other namespaces gets a new container of its own."""
     interval: ClassVar[float] = 1.0
     """Seconds between two calls of `sampled` while anything runs, at most."""
+    host: Host
+    """Set before anything else is called."""
     instance: str = ""
     """Tells several of a kind in several hierarchies apart, as in ``numtasks@projects``."""
 
@@ -122,8 +133,8 @@ class Subsystem:
 
     # -- processes that move -------------------------------------------------------
 
-    def can_attach(self, container: Container, pid: int) -> None:
-        """May refuse that ``pid`` moves into ``container``; reserves what it needs."""
+    def can_attach(self, container: Container, old: Container, pid: int) -> None:
+        """May refuse that ``pid`` moves from ``old``; reserves what it needs."""
 
     def cancel_attach(self, container: Container, pid: int) -> None:
         """Undo a `can_attach` that passed: another refused, or the process has ended."""

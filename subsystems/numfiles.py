@@ -24,3 +24,4 @@ class NumFiles(CountedSubsystem):
     resource = "files"
     traps = frozenset({"files"})
     facility = "files"
+    looks_inside = True

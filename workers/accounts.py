@@ -68,6 +68,8 @@ class Terms:
         self.group = group
         self.cpus = cpus
         self._charges = charges
+        self.limited = charges.keys()
+        """Resources that a counter of this group limits."""
         self.bills: dict[Demand, Bill] = {}
 
     def bill(self, demand: Demand) -> Bill:
@@ -225,10 +227,11 @@ class Accounts:
                 break
             members = newcomers or members
         # Who still sleeps after the count was not counted with what it made: it is not there yet.
-        firm = self._firm() if wanted else set()
+        firm = {resource: self._firm(resource) for resource in {c.resource for c in wanted}}
         for counter, (count, leaving) in counts.items():
-            held = count + self._reserved(counter, firm)
-            reserved = leaving + self._reserved(counter, self.pending.keys() - firm)
+            asleep = firm[counter.resource]
+            held = count + self._reserved(counter, asleep)
+            reserved = leaving + self._reserved(counter, self.pending.keys() - asleep)
             counter.recount(held, reserved)
             self._void_credit(counter)
 
@@ -252,11 +255,11 @@ class Accounts:
     def _newcomers(
         self, counters: Iterable[Counter], members: Mapping[int, list[int]]
     ) -> dict[int, list[int]] | None:
-        """The members now if processes came that may have files of one gone since; else None.
+        """The members now if processes came that may have what one gone since had; else None.
 
         Tasks need no such care: a fork under way has its own reservation.
         """
-        movable = [counter for counter in counters if counter.resource == "files"]
+        movable = [counter for counter in counters if self._census.movable(counter.resource)]
         if not movable:
             return None
         now = self._members()
@@ -296,16 +299,17 @@ class Accounts:
             if resource == counter.resource
         )
 
-    def _firm(self) -> set[int]:
-        """Threads that sleep and hold what they reserved, unseen: an accept that waits."""
+    def _firm(self, resource: str) -> set[int]:
+        """Threads that sleep and hold what they reserved of it, unseen: an accept that waits."""
         return {
             tid
             for tid, note in self.pending.items()
-            if self._census.firm(self.doubtful.setdefault(tid, reserve(tid)), note.demand[0][0])
+            if any(name == resource for name, _ in note.demand)
+            and self._census.firm(self.doubtful.setdefault(tid, reserve(tid)), resource)
         }
 
     def _settle(self) -> None:
-        """Drop the reservations of calls that are over."""
+        """Drop the reservations of calls that are over: each is a call of all it demands."""
         for tid, note in list(self.pending.items()):
             reservation = self.doubtful.setdefault(tid, reserve(tid))
             if self._census.settled(reservation, note.demand[0][0]):
@@ -327,7 +331,7 @@ class Accounts:
             self._settle()
 
     def unreadable_groups(self, members: Mapping[int, Tag]) -> list[int]:
-        """Groups with a process whose open files could not be seen."""
+        """Groups with a process that could not be looked into."""
         hidden = self._census.unreadable & members.keys()
         self._census.unreadable.intersection_update(members)
         return sorted({members[pid].group for pid in hidden})

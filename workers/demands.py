@@ -1,39 +1,48 @@
-"""What each trapped call asks for, and the errno it gets when that is refused."""
+"""What each trapped call asks for, and how it is refused."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Collection, Sequence
 
 from workers.accounts import Demand
-from workers.syscalls import Table, created
-
-ERRNO = {"tasks": errno.EAGAIN, "files": errno.EMFILE}
-"""As fork(2) and open(2) fail at the kernel's own limits."""
+from workers.resources import trapped
+from workers.seccomp import NAMESPACES
+from workers.syscalls import Table
 
 
 class Demands:
     """Calls to demands, for a filter that traps these facilities.
 
-    ``quick`` needs no look at the arguments and never says too little: a clone may make a
-    pidfd and a signalfd may change a file it has. ``exact`` looks.
+    ``quick`` needs no look at the arguments and never says too little. ``exact`` looks.
+    ``vague`` has the resources for which ``quick`` is mostly wrong, by call.
     """
 
     def __init__(self, table: Table, traps: Collection[str]) -> None:
-        self._table = table
-        self._traps = traps
+        self._resources = {resource.name: resource for resource in trapped(traps, table)}
         self.quick: dict[int, Demand] = {}
-        if "files" in traps:
-            self.quick.update({nr: (("files", n),) for nr, n in table.files.items()})
-            self.quick[table.clone] = self.quick[table.clone3] = (("files", 1),)
-        if "tasks" in traps:
-            for nr in table.tasks:
-                self.quick[nr] = (("tasks", 1), *self.quick.get(nr, ()))
+        self.vague: dict[int, frozenset[str]] = {}
+        for name, resource in self._resources.items():
+            for nr, amount in resource.calls.items():
+                self.quick[nr] = (*self.quick.get(nr, ()), (name, amount))
+                if resource.vague:
+                    self.vague[nr] = self.vague.get(nr, frozenset()) | {name}
+
+        self.closely: frozenset[int] = frozenset()
+        """Calls to look at one by one, since it matters what else they do."""
+        if NAMESPACES in traps:
+            from workers import namespaces
+
+            self.closely = frozenset(namespaces.conditions(table))
 
     def exact(self, nr: int, args: Sequence[int], tid: int) -> Demand:
         """What this very call of ``tid`` asks for; empty when it makes nothing new."""
-        demand: Demand = ()
-        if "tasks" in self._traps and nr in self._table.tasks:
-            demand = (("tasks", 1),)
-        files = created(self._table, nr, args, tid) if "files" in self._traps else 0
-        return (*demand, ("files", files)) if files else demand
+        amounts = (
+            (name, resource.exact(nr, args, tid))
+            for name, resource in self._resources.items()
+            if nr in resource.calls
+        )
+        return tuple((name, amount) for name, amount in amounts if amount)
+
+    def refusal(self, resource: str, nr: int, args: Sequence[int], tid: int) -> tuple[int, int]:
+        """The value and the errno that answer a call which the limit of ``resource`` refuses."""
+        return self._resources[resource].refusal(nr, args, tid)

@@ -10,8 +10,8 @@ from fcntl import ioctl
 from typing import TYPE_CHECKING, Final
 
 from workers import membership, seccomp
-from workers.accounts import Bill, Terms
-from workers.demands import ERRNO, Demands
+from workers.accounts import Bill, Demand, Terms
+from workers.demands import Demands
 from workers.seccomp import CONTINUE, RECV, REQUEST, RESPONSE, SEND
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _pack_id = _ID.pack_into
 class Trap:
     """A call that needs more than the fast path."""
 
-    __slots__ = ("args", "bill", "deadline", "group", "id", "listener", "nr", "tid")
+    __slots__ = ("args", "bill", "deadline", "demand", "group", "id", "listener", "nr", "tid")
 
     def __init__(
         self, listener: Listener, id: int, tid: int, nr: int, args: Sequence[int], group: int
@@ -47,6 +47,7 @@ class Trap:
         self.args = args
         self.group = group
         self.deadline = time.monotonic() + PATIENCE
+        self.demand: Demand = ()
         self.bill: Bill
 
     def still_valid(self) -> bool:
@@ -63,7 +64,9 @@ class Trap:
 
     def refuse(self, counter: Counter) -> bool:
         """Answer that the limit of ``counter`` is met; False when nobody waits any more."""
-        return self.fail(ERRNO[counter.resource])
+        demands = self.listener.demands
+        value, number = demands.refusal(counter.resource, self.nr, self.args, self.tid)
+        return self.listener.send(self.id, -number, 0, value)
 
 
 class Bell:
@@ -85,7 +88,7 @@ class Listener:
         self.job = job
         self._group = group
         self._moved = False
-        self._demands = demands
+        self.demands = demands
         self._affinity = affinity
         self._accounts = accounts
         self._bills: dict[int, Bill] = {}
@@ -155,10 +158,10 @@ class Listener:
 
         return answer
 
-    def send(self, id: int, error: int, flags: int) -> bool:
+    def send(self, id: int, error: int, flags: int, value: int = 0) -> bool:
         """Answer a call; False when its caller is gone."""
         try:
-            ioctl(self.fd, SEND, bytearray(RESPONSE.pack(id, 0, error, flags)))
+            ioctl(self.fd, SEND, bytearray(RESPONSE.pack(id, value, error, flags)))
         except OSError as failure:
             if failure.errno == errno.ENOENT:
                 return False
@@ -169,10 +172,13 @@ class Listener:
         """The bill for a call by its number alone; None for one that is not charged."""
         if self._moved:
             self._find_group(tid)
-        demand = self._demands.quick.get(nr)
-        if demand is None:
+        demand = self.demands.quick.get(nr)
+        if demand is None or nr in self.demands.closely:
             return None
-        bill = self._terms().bill(demand)
+        terms = self._terms()
+        if not terms.limited.isdisjoint(self.demands.vague.get(nr, ())):
+            return None
+        bill = terms.bill(demand)
         if not self._moved:
             self._bills[nr] = bill
         return bill
@@ -183,11 +189,11 @@ class Listener:
         args = REQUEST.unpack_from(self._request)[6:]
         trap = Trap(self, id, tid, nr, args, self._group)
         if nr != self._affinity:
-            demand = self._demands.exact(nr, args, tid)
-            if not demand:
+            trap.demand = self.demands.exact(nr, args, tid)
+            if not trap.demand and nr not in self.demands.closely:
                 trap.admit()
                 return None
-            trap.bill = self._terms().bill(demand)
+            trap.bill = self._terms().bill(trap.demand)
         return trap
 
     def _terms(self) -> Terms:

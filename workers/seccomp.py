@@ -19,13 +19,13 @@ from typing import NamedTuple, Self
 
 from governor.errors import GovernorError
 from workers.membership import RLIMIT_LOCKS
-from workers.syscalls import CLONE_PIDFD, Table
+from workers.resources import NAMES, When, trapped
+from workers.syscalls import Table
 
-TASKS = "tasks"
-FILES = "files"
 AFFINITY = "affinity"
-TRAPS = frozenset({TASKS, FILES, AFFINITY})
-"""The facilities a filter can trap."""
+NAMESPACES = "namespaces"
+TRAPS = frozenset({AFFINITY, NAMESPACES, *NAMES})
+"""The facilities a filter can trap: resources that calls make, and what the agent does instead."""
 
 # ioctls of a listener, linux/seccomp.h
 RECV = 0xC0502100
@@ -89,12 +89,13 @@ def build(traps: Set[str], table: Table) -> bytes:
     if unknown := traps - TRAPS:
         raise ValueError(f"no such facility: {', '.join(sorted(unknown))}")
     program = _native_only(table)
-    program += _any_of(_trapped(traps, table), _USER_NOTIF)
+    always, sometimes = _trapped(traps, table)
+    program += _any_of(always, _USER_NOTIF)
     if traps:
         # Its worker threads are tasks, its opens are files, its affinity is its own.
         program += _any_of(table.io_uring, _ERRNO | errno.ENOSYS)
-    if FILES in traps and TASKS not in traps:
-        program += _one(table.clone, _clone_with_pidfd())
+    for number, conditions in sometimes.items():
+        program += _one(number, _trap_when(conditions))
     program += _one(table.prlimit64, _setting_locks_by_prlimit())
     program += _one(table.setrlimit, _setting_locks_by_setrlimit())
     program += [_return(_ALLOW)]
@@ -170,17 +171,25 @@ def _failure(code: int) -> OSError | GovernorError:
     return OSError(code, os.strerror(code), "seccomp")
 
 
-def _trapped(traps: Set[str], table: Table) -> list[int]:
-    """The numbers to trap, the frequent ones first. No filter can see the flags of clone3."""
-    numbers: list[int] = []
-    if FILES in traps:
-        numbers += table.files
-        numbers.append(table.clone3)
-    if TASKS in traps:
-        numbers += table.tasks
+def _trapped(traps: Set[str], table: Table) -> tuple[list[int], dict[int, list[When]]]:
+    """The numbers to trap always, the frequent ones first, and those that depend."""
+    # The opens of files are most of all traps; what makes tasks is the shortest list.
+    resources = sorted(trapped(traps, table), key=lambda resource: -len(resource.calls))
+    always = [nr for r in resources for nr in r.calls if nr not in r.when]
     if AFFINITY in traps:
-        numbers.append(table.sched_setaffinity)
-    return list(dict.fromkeys(numbers))
+        always.append(table.sched_setaffinity)
+    depending = [condition for resource in resources for condition in resource.when.items()]
+    if NAMESPACES in traps:
+        from workers import namespaces
+
+        entering = namespaces.conditions(table)
+        always += [nr for nr, when in entering.items() if when is None]
+        depending += [(nr, when) for nr, when in entering.items() if when is not None]
+    sometimes: dict[int, list[When]] = {}
+    for nr, when in depending:
+        if nr not in always:
+            sometimes.setdefault(nr, []).append(when)
+    return list(dict.fromkeys(always)), sometimes
 
 
 def _native_only(table: Table) -> list[bytes]:
@@ -208,13 +217,17 @@ def _one(number: int, body: list[bytes]) -> list[bytes]:
     return [_branch(_JUMP_EQUAL, number, 0, len(body)), *body]
 
 
-def _clone_with_pidfd() -> list[bytes]:
-    return [
-        _load(_argument(0)),
-        _branch(_JUMP_BITS, CLONE_PIDFD, 0, 1),
-        _return(_USER_NOTIF),
-        _return(_ALLOW),
-    ]
+def _trap_when(conditions: Iterable[When]) -> list[bytes]:
+    """Trap a call that meets any of these conditions, let it pass otherwise."""
+    trap = _return(_USER_NOTIF)
+    body: list[bytes] = []
+    for when in conditions:
+        body.append(_load(_argument(when.argument)))
+        if when.bits:
+            body += [_branch(_JUMP_BITS, when.bits, 0, 1), trap]
+        for value in when.values:
+            body += [_branch(_JUMP_EQUAL, value, 0, 1), trap]
+    return [*body, _return(_ALLOW)]
 
 
 def _setting_locks_by_setrlimit() -> list[bytes]:

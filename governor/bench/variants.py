@@ -64,7 +64,7 @@ def floor_variant(floor: str, loop: str) -> CommandVariant:
     """The loop under an answerer in C, with the very filter that governor's own jobs get."""
     from workers import seccomp, syscalls
 
-    program = seccomp.build(frozenset({seccomp.TASKS, seccomp.FILES}), syscalls.table())
+    program = seccomp.build(frozenset({"tasks", "files"}), syscalls.table())
     return CommandVariant(FLOOR, [floor, program.hex(), loop])
 
 

@@ -10,22 +10,20 @@ from collections.abc import Collection, Iterable
 
 from governor.core.container import Container
 from governor.core.group import Group
+from governor.results import ENFORCED, LEVELS, OBSERVED, PARTIAL
 from governor.subsystem import Subsystem
-
-ENFORCED = "enforced"
-PARTIAL = "partial"
-"""Enforced for some of the processes only: others were attached, or cannot be looked into."""
-OBSERVED = "observed"
 
 
 class Record:
     """What is known about the processes that a group, or a container, has had."""
 
-    __slots__ = ("trapped", "unfollowed", "untrapped")
+    __slots__ = ("hidden", "trapped", "unfollowed", "untrapped")
 
     def __init__(self) -> None:
         self.trapped: set[str] = set()
         self.untrapped: set[str] = set()
+        self.hidden = False
+        """Some process may not be looked into."""
         self.unfollowed = False
         """Some process carries no tag, so that nothing at all can be done for it."""
 
@@ -33,11 +31,16 @@ class Record:
         """What holds for the other's processes holds for some of these."""
         self.trapped |= other.trapped
         self.untrapped |= other.untrapped
+        self.hidden |= other.hidden
         self.unfollowed |= other.unfollowed
 
     def level(self, subsystem: Subsystem) -> str:
-        """How well ``subsystem`` was enforced."""
-        if not self.unfollowed and not subsystem.traps & self.untrapped:
+        """How well ``subsystem`` was enforced: never better than its best."""
+        return max(self._level(subsystem), subsystem.best, key=LEVELS.index)
+
+    def _level(self, subsystem: Subsystem) -> str:
+        hidden = self.hidden and subsystem.looks_inside
+        if not self.unfollowed and not hidden and not subsystem.traps & self.untrapped:
             return ENFORCED
         return PARTIAL if subsystem.traps & self.trapped else OBSERVED
 
@@ -66,8 +69,8 @@ class Levels:
         record.untrapped.update(set(wanted) - record.trapped)
 
     def unreadable(self, group: int) -> None:
-        """A process of ``group`` hides its files."""
-        self._record(group).untrapped.add("files")
+        """A process of ``group`` may not be looked into."""
+        self._record(group).hidden = True
 
     def moved(self, source: int, target: int) -> None:
         """A process brought its filter along from ``source``."""

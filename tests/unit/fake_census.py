@@ -93,6 +93,12 @@ class FakeCensus(Census):
         self._pass_time()
         return sum(len(self.processes[pid].descriptors) for pid in pids if pid in self.processes)
 
+    def leaving(self, resource: str) -> int:
+        return 0
+
+    def movable(self, resource: str) -> bool:
+        return resource == "files"
+
     def settled(self, reservation: Reservation, resource: str) -> bool:
         self._pass_time()
         return reservation.tid not in self.flights and reservation.tid not in self.doubted
