@@ -345,6 +345,18 @@ def test_it_ends_with_the_governor_though_a_shell_is_in_it(gov: Governor, fs: Mo
         shell.stdin.close()
 
 
+def test_it_ends_with_the_governor_though_a_job_is_at_work_in_it(
+    gov: Governor, load: Container, fs: Mounted
+) -> None:
+    script = f"while :; do cat {fs.point}/load/box/tasks; mkdir {fs.point}/load/x; done"
+    with open(os.devnull, "wb") as null:
+        gov.spawn(["sh", "-c", script], containers=[load], stdout=null, stderr=null)
+    eventually(lambda: (fs.point / "load/x").is_dir(), "the job has begun")
+    gov.close()
+    assert fs.wait() == 0
+    assert not fs.is_mounted()
+
+
 # -- the end of the mount -----------------------------------------------------------------
 
 
