@@ -40,7 +40,7 @@ DIRECTORY = Node(True, True)
 
 
 class Tree:
-    """The hierarchies that are mounted, as directories."""
+    """Hierarchies as directories. Those that are mounted are listed, all can be entered."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask

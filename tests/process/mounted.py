@@ -20,9 +20,14 @@ from tests.process.helpers import DEADLINE, PYTHONPATH
 DEVICE = "/dev/fuse"
 
 
+def need_extra() -> None:
+    """Skip without the extra of governor."""
+    need(importlib.util.find_spec("mfusepy") is not None, "mfusepy is not installed")
+
+
 def need_fuse() -> None:
     """Skip where nothing can be mounted."""
-    need(importlib.util.find_spec("mfusepy") is not None, "mfusepy is not installed")
+    need_extra()
     need(ctypes.util.find_library("fuse3") is not None, "libfuse 3 is not installed")
     need(os.path.exists(DEVICE), f"there is no {DEVICE}", root=True)
     need(os.access(DEVICE, os.R_OK | os.W_OK), f"{DEVICE} is closed to this user", root=True)

@@ -15,7 +15,7 @@ import pytest
 
 from governor.api import Container, Governor
 from tests.process.helpers import DEADLINE, PYTHONPATH, eventually, exists, puppet, run_job
-from tests.process.mounted import DEVICE, Mount, Mounted, mounting, need_fuse
+from tests.process.mounted import DEVICE, Mount, Mounted, mounting, need_extra, need_fuse
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -469,8 +469,16 @@ def test_what_is_missing_is_said_with_how_to_install_it(gov: Governor, tmp_path:
     assert "pip install 'governor[fs]'" in complaint(gov, tmp_path, "-c", hide)
 
 
+def test_without_libfuse_it_is_said_what_to_install(
+    gov: Governor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_extra()
+    monkeypatch.setenv("FUSE_LIBRARY_NAME", "no-such-library")
+    assert "apt-get install fuse3" in complaint(gov, tmp_path)
+
+
 def test_a_closed_device_is_said_with_how_to_open_it(gov: Governor, tmp_path: Path) -> None:
     if not os.path.exists(DEVICE) or os.access(DEVICE, os.R_OK | os.W_OK):
         pytest.skip(f"{DEVICE} is open to this user, or not there")
-    pytest.importorskip("mfusepy")
+    need_extra()
     assert "chmod 666 /dev/fuse" in complaint(gov, tmp_path)
