@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from governor.cli.arguments import add_directory
@@ -38,19 +40,29 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the control filesystem until it is unmounted; returns the exit status."""
-    import os
-
     # A process in the background is not where it was started.
     point = os.path.abspath(args.mountpoint)
     if args.detach:
         from governor.daemon import detach
 
-        print(detach(lambda ready: _serve(args.dir, point, ready)))
+        print(detach(lambda ready: _serve(args.dir, point, _then_silent(ready))))
         return 0
     return _serve(args.dir, point, lambda words: print(f"governor: {words}", file=sys.stderr))
 
 
-def _serve(directory: str | None, point: str, ready: Any) -> int:
+def _then_silent(ready: Callable[[str], None]) -> Callable[[str], None]:
+    """Let go of standard error as well: whoever reads it is not to wait for the unmounting."""
+
+    def tell(words: str) -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+        ready(words)
+
+    return tell
+
+
+def _serve(directory: str | None, point: str, ready: Callable[[str], None]) -> int:
     from governor.api import Governor
     from governor.fs.mount import serve
 

@@ -18,6 +18,7 @@ from governor.errors import GovernorError
 from governor.results import Value
 from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.bounds import Bounds, own_counters
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
 from governor.supervisor.host import ProcessHost
@@ -43,6 +44,7 @@ class Policy:
         self.events = events
         self.host = ProcessHost(self)
         self.forest = Forest(self._load, CORE_FILES)
+        self.bounds = Bounds(self.forest, events)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
@@ -59,13 +61,13 @@ class Policy:
 
     def mount(self, name: str, labels: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
-        hierarchy = self.forest.mount(name, registry.names() if labels == [ALL] else labels)
+        hierarchy = self.forest.mount(name, _expand(labels))
         self._bound("mount", hierarchy)
         return hierarchy
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
-        hierarchy = self.forest.remount(name, labels)
+        hierarchy = self.forest.remount(name, _expand(labels))
         self._bound("remount", hierarchy)
         return hierarchy
 
@@ -99,12 +101,12 @@ class Policy:
 
         EBUSY: it would leave processes that are there without any CPU.
         """
-        before = self.forest.control_file(container, file).read(container)
-        self.forest.write(container, file, value)
+        take_back = self.forest.write(container, file, value)
         try:
             self.sync(container)
         except GovernorError as error:
-            self.forest.write(container, file, before)
+            if take_back is not None:
+                take_back()
             raise GovernorError(
                 errno.EBUSY, f"{file} of {container.label} cannot be {value!r}: {error.message}"
             ) from None
@@ -114,15 +116,20 @@ class Policy:
     def sync(self, *containers: Container) -> None:
         """Renew the plans of the groups that these containers are above.
 
-        Nothing has changed when one of them cannot be [ENOSPC].
+        Nothing has changed when one that has processes cannot be [ENOSPC].
         """
         plans = {
-            group: compile_plan(group)
+            group: _plan_of(group)
             for group in self.forest.groups
             if group.id in self.plans and _is_below(group, containers)
         }
+        self._tell_counters(node for c in containers for node in _line(c))
         for group, plan in plans.items():
-            self._set_plan(group, plan)
+            if plan is not None:
+                self._set_plan(group, plan)
+            else:
+                self._agent.drop_plan(group.id)
+                del self.plans[group.id]
         self._agent.flush()
 
     def renew(self, groups: Iterable[Group]) -> None:
@@ -137,32 +144,20 @@ class Policy:
 
     def renew_below(self, container: Container) -> None:
         """Renew the plans of the groups that ``container`` is above."""
+        self._tell_counters(_line(container))
         self.renew([group for group in self.forest.groups if _is_below(group, (container,))])
+
+    def _tell_counters(self, nodes: Iterable[Container]) -> None:
+        """Tell the agent what has changed of the counters of these containers."""
+        self._agent.renew([counter for node in set(nodes) for counter in own_counters(node)])
 
     def _set_plan(self, group: Group, plan: Plan) -> None:
         self.plans[group.id] = plan
         self._agent.set_plan(group.id, plan, self._counters(group))
 
-    def cpus(self, group: Group) -> list[int]:
-        """The CPUs processes of ``group`` are confined to, empty for any."""
-        return self.plans[group.id].confined.get("cpus", [])
-
-    def at_limit(self, counter: int) -> str:
-        """Which container is at which limit, in words."""
-        found = self.find_counter(counter)
-        if found is None:
-            return "a container is at its limit"
-        container, own = found
-        return f"{container.label} is at its limit of {own.limit} {own.resource}"
-
-    def find_counter(self, id: int) -> tuple[Container, Counter] | None:
-        """A counter by its id, with its container."""
-        for hierarchy in self.forest.hierarchies.values():
-            for container in hierarchy.containers():
-                for own in own_counters(container):
-                    if own.id == id:
-                        return container, own
-        return None
+    def confined(self, group: int, resource: str) -> list[int]:
+        """The ``cpus`` or ``mems`` that processes of ``group`` are confined to, empty for any."""
+        return self.plans[group].confined.get(resource, [])
 
     def traps(self) -> list[str]:
         """The facilities a new job's filter must trap: those of all bound subsystems."""
@@ -260,7 +255,7 @@ class Policy:
     def entered(self, pid: int, source: Group, target: Group, cpu: int) -> None:
         """A process has entered other namespaces, and the containers made for that."""
         self.levels.moved(source.id, target.id)
-        self.ledger.move(pid, target.id, cpu)
+        self.ledger.move(pid, target.id, _with_user_part(pid, cpu))
         for container, old in zip(target.containers, source.containers, strict=True):
             if container is not old:
                 self._moved(container, old, pid)
@@ -302,6 +297,7 @@ class Policy:
     def mkdir(self, hierarchy: str, path: str) -> Container:
         """Make a container."""
         container = self.forest.mkdir(hierarchy, path)
+        self._tell_counters(container.ancestors())
         self.events.of("mkdir", container)
         return container
 
@@ -326,10 +322,14 @@ class Policy:
             self._forget(group)
         for counter in counters:
             self._agent.drop_counter(counter)
+        if parent is not None:
+            self._tell_counters(parent.ancestors())
         self.watched.discard(container)
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
             self.watch(parent)
+            if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
+                self.umount(hierarchy)  # only its containers have kept it
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""
@@ -355,11 +355,28 @@ def _with_user_part(pid: int, ns: int) -> Use:
     return Use(ns, min(ns, sample.user_ns) if sample else ns)
 
 
-def own_counters(container: Container) -> Iterator[Counter]:
-    """The counters among a container's states."""
-    for state in container.states.values():
-        if isinstance(state, Counter):
-            yield state
+def _line(container: Container) -> Iterator[Container]:
+    """A container with all above and below it, which its counters may borrow from or lend to."""
+    yield from container.ancestors()
+    yield from container.descendants()
+
+
+def _plan_of(group: Group) -> Plan | None:
+    """The group's plan; None for a group without processes that could not have any."""
+    try:
+        return compile_plan(group)
+    except GovernorError:
+        if group.tasks:
+            raise
+        return None
+
+
+def _expand(labels: list[str]) -> list[str]:
+    """Every subsystem there is, where `ALL` is among the labels."""
+    if ALL not in labels:
+        return labels
+    others = [label for label in labels if label != ALL]
+    return [*registry.names(), *(label for label in others if label not in registry.names())]
 
 
 def _is_below(group: Group, containers: Collection[Container]) -> bool:

