@@ -38,6 +38,7 @@ COMMANDS = {
     "kill": "processes",
     "where": "processes",
     "events": "events",
+    "fs": "fs",
     "completion": "completion",
 }
 """Commands, in the order of the help, and the modules of this package they are in."""
