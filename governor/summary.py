@@ -104,9 +104,16 @@ def refusals(containers: Iterable[ContainerReport]) -> Iterator[str]:
             requests = _REQUESTS.get(noun(resource), "requests")
             yield (
                 f"{container.hierarchy}:{container.path} refused {refused:,} "
-                f"{requests if refused != 1 else requests.removesuffix('s')} at its limit of "
-                f"{number(container.files[f'{resource}.limit'])} {noun(resource)}"
+                f"{requests if refused != 1 else requests.removesuffix('s')} at its "
+                f"{_bounds(container, resource)} {noun(resource)}"
             )
+
+
+def _bounds(container: ContainerReport, resource: str) -> str:
+    """Return what callers are refused at: the limit, and the barrier where one is set."""
+    limit = f"limit of {number(container.files[f'{resource}.limit'])}"
+    barrier = container.files.get(f"{resource}.barrier", "max")
+    return limit if barrier == "max" else f"barrier of {number(barrier)} or {limit}"
 
 
 def _unenforced(report: Report) -> Iterator[str]:

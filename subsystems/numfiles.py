@@ -9,15 +9,16 @@ met counts it.
 Not promised: a descriptor received from outside over a socket is counted but not
 refused; files without a descriptor (mapped, or on their way through a socket) are not
 seen, and those made by rare ioctls at the next recount only. io_uring is switched off in
-the job (ENOSYS), since it opens files unseen.
+the job (ENOSYS), since it opens files unseen. With guaranteed minimums, a file that two
+containers share counts in both.
 """
 
 from __future__ import annotations
 
-from governor.subsystem import CountedSubsystem
+from governor.shares import SharedSubsystem
 
 
-class NumFiles(CountedSubsystem):
+class NumFiles(SharedSubsystem):
     """Open files, limited per container."""
 
     name = "numfiles"

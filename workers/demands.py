@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from workers.accounts import Demand
+from workers.bills import Demand
 from workers.resources import trapped
 from workers.seccomp import NAMESPACES
 from workers.syscalls import Table

@@ -10,7 +10,7 @@ from fcntl import ioctl
 from typing import TYPE_CHECKING, Final
 
 from workers import membership, seccomp
-from workers.accounts import Bill, Demand, Terms
+from workers.bills import Bill, Demand, Terms
 from workers.demands import Demands
 from workers.seccomp import CONTINUE, RECV, REQUEST, RESPONSE, SEND
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.errors import GovernorError
+from governor.cli.output import show
 
 if TYPE_CHECKING:
     from governor.doctor import Condition, Diagnosis
@@ -34,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         import json
 
-        _print(json.dumps(doctor.to_json(diagnosis), indent=2))
+        show(json.dumps(doctor.to_json(diagnosis), indent=2))
     else:
-        _print(to_text(diagnosis))
+        show(to_text(diagnosis))
     return 1 if diagnosis.weak else 0
 
 
@@ -124,14 +123,3 @@ def _wrap(text: str, start: str = "") -> str:
     indent = " " * len(start)
     width = max(WIDTH, len(start) + 20)
     return textwrap.fill(text, width, initial_indent=start, subsequent_indent=indent)
-
-
-def _print(text: str) -> None:
-    """Print to a standard output that may be closed, full or gone."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        # What is left in the buffer would be tried, and complained about, once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise GovernorError(error.errno or 0, f"cannot print: {error.strerror}") from None

@@ -38,3 +38,11 @@ class Hierarchy:
     def containers(self) -> Iterator[Container]:
         """Every container, parents before children."""
         return self.root.descendants()
+
+    def take_stale(self) -> bool:
+        """Whether a subsystem wants every plan here renewed; asked once, it is done."""
+        subsystems = self.subsystems.values()
+        stale = any(subsystem.stale for subsystem in subsystems)
+        for subsystem in subsystems:
+            subsystem.stale = False
+        return stale

@@ -118,16 +118,26 @@ def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str)
     assert isinstance(subsystem, CountedSubsystem)
     assert (subsystem.resource, subsystem.traps) == (resource, frozenset({trap}))
     hierarchy = forest.mount("one", [name])
-    figures = ("held", "maxheld", "limit", "failcnt")
-    assert list(control_files(hierarchy.root)) == [f"{name}.{figure}" for figure in figures]
+    figures = ("held", "minheld", "maxheld", "barrier", "limit", "failcnt")
     root = hierarchy.root
-    assert [f.read(root) for f in control_files(hierarchy.root).values()] == [0, 0, "max", 0]
+    files = {n.removeprefix(f"{name}."): f for n, f in control_files(root).items()}
+    assert list(files)[:6] == list(figures)
+    assert [files[figure].read(root) for figure in figures] == [0, 0, 0, "max", "max", 0]
+
+
+@pytest.mark.parametrize("name", ["numtasks", "numfiles"])
+def test_a_counted_resource_with_shares(forest: Forest, name: str) -> None:
+    hierarchy = forest.mount("one", [name])
+    below = {"shares", "amounts", "stats"}
+    files = {f"{name}.{file}" for file in below}
+    assert files <= control_files(forest.mkdir("one", "/a")).keys()
+    assert files | {f"{name}.total"} <= control_files(hierarchy.root).keys()
 
 
 def test_what_cannot_be_limited_has_no_limit(forest: Forest) -> None:
     files = control_files(forest.mount("one", ["numsiginfo"]).root)
     assert {"numsiginfo.held", "numsiginfo.maxheld"} <= files.keys()
-    assert not any(file.writable for file in files.values())
+    assert not {"numsiginfo.limit", "numsiginfo.barrier", "numsiginfo.failcnt"} & files.keys()
 
 
 # -- cpuacct ------------------------------------------------------------------------------
