@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from governor.core.counter import Counter
@@ -46,11 +47,11 @@ class ControlFile(NamedTuple):
 
     ``read(container)`` gives the value. ``parse(value)`` checks a value by itself, before
     any container exists, and ``write(container, parsed)`` checks it against the tree and
-    stores it; both may refuse, with ValueError and `GovernorError` respectively. A write after
-    which a group may have nowhere to run returns what takes it back. A file
-    without ``write`` is read-only. One without ``metric`` is exported under its own name, of
-    no known kind, while it reads as a number. ``on``: roots alone may have a file, or all but
-    the root.
+    stores it; both may refuse, with ValueError and `GovernorError` respectively. A write returns
+    what takes it back, for when a group would have nowhere to run, or another subsystem makes no
+    plan. A file without ``write`` is read-only. One without ``metric`` is exported under its own
+    name, of no known kind, while it reads as a number. ``on``: roots alone may have a file, or
+    all but the root.
     """
 
     read: Callable[[Container], Value]
@@ -254,7 +255,7 @@ class CountedSubsystem(Subsystem):
             lambda c, _: self.counter(c).reset(name),
         )
 
-    def _set_limit(self, container: Container, limit: int) -> None:
+    def _set_limit(self, container: Container, limit: int) -> Callable[[], None]:
         # Lowering below what is held is never refused: it denies what comes next.
         counter = self.counter(container)
         if counter.barrier != UNLIMITED and limit < counter.barrier:
@@ -263,9 +264,10 @@ class CountedSubsystem(Subsystem):
                 f"{self.name}.limit of {container.label} cannot be {limit}: it must not be below "
                 f"{self.name}.barrier, which is {counter.barrier}",
             )
-        counter.limit = limit
+        before, counter.limit = counter.limit, limit
+        return partial(setattr, counter, "limit", before)
 
-    def _set_barrier(self, container: Container, barrier: int) -> None:
+    def _set_barrier(self, container: Container, barrier: int) -> Callable[[], None]:
         counter = self.counter(container)
         if barrier != UNLIMITED and barrier > counter.limit:
             raise GovernorError(
@@ -273,7 +275,8 @@ class CountedSubsystem(Subsystem):
                 f"{self.name}.barrier of {container.label} cannot be {barrier}: allowed is "
                 f"{self.name}.limit, {counter.limit}, or less, or max to follow it",
             )
-        counter.barrier = barrier
+        before, counter.barrier = counter.barrier, barrier
+        return partial(setattr, counter, "barrier", before)
 
 
 def counted_metrics(resource: str) -> dict[str, Metric]:
