@@ -21,6 +21,7 @@ Demand = tuple[tuple[str, int], ...]
 """What a call asks for: resources and amounts, such as ``(("files", 2),)`` for a pipe."""
 
 _MANY_PENDING = 4096
+_MANY_BILLS = 1024
 _CREDIT_MAX = 256
 _CREDIT_SHARE = 8
 _LOOKS = 4
@@ -76,6 +77,8 @@ class Terms:
         """The bill for ``demand``, worked out at its first use."""
         bill = self.bills.get(demand)
         if bill is None:
+            if len(self.bills) >= _MANY_BILLS:  # amounts of memory come in any number
+                self.bills.clear()
             entries = [
                 (counter, amount)
                 for resource, amount in demand

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from workers.syscalls import Table
 
-NAMES = ("tasks", "files")
+NAMES = ("tasks", "files", "privvmpages", "physpages", "rsspages")
 """All of them, in the order of demands: whoever reads the first one of a fork finds a task."""
 
 
@@ -19,12 +19,13 @@ class When(NamedTuple):
     """The filter itself lets a call pass unless an argument shows that it may matter.
 
     Looked at are the low 32 bits of the ``argument`` (0 to 5): any of ``bits`` set, or the
-    whole equal to one of ``values``.
+    whole equal to one of ``values``. What is said in ``also`` must hold besides.
     """
 
     argument: int
     bits: int = 0
     values: tuple[int, ...] = ()
+    also: When | None = None
 
 
 class Resource:
