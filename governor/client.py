@@ -24,6 +24,17 @@ _SIGNAL_SLICE = 0.5
 interrupt it, and Python runs handlers, such as that of Ctrl-C, only between its own steps."""
 
 
+class _Connection:
+    """One thread's socket, which no other thread may close while it waits there."""
+
+    def __init__(self, directory: str, owner: socket.socket) -> None:
+        self.peer = Peer(os.path.join(directory, CLIENTS), wire.FROM_SUPERVISOR)
+        self.poller = Poller()
+        self.poller.add(self.peer)
+        self.poller.add(owner.fileno())
+        self.lock = threading.Lock()
+
+
 class Client:
     """Talks to the supervisor in ``directory``; ``owner`` tells when that is gone.
 
@@ -35,7 +46,7 @@ class Client:
         self._owner = owner
         self._requests = itertools.count(1)
         self._local = threading.local()
-        self._peers: list[Peer] = []
+        self._connections: list[_Connection] = []
         self._closed = False
 
     def ask(self, request: Callable[[int], Message], timeout: float | None = DEADLINE) -> Any:
@@ -44,14 +55,22 @@ class Client:
         Raises the GovernorError with which the request was refused; EIO when the
         supervisor is gone, ETIMEDOUT when it does not answer.
         """
+        connection = self._connection()
+        with connection.lock:
+            if self._closed:
+                raise _gone()
+            return self._ask(connection, request, timeout)
+
+    def _ask(
+        self, connection: _Connection, request: Callable[[int], Message], timeout: float | None
+    ) -> Any:
         number = next(self._requests)
-        peer, poller = self._connection()
-        peer.send(request(number))
+        connection.peer.send(request(number))
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            answer = peer.receive()
+            answer = connection.peer.receive()
             if answer is None:
-                self._await(poller, deadline)
+                self._await(connection.poller, deadline)
             elif answer.request == number:
                 if isinstance(answer, wire.Failure):
                     raise GovernorError(answer.errno, answer.message)
@@ -69,25 +88,24 @@ class Client:
         return token
 
     def close(self) -> None:
-        """Close every thread's connection; whatever is asked from now on is refused."""
+        """Close every thread's connection; whatever is asked, or still waited for, is refused."""
         self._closed = True
-        for peer in self._peers:
-            peer.close()
+        for connection in self._connections:
+            with connection.lock:  # whoever waits there looks up twice a second
+                connection.peer.close()
 
-    def _connection(self) -> tuple[Peer, Poller]:
+    def _connection(self) -> _Connection:
         if self._closed:
             raise _gone()
         if not hasattr(self._local, "connection"):
-            peer = Peer(os.path.join(self._directory, CLIENTS), wire.FROM_SUPERVISOR)
-            self._peers.append(peer)
-            poller = Poller()
-            poller.add(peer)
-            poller.add(self._owner.fileno())
-            self._local.connection = peer, poller
-        connection: tuple[Peer, Poller] = self._local.connection
+            self._local.connection = _Connection(self._directory, self._owner)
+            self._connections.append(self._local.connection)
+        connection: _Connection = self._local.connection
         return connection
 
     def _await(self, poller: Poller, deadline: float | None) -> None:
+        if self._closed:
+            raise _gone()
         remaining = None if deadline is None else deadline - time.monotonic()
         if remaining is not None and remaining <= 0:
             raise GovernorError(errno.ETIMEDOUT, "the supervisor does not answer")

@@ -48,12 +48,22 @@ def register(subsystem: type[Subsystem]) -> type[Subsystem]:
     return subsystem
 
 
-def load(name: str) -> Subsystem:
-    """A new instance of the subsystem ``name``; ENOENT lists the names there are."""
+def load(label: str) -> Subsystem:
+    """A new subsystem, such as ``numtasks`` or the named instance ``numtasks@projects``.
+
+    ENOENT lists the names there are; EINVAL for an instance without a proper name.
+    """
+    name, at, instance = label.partition("@")
     subsystem = _registered.get(name) or _import_own(name) or _import_entry_point(name)
     if subsystem is None:
         raise GovernorError(errno.ENOENT, f"no subsystem {name!r}; there are {', '.join(names())}")
-    return register(subsystem)()
+    if at and not instance.replace("-", "_").replace("_", "a").isalnum():
+        raise GovernorError(
+            errno.EINVAL, f"the instance in {label!r} must be letters, digits, '-' or '_'"
+        )
+    loaded = register(subsystem)()
+    loaded.instance = instance
+    return loaded
 
 
 def names() -> list[str]:

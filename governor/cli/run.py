@@ -120,15 +120,16 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with Governor(metrics=args.metrics, fork=True) as governor:
         containers = layout.build(governor)
-        job = governor.spawn(
-            command,
-            containers=containers,
-            timeout=args.timeout,
-            grace=args.grace,
-            foreground=_has_terminal(),
-        )
-        with _signals_forwarded(job):
-            result = job.wait()
+        with _signals_held():
+            job = governor.spawn(
+                command,
+                containers=containers,
+                timeout=args.timeout,
+                grace=args.grace,
+                foreground=_has_terminal(),
+            )
+            with _signals_forwarded(job):
+                result = job.wait()
         if args.report is not None:
             _write_report(args.report, governor, command, layout, result, began)
     _explain(command[0], result)
@@ -166,9 +167,19 @@ def _has_terminal() -> bool:
 
 
 @contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keep signals waiting until they can be passed on; for good, unless nothing was started."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    try:
+        yield
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+
+
+@contextlib.contextmanager
 def _signals_forwarded(job: Job) -> Iterator[None]:
     """Pass on every signal meant for us, except what the terminal has sent to the job itself."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     forwarding = threading.Lock()
 
     def forward() -> None:

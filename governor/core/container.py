@@ -23,12 +23,15 @@ class Container:
     """
 
     __slots__ = (
+        "auto_remove",
         "busy",
         "children",
+        "ending",
         "groups",
         "hierarchy",
         "name",
         "notify_on_release",
+        "occupied",
         "parent",
         "states",
     )
@@ -43,6 +46,11 @@ class Container:
         self.busy = 0
         # Inherited at creation, as containers.txt section 1.4 has it.
         self.notify_on_release: bool = parent.notify_on_release if parent else False
+        self.auto_remove: bool = parent.auto_remove if parent else False
+        self.occupied = False
+        """Whether a process or a child has been here since the last release."""
+        self.ending = False
+        """Whether it is being removed with all that is in it, so that nothing may enter."""
 
     def __repr__(self) -> str:
         return f"Container({self.label})"
@@ -57,6 +65,16 @@ class Container:
     def label(self) -> str:
         """How messages name the container: ``hierarchy:/path``."""
         return f"{self.hierarchy.name}:{self.path}"
+
+    def keep(self) -> None:
+        """Hold a reference: the container cannot be removed until `let_go`."""
+        self.busy += 1
+
+    def let_go(self) -> None:
+        """Give a reference back."""
+        if not self.busy:
+            raise ValueError(f"{self.label} was let go more often than kept")
+        self.busy -= 1
 
     def ancestors(self) -> Iterator[Container]:
         """This container, its parent, ... up to the root."""
@@ -83,6 +101,12 @@ class Container:
                 )
             node = child
         return node
+
+
+def check_name(name: str) -> None:
+    """Refuse a container's name that is not a single part of a path; EINVAL, ENAMETOOLONG."""
+    if split_path(f"/{name}") != [name]:
+        raise GovernorError(errno.EINVAL, f"{name!r} cannot be a container's name")
 
 
 def split_path(path: str) -> list[str]:

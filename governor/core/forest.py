@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from governor.core.container import Container, split_path
+from governor.core.bindings import Bindings, create_states
+from governor.core.container import Container, check_name, split_path
 from governor.core.group import Group, GroupTable
 from governor.core.hierarchy import Hierarchy
+from governor.core.transaction import all_or_none
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -21,41 +24,52 @@ if TYPE_CHECKING:
 
 
 class Forest:
-    """Hierarchies by name, in mount order, and the interned container groups."""
+    """Hierarchies by name, in mount order, and the interned container groups.
 
-    def __init__(self, load: Callable[[str], Subsystem]) -> None:
-        self._load = load
-        self._new_id = itertools.count(1).__next__
-        self.hierarchies: dict[str, Hierarchy] = {}
+    ``load(label)`` gives a new subsystem; ``own_files`` are control files that every container
+    has, whatever is bound.
+    """
+
+    def __init__(
+        self, load: Callable[[str], Subsystem], own_files: Mapping[str, ControlFile] | None = None
+    ) -> None:
+        self._own_files = own_files or {}
+        self._bindings = Bindings(load, itertools.count(1).__next__)
         self.groups = GroupTable()
 
     # -- hierarchies ---------------------------------------------------------------
 
-    def mount(self, name: str, subsystems: Sequence[str]) -> Hierarchy:
+    @property
+    def hierarchies(self) -> Mapping[str, Hierarchy]:
+        """The active hierarchies by name, in mount order; hierarchy 0 is not among them."""
+        return self._bindings.hierarchies
+
+    @property
+    def unbound(self) -> Hierarchy:
+        """Hierarchy 0, that of the subsystems bound to no other."""
+        return self._bindings.unbound
+
+    def mount(self, name: str, labels: Sequence[str]) -> Hierarchy:
         """Activate a hierarchy with these subsystems, or reuse the one that has exactly them.
 
         EINVAL: no subsystem, one named twice, or a bad name. ENOENT: unknown subsystem.
         EBUSY: a subsystem is bound elsewhere. EEXIST: the name is another hierarchy's.
         """
-        check_hierarchy_name(name)
-        wanted = self._load_all(name, subsystems)
-        for hierarchy in self.hierarchies.values():
-            if set(hierarchy.subsystems) == set(subsystems):
-                hierarchy.mounted = True
-                return hierarchy
-        self._check_unbound(name, subsystems)
-        if name in self.hierarchies:
-            raise GovernorError(
-                errno.EEXIST,
-                f"a hierarchy {name!r} exists with {', '.join(self.hierarchies[name].subsystems)}",
-            )
-        hierarchy = Hierarchy(name, wanted, self._new_id)
-        self._create_states(hierarchy.root)
-        self.hierarchies[name] = hierarchy
-        for group in list(self.groups):
-            self.groups.substitute(group, (*group.containers, hierarchy.root))
-        for subsystem in wanted:
-            subsystem.bind(hierarchy.root)
+        before = set(self.hierarchies)
+        hierarchy = self._bindings.mount(name, labels)
+        if hierarchy.name not in before:
+            for group in list(self.groups):
+                self.groups.substitute(group, (*group.containers, hierarchy.root))
+        return hierarchy
+
+    def remount(self, name: str, labels: Sequence[str]) -> Hierarchy:
+        """Bind these subsystems instead, while the root is alone.
+
+        EBUSY: there are sub-containers, or one of them is bound elsewhere. Otherwise as `mount`.
+        """
+        hierarchy = self.hierarchy(name)
+        self._bindings.remount(hierarchy, labels)
+        hierarchy.mounted = True
         return hierarchy
 
     def umount(self, name: str) -> bool:
@@ -67,8 +81,7 @@ class Forest:
         for group in list(self.groups):
             rest = tuple(c for c in group.containers if c.hierarchy is not hierarchy)
             self.groups.substitute(group, rest)
-        del self.hierarchies[name]
-        self._destroy_states(hierarchy.root)
+        self._bindings.umount(hierarchy)
         return True
 
     def hierarchy(self, name: str) -> Hierarchy:
@@ -93,9 +106,38 @@ class Forest:
         parent = self.lookup(hierarchy, "/" + "/".join(names[:-1]))
         if names[-1] in parent.children:
             raise GovernorError(errno.EEXIST, f"container {hierarchy}:{path} exists already")
+        if parent.ending:
+            raise GovernorError(errno.ENODEV, f"container {parent.label} is being removed")
         container = Container(parent.hierarchy, parent, names[-1])
-        self._create_states(container)
+        container.states = create_states(container, parent.hierarchy.subsystems.values())
         parent.children[names[-1]] = container
+        parent.occupied = True
+        return container
+
+    def rename(self, hierarchy: str, path: str, name: str) -> Container:
+        """Give a container another name in the same parent.
+
+        EBUSY: the root. EEXIST: a sibling has the name. EIO: the name is a path elsewhere, which
+        is not EXDEV so that mv(1) does not begin to copy.
+        """
+        container = self.lookup(hierarchy, path)
+        if "/" in name:
+            raise GovernorError(
+                errno.EIO, f"{container.label} can be renamed in place only, not to {name!r}"
+            )
+        check_name(name)
+        parent = container.parent
+        if parent is None:
+            raise GovernorError(errno.EBUSY, f"{container.label} is a root and has no name")
+        if name == container.name:
+            return container
+        if name in parent.children:
+            raise GovernorError(errno.EEXIST, f"{parent.children[name].label} exists already")
+        # In the place it had, so that listings keep their order.
+        parent.children = {
+            name if child is container else key: child for key, child in parent.children.items()
+        }
+        container.name = name
         return container
 
     def rmdir(self, hierarchy: str, path: str) -> Container:
@@ -103,24 +145,30 @@ class Forest:
         container = self.lookup(hierarchy, path)
         if container.parent is None:
             raise GovernorError(errno.EBUSY, f"{container.label} is a root; unmount the hierarchy")
-        reason = None
-        if container.children:
-            reason = f"has children ({', '.join(container.children)})"
-        elif any(group.tasks for group in self.groups if container in group.containers):
-            reason = "has processes"
-        elif container.busy:
-            reason = "is kept by a subsystem"
-        if reason:
+        if reason := self.in_use(container):
             raise GovernorError(errno.EBUSY, f"container {container.label} {reason}")
-        for group in [group for group in self.groups if container in group.containers]:
+        for group in self.groups_of(container):
             self.groups.release(group)
         del container.parent.children[container.name]
-        self._destroy_states(container)
+        for kind, subsystem in reversed(container.hierarchy.subsystems.items()):
+            subsystem.destroy(container, container.states.pop(kind))
         return container
+
+    def in_use(self, container: Container) -> str:
+        """Why a container cannot be removed, as the end of a sentence; empty when it can."""
+        if container.children:
+            return f"has children ({', '.join(container.children)})"
+        if any(group.tasks for group in self.groups_of(container)):
+            return "has processes"
+        return "is kept by a subsystem" if container.busy else ""
+
+    def files(self, container: Container) -> dict[str, ControlFile]:
+        """All control files of a container, by full name."""
+        return _files_on(container, self._own_files) | control_files(container)
 
     def control_file(self, container: Container, name: str) -> ControlFile:
         """The control file ``name``; ENOENT lists those the container has."""
-        files = control_files(container.hierarchy)
+        files = self.files(container)
         file = files.get(name)
         if file is None:
             raise GovernorError(
@@ -158,6 +206,19 @@ class Forest:
                 )
         return self.groups.find(tuple(chosen.get(h, h.root) for h in self.hierarchies.values()))
 
+    def groups_of(self, container: Container) -> list[Group]:
+        """The groups whose processes are in this very container."""
+        return [group for group in self.groups if container in group.containers]
+
+    def admit(self, group: Group) -> None:
+        """Ask every subsystem whether a job may be started in ``group``; all or none agree."""
+        for container in group.containers:
+            check_enterable(container)
+        all_or_none(
+            (partial(s.can_fork, container), partial(s.cancel_fork, container))
+            for container, s in bound(group)
+        )
+
     def move(self, group: Group, container: Container, pid: int) -> Group:
         """The group ``pid`` is in after moving from ``group`` into ``container``.
 
@@ -165,19 +226,24 @@ class Forest:
         agreed are told, and the error is raised. The caller leaves out moves to where ``pid``
         is already.
         """
+        check_enterable(container)
         hierarchy = container.hierarchy
-        agreed: list[Subsystem] = []
+        all_or_none(
+            (partial(s.can_attach, container, pid), partial(s.cancel_attach, container, pid))
+            for s in hierarchy.subsystems.values()
+        )
         try:
-            for subsystem in hierarchy.subsystems.values():
-                subsystem.can_attach(container, pid)
-                agreed.append(subsystem)
             return self.groups.find(
                 tuple(container if c.hierarchy is hierarchy else c for c in group.containers)
             )
         except GovernorError:
-            for subsystem in reversed(agreed):
-                subsystem.cancel_attach(container, pid)
+            self.cancel_move(container, pid)
             raise
+
+    def cancel_move(self, container: Container, pid: int) -> None:
+        """A move that every subsystem had agreed to does not take place."""
+        for subsystem in reversed(container.hierarchy.subsystems.values()):
+            subsystem.cancel_attach(container, pid)
 
     def populate(self, tasks: Mapping[int, int]) -> list[Group]:
         """Set how many processes refer to each group, by id; returns the groups left empty."""
@@ -185,51 +251,28 @@ class Forest:
             group.tasks = tasks.get(group.id, 0)
         return [group for group in self.groups if not group.tasks]
 
-    # -- helpers -------------------------------------------------------------------
 
-    def _load_all(self, name: str, subsystems: Sequence[str]) -> list[Subsystem]:
-        if not subsystems:
-            raise GovernorError(errno.EINVAL, f"hierarchy {name!r} names no subsystem")
-        if len(set(subsystems)) != len(subsystems):
-            raise GovernorError(errno.EINVAL, f"hierarchy {name!r} names a subsystem twice")
-        return [self._load(subsystem) for subsystem in subsystems]
-
-    def _check_unbound(self, name: str, subsystems: Sequence[str]) -> None:
-        for hierarchy in self.hierarchies.values():
-            for subsystem in subsystems:
-                if subsystem in hierarchy.subsystems:
-                    raise GovernorError(
-                        errno.EBUSY,
-                        f"subsystem {subsystem!r} wanted for {name!r} is bound to hierarchy "
-                        f"{hierarchy.name!r}",
-                    )
-
-    def _create_states(self, container: Container) -> None:
-        """Create every subsystem's state, or none: undone in reverse when one refuses."""
-        try:
-            for subsystem in container.hierarchy.subsystems.values():
-                container.states[subsystem.name] = subsystem.create(container)
-        except GovernorError:
-            self._destroy_states(container)
-            raise
-
-    def _destroy_states(self, container: Container) -> None:
-        for name in reversed(list(container.states)):
-            container.hierarchy.subsystems[name].destroy(container, container.states.pop(name))
+def bound(group: Group) -> Iterator[tuple[Container, Subsystem]]:
+    """Every subsystem that has a say about a group's processes, with its container."""
+    for container in group.containers:
+        for subsystem in container.hierarchy.subsystems.values():
+            yield container, subsystem
 
 
-def control_files(hierarchy: Hierarchy) -> dict[str, ControlFile]:
-    """The control files that every container of ``hierarchy`` has, by full name."""
+def check_enterable(container: Container) -> None:
+    """ENODEV for a container that is being removed with all that is in it."""
+    if container.ending:
+        raise GovernorError(errno.ENODEV, f"container {container.label} is being removed")
+
+
+def control_files(container: Container) -> dict[str, ControlFile]:
+    """The control files that a container has from its subsystems, by full name."""
     files: dict[str, ControlFile] = {}
-    for subsystem in hierarchy.subsystems.values():
-        files.update(subsystem.populate())
+    for subsystem in container.hierarchy.subsystems.values():
+        files.update(_files_on(container, subsystem.populate()))
     return files
 
 
-def check_hierarchy_name(name: str) -> None:
-    """Hierarchy names are used as ``name:/path`` and in labels: no separators, not empty."""
-    if not name or not name.replace("-", "_").replace(".", "_").replace("_", "a").isalnum():
-        raise GovernorError(
-            errno.EINVAL,
-            f"hierarchy name {name!r} must be letters, digits, '.', '-' or '_'",
-        )
+def _files_on(container: Container, files: Mapping[str, ControlFile]) -> dict[str, ControlFile]:
+    place = "root" if container.parent is None else "child"
+    return {name: file for name, file in files.items() if file.on in ("all", place)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from governor.core.container import Container
@@ -12,21 +12,28 @@ if TYPE_CHECKING:
 
 
 class Hierarchy:
-    """One tree. ``subsystems`` maps names to the bound controllers, in mount order."""
+    """One tree. ``subsystems`` maps kinds to the bound controllers, in mount order.
 
-    __slots__ = ("mounted", "name", "new_id", "root", "subsystems")
+    ``release_agent`` is the program that is told of containers that have become empty.
+    """
 
-    def __init__(
-        self, name: str, subsystems: Sequence[Subsystem], new_id: Callable[[], int]
-    ) -> None:
+    __slots__ = ("mounted", "name", "new_id", "release_agent", "root", "subsystems")
+
+    def __init__(self, name: str, new_id: Callable[[], int]) -> None:
         self.name = name
         self.mounted = True
         self.new_id = new_id
-        self.subsystems = {subsystem.name: subsystem for subsystem in subsystems}
+        self.release_agent = ""
+        self.subsystems: dict[str, Subsystem] = {}
         self.root = Container(self, None, "")
 
     def __repr__(self) -> str:
         return f"Hierarchy({self.name!r}, {list(self.subsystems)})"
+
+    @property
+    def labels(self) -> list[str]:
+        """What is bound here, as `mount` is given it."""
+        return [subsystem.label for subsystem in self.subsystems.values()]
 
     def containers(self) -> Iterator[Container]:
         """Every container, parents before children."""

@@ -8,11 +8,13 @@ that really apply cost anything.
 
 from __future__ import annotations
 
+import errno
 from typing import NamedTuple
 
 from governor.core.counter import Counter
 from governor.core.group import Group
 from governor.core.usage import Meter
+from governor.errors import GovernorError
 
 
 class Plan(NamedTuple):
@@ -43,9 +45,14 @@ class PlanBuilder:
         self._counters.setdefault(counter.resource, []).append(counter)
 
     def confine(self, resource: str, allowed: frozenset[int]) -> None:
-        """Confine the group to ``allowed``; several confinements intersect."""
+        """Confine the group to ``allowed``; several confinements intersect [ENOSPC: in nothing]."""
         present = self._confined.get(resource)
-        self._confined[resource] = allowed if present is None else present & allowed
+        both = allowed if present is None else present & allowed
+        if not both:
+            raise GovernorError(
+                errno.ENOSPC, f"nothing is left of {resource} that all hierarchies allow"
+            )
+        self._confined[resource] = both
 
     def measure(self, meter: Meter) -> None:
         """Add what the group uses to ``meter``."""
@@ -66,7 +73,10 @@ class PlanBuilder:
 
 
 def compile_plan(group: Group) -> Plan:
-    """Compile a group: every bound subsystem of every hierarchy contributes."""
+    """Compile a group: every bound subsystem of every hierarchy contributes.
+
+    ENOSPC when the group's processes could run nowhere.
+    """
     builder = PlanBuilder()
     for container in group.containers:
         for subsystem in container.hierarchy.subsystems.values():

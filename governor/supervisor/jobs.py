@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
@@ -11,9 +10,11 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Set
 
+from governor.core.group import Group
 from governor.errors import GovernorError
-from governor.results import OWN_FAILURE, TIMED_OUT, JobResult
+from governor.results import OWN_FAILURE, TIMED_OUT, JobResult, Value
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.endings import Endings, signal_all
 from governor.supervisor.policy import Policy
 from governor.transport import Poller
 from governor.wire import agent as agent_wire
@@ -24,9 +25,6 @@ from governor.wire.spawner import FROM_SPAWNER, Reaped, Started, StartWorker
 from workers import channel, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
-
-KILL_AGAIN = 0.02
-"""Seconds between two looks at jobs that are being ended."""
 
 
 class Job:
@@ -52,15 +50,6 @@ class Job:
         self.result: JobResult | None = None
 
 
-class _Ending:
-    """Jobs being ended: TERM has been sent, KILL follows at ``kill_at``."""
-
-    def __init__(self, jobs: set[int], kill_at: float, done: Callable[[], None]) -> None:
-        self.jobs = jobs
-        self.kill_at = kill_at
-        self.done = done
-
-
 class Jobs:
     """All jobs. Events come in from worker, agent and spawner; ``ended`` is told of each end."""
 
@@ -70,6 +59,7 @@ class Jobs:
         agent: AgentLink,
         policy: Policy,
         poller: Poller,
+        endings: Endings,
         ended: Callable[[Job], None],
     ) -> None:
         self._spawner = spawner
@@ -79,8 +69,8 @@ class Jobs:
         self._ended = ended
         self._last = 0
         self._filters: dict[tuple[str, ...], bytes] = {}
-        self._endings: list[_Ending] = []
-        self._started: dict[int, Callable[[int, int], None]] = {}
+        self._endings = endings
+        self._started: dict[int, Callable[[Job], None]] = {}
         self._heard: dict[int, Callable[[], None]] = {}
         self._by_pid: dict[int, Job] = {}
         self.by_id: dict[int, Job] = {}
@@ -100,16 +90,16 @@ class Jobs:
         return [job.group for job in self._running.values() if not job.placed]
 
     @property
-    def running(self) -> bool:
-        """Whether any job's first process is still there, or about to be."""
-        return bool(self._running)
+    def count_running(self) -> int:
+        """How many jobs there are whose first process is still there, or about to be."""
+        return len(self._running)
 
     # -- starting ------------------------------------------------------------------
 
     def spawn(
-        self, spec: Spawn, group: int, stdio: list[int], started: Callable[[int, int], None]
+        self, spec: Spawn, group: int, stdio: list[int], started: Callable[[Job], None]
     ) -> Job:
-        """Start a job; ``started(pid, errno)`` follows when it has been forked."""
+        """Start a job; ``started(job)`` follows when it is in its containers, or has failed."""
         traps = self._policy.traps()
         job = Job(self._new_id(), spec, group, traps)
         here, there = channel.pair()
@@ -126,6 +116,29 @@ class Jobs:
         self.by_id[job.id] = self._running[job.id] = job
         self._started[job.id] = started
         return job
+
+    def spawn_helper(self, argv: list[str], env: dict[str, str], group: Group) -> None:
+        """Start a program of the governor's own, such as a release agent; nobody waits for it."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        spec = Spawn(
+            request=0,
+            name=os.path.basename(argv[0]),
+            argv=[os.fsencode(argument) for argument in argv],
+            callable=b"",
+            env={os.fsencode(name): os.fsencode(value) for name, value in env.items()},
+            cwd=b"/",
+            umask=0o022,
+            pgid=0,
+            modules=[],
+            containers={},
+            timeout=None,
+            grace=1.0,
+            token="",
+        )
+        try:
+            self.spawn(spec, group.id, [null, null, 2], lambda job: None)
+        finally:
+            os.close(null)
 
     def _describe(self, job: Job, spec: Spawn, traps: list[str]) -> int:
         """The specification in a memory file: arguments and environment may be megabytes."""
@@ -183,16 +196,14 @@ class Jobs:
 
     def _on_started(self, message: Started) -> None:
         """The spawner forked the worker, or could not."""
-        started = self._started.pop(message.job, None)
         job = self.by_id.get(message.job)
-        if job is None or started is None:
+        if job is None:
             return
         job.pid = message.pid
         self._by_pid[job.pid] = job
         if message.errno:
             job.error = f"cannot fork for job {job.name}: {os.strerror(message.errno)}"
             self._finish(job, OWN_FAILURE << 8, 0)
-        started(message.pid, message.errno)
 
     def _on_word(self, job: Job) -> None:
         # The worker may be quicker than the spawner's word that it exists.
@@ -232,17 +243,19 @@ class Jobs:
             return
         if message.counter:
             job.error = f"{self._policy.at_limit(message.counter)}; job {job.name} was not started"
-            self._kill(job.pid)
+            signal_all([job.pid], signal.SIGKILL)
             return
         job.placed = True
         if message.errno and not job.refusal:
             job.refusal = f"process {job.pid} cannot be tagged: {os.strerror(message.errno)}"
         job.base_cpu = message.cpu
-        self._policy.placed(job.group, job.traps, not message.errno)
+        self._policy.placed(job.group, job.pid, job.traps, not message.errno)
         self._policy.ledger.enter(job.pid, message.start, job.group, message.cpu)
         job.began = time.monotonic()
         if job.timeout is not None:
             job.deadline = job.began + job.timeout
+        self._tell("job-start", job)
+        self._started.pop(job.id)(job)
         if job.report is not None:
             channel.send(job.report, Go())
 
@@ -257,6 +270,8 @@ class Jobs:
             return
         while job.report is not None:
             self._on_report(job)  # it may have said why it could not become the job
+        if job.placed:
+            self._policy.left(message.group or job.group, job.pid)
         self._finish(job, message.status, message.cpu)
 
     def _on_hangup(self, job: Job) -> None:
@@ -285,12 +300,16 @@ class Jobs:
             code = TIMED_OUT
         elif job.error is not None and not job.placed:
             code, number = OWN_FAILURE, None
+        if not job.placed:
+            self._policy.withdraw(job.group)
+            self._started.pop(job.id)(job)
         self._running.pop(job.id, None)
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
         job.result = JobResult(
             code, number, wall, used, job.timed_out, job.error, job.refusal or None
         )
+        self._tell("job-end", job, exit_code=code)
         self._ended(job)
 
     # -- ending --------------------------------------------------------------------
@@ -307,11 +326,13 @@ class Jobs:
 
     def stop(self, jobs: Iterable[int], grace: float, done: Callable[[], None]) -> None:
         """End jobs with everything they started: TERM, KILL after ``grace`` seconds."""
-        ending = _Ending(set(jobs), time.monotonic() + grace, done)
-        self._signal_members(ending.jobs, signal.SIGTERM)
-        # A stopped process would sleep through its TERM.
-        self._signal_members(ending.jobs, signal.SIGCONT)
-        self._endings.append(ending)
+        wanted = set(jobs)
+        self._endings.begin(
+            lambda: self._members(wanted),
+            grace,
+            done,
+            over=lambda: not wanted & self._running.keys(),
+        )
 
     def tick(self) -> float | None:
         """Do what is due by the clock; returns the seconds until something is due again."""
@@ -321,22 +342,7 @@ class Jobs:
                 job.deadline = None
                 job.timed_out = True
                 self.stop([job.id], job.grace, lambda: None)
-        for ending in list(self._endings):
-            self._press(ending, now)
-        return self._due(now)
-
-    def _press(self, ending: _Ending, now: float) -> None:
-        left = self._members(ending.jobs)
-        if not left and not ending.jobs & self._running.keys():
-            self._endings.remove(ending)
-            ending.done()
-        elif now >= ending.kill_at:
-            self._signal_members(ending.jobs, signal.SIGKILL)
-
-    def _due(self, now: float) -> float | None:
         due = [job.deadline for job in self._running.values() if job.deadline is not None]
-        if self._endings:
-            due.append(now + KILL_AGAIN)
         return max(0.0, min(due) - now) if due else None
 
     def _members(self, jobs: Collection[int]) -> list[int]:
@@ -346,13 +352,9 @@ class Jobs:
         early = [job.pid for id in jobs if (job := self._running.get(id))]
         return [*members, *(pid for pid in early if pid and pid not in members)]
 
-    def _signal_members(self, jobs: Collection[int], number: int) -> None:
-        for pid in self._members(jobs):
-            self._kill(pid, number)
-
-    def _kill(self, pid: int, number: int = signal.SIGKILL) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+    def _tell(self, kind: str, job: Job, **fields: Value) -> None:
+        events = self._policy.events
+        events.publish(kind, "", "", job=job.id, name=job.name, pid=job.pid, **fields)
 
 
 def _with_shim(env: dict[bytes, bytes]) -> dict[bytes, bytes]:

@@ -1,102 +1,164 @@
-"""Policy: the forest, and what follows from it for the agent and for the figures."""
+"""Policy: the forest, and what follows from it for the agent."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from governor import registry
 from governor.core.container import Container
 from governor.core.counter import Counter
-from governor.core.forest import Forest, control_files
+from governor.core.forest import Forest, bound
 from governor.core.group import Group
 from governor.core.hierarchy import Hierarchy
 from governor.core.plan import Plan, compile_plan
-from governor.core.usage import CpuLedger, Row
+from governor.core.usage import CpuLedger
 from governor.errors import GovernorError
-from governor.results import ContainerReport
+from governor.results import Value
 from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
-from governor.supervisor.levels import Levels, Record
+from governor.supervisor.corefiles import CORE_FILES
+from governor.supervisor.events import Events
+from governor.supervisor.levels import Levels
+from governor.supervisor.told import tell
 from workers import membership, seccomp
 from workers.membership import Tag
 from workers.resources import NAMES
+
+ALL = "all"
+"""What `mount` is given for every subsystem there is, as in the seeds."""
 
 
 class Policy:
     """The forest with its plans, levels and CPU ledger, kept in step with the agent."""
 
-    def __init__(self, agent: AgentLink, nonce: int) -> None:
+    def __init__(self, agent: AgentLink, nonce: int, events: Events) -> None:
         self._agent = agent
         self._nonce = nonce
-        self.forest = Forest(load)
+        self.events = events
+        self.forest = Forest(load, CORE_FILES)
         self.ledger = CpuLedger()
-        self._plans: dict[int, Plan] = {}
-        self._levels = Levels()
+        self.levels = Levels()
+        self.plans: dict[int, Plan] = {}
+        self.watched: set[Container] = set()
+        """Containers that are to be released when the last process or child has left."""
 
     # -- hierarchies ---------------------------------------------------------------
 
-    def mount(self, name: str, subsystems: list[str]) -> Hierarchy:
+    def mount(self, name: str, labels: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
-        hierarchy = self.forest.mount(name, subsystems)
-        for group in {tag.group for tag in self.members().values()}:
-            self._levels.wanted(group, self.traps())
-        self._sync_all()
+        hierarchy = self.forest.mount(name, registry.names() if labels == [ALL] else labels)
+        self._bound("mount", hierarchy)
         return hierarchy
 
+    def remount(self, name: str, labels: list[str]) -> Hierarchy:
+        """Bind these subsystems instead of those that were."""
+        hierarchy = self.forest.remount(name, labels)
+        self._bound("remount", hierarchy)
+        return hierarchy
+
+    def _bound(self, kind: str, hierarchy: Hierarchy) -> None:
+        for group in {tag.group for tag in self.members().values()}:
+            self.levels.wanted(group, self.traps())
+        self.renew(self.forest.groups)
+        self.events.of(kind, hierarchy.root, subsystems=",".join(hierarchy.labels))
+
     def umount(self, name: str) -> None:
-        """Unmount a hierarchy; its counters go with it unless sub-containers keep it."""
-        counters = list(own_counters(self.forest.hierarchy(name).root))
-        if self.forest.umount(name):
-            self._sync_all()
-            for counter in counters:
-                self._agent.drop_counter(counter)
+        """Unmount a hierarchy; sub-containers keep it."""
+        hierarchy = self.forest.hierarchy(name)
+        before = {counter.id: counter for counter in own_counters(hierarchy.root)}
+        ended = self.forest.umount(name)
+        self.events.of("umount", hierarchy.root)
+        if ended:
+            self.renew(self.forest.groups)
+            kept = {counter.id for counter in own_counters(self.forest.unbound.root)}
+            for id, counter in before.items():
+                if id not in kept:
+                    self._agent.drop_counter(counter)
 
     # -- plans ---------------------------------------------------------------------
 
     def use(self, group: Group) -> None:
-        """Make the agent ready for processes of ``group``."""
-        self._plans[group.id] = plan = compile_plan(group)
-        self._agent.set_plan(group.id, plan, self._counters(group))
+        """Make the agent ready for processes of ``group``; ENOSPC when they could run nowhere."""
+        self._set_plan(group, compile_plan(group))
 
-    def sync(self, container: Container) -> None:
-        """Something about ``container`` changed: renew the plans of the groups it is above.
+    def write(self, container: Container, file: str, value: Value) -> None:
+        """Write a control file; when this returns, it holds for the next call of every process.
 
-        When this returns, the change holds for the next call of every process.
+        EBUSY: it would leave processes that are there without any CPU.
         """
-        for group in self.forest.groups:
-            if group.id in self._plans and any(
-                container in member.ancestors() for member in group.containers
-            ):
-                self.use(group)
+        before = self.forest.control_file(container, file).read(container)
+        self.forest.write(container, file, value)
+        try:
+            self.sync(container)
+        except GovernorError as error:
+            self.forest.write(container, file, before)
+            raise GovernorError(
+                errno.EBUSY, f"{file} of {container.label} cannot be {value!r}: {error.message}"
+            ) from None
+        self.watch(container)
+        self.events.of("change", container, file=file, value=value)
+
+    def sync(self, *containers: Container) -> None:
+        """Renew the plans of the groups that these containers are above.
+
+        Nothing has changed when one of them cannot be [ENOSPC].
+        """
+        plans = {
+            group: compile_plan(group)
+            for group in self.forest.groups
+            if group.id in self.plans and _is_below(group, containers)
+        }
+        for group, plan in plans.items():
+            self._set_plan(group, plan)
         self._agent.flush()
 
-    def _sync_all(self) -> None:
-        """A hierarchy came or went: every plan may be another."""
-        for group in self.forest.groups:
-            if group.id in self._plans:
-                self.use(group)
-        self.refresh()
+    def renew(self, groups: Iterable[Group]) -> None:
+        """Renew plans for a change that cannot be refused: what has no new plan keeps its old."""
+        for group in groups:
+            if group.id in self.plans:
+                try:
+                    self.use(group)
+                except GovernorError as error:
+                    for container in group.containers:
+                        self.events.of("unenforced", container, reason=error.message)
+
+    def renew_below(self, container: Container) -> None:
+        """Renew the plans of the groups that ``container`` is above."""
+        self.renew([group for group in self.forest.groups if _is_below(group, (container,))])
+
+    def _set_plan(self, group: Group, plan: Plan) -> None:
+        self.plans[group.id] = plan
+        self._agent.set_plan(group.id, plan, self._counters(group))
 
     def cpus(self, group: Group) -> list[int]:
         """The CPUs processes of ``group`` are confined to, empty for any."""
-        return self._plans[group.id].confined.get("cpus", [])
+        return self.plans[group.id].confined.get("cpus", [])
 
     def at_limit(self, counter: int) -> str:
         """Which container is at which limit, in words."""
+        found = self.find_counter(counter)
+        if found is None:
+            return "a container is at its limit"
+        container, own = found
+        return f"{container.label} is at its limit of {own.limit} {own.resource}"
+
+    def find_counter(self, id: int) -> tuple[Container, Counter] | None:
+        """A counter by its id, with its container."""
         for hierarchy in self.forest.hierarchies.values():
             for container in hierarchy.containers():
                 for own in own_counters(container):
-                    if own.id == counter:
-                        return f"{container.label} is at its limit of {own.limit} {own.resource}"
-        return "a container is at its limit"
+                    if own.id == id:
+                        return container, own
+        return None
 
     def traps(self) -> list[str]:
         """The facilities a new job's filter must trap: those of all bound subsystems."""
-        return sorted({trap for subsystem in self._bound() for trap in subsystem.traps})
+        return sorted({trap for subsystem in self.subsystems() for trap in subsystem.traps})
 
-    def _bound(self) -> Iterator[Subsystem]:
+    def subsystems(self) -> Iterator[Subsystem]:
+        """Every bound subsystem."""
         for hierarchy in self.forest.hierarchies.values():
             yield from hierarchy.subsystems.values()
 
@@ -111,9 +173,52 @@ class Policy:
         """Every governed process."""
         return membership.scan(self._nonce)
 
-    def placed(self, group: int, trapped: Collection[str], tagged: bool = True) -> None:
+    def members_of(self, container: Container, recursive: bool = False) -> dict[int, Tag]:
+        """The processes in a container, in those below it as well when ``recursive``."""
+        wanted = set(container.descendants()) if recursive else {container}
+        groups = {g.id for g in self.forest.groups if wanted.intersection(g.containers)}
+        return {pid: tag for pid, tag in self.members().items() if tag.group in groups}
+
+    def group_of(self, pid: int) -> Group:
+        """The group a process is in; that of all the roots for one that is not governed.
+
+        ESRCH: it is gone. EACCES: another user's. EBUSY: another governor's.
+        """
+        tag = self._tag(pid)
+        group = self.forest.groups.get(tag.group) if tag else None
+        return group or self.forest.group([])
+
+    def admit(self, containers: list[Container]) -> Group:
+        """The group for a job in these containers, if every subsystem agrees."""
+        group = self.forest.group(containers)
+        self.forest.admit(group)
+        try:
+            self.use(group)
+        except GovernorError:
+            self.withdraw(group.id)
+            raise
+        return group
+
+    def withdraw(self, group: int) -> None:
+        """A job that had been admitted was not started after all."""
+        for container, subsystem in self._bound_to(group):
+            tell(subsystem, "cancel_fork", container)
+
+    def placed(self, group: int, pid: int, trapped: Collection[str], tagged: bool) -> None:
         """A job was placed into ``group`` with these facilities trapped in it."""
-        self._levels.placed(group, self.traps(), trapped, tagged)
+        self.levels.placed(group, self.traps(), trapped, tagged)
+        for container, subsystem in self._bound_to(group):
+            self.watch(container, occupied=True)
+            tell(subsystem, "fork", container, pid)
+
+    def left(self, group: int, pid: int) -> None:
+        """The first process of a job, last in ``group``, has ended."""
+        for container, subsystem in self._bound_to(group):
+            tell(subsystem, "exit", container, pid)
+
+    def _bound_to(self, group: int) -> list[tuple[Container, Subsystem]]:
+        found = self.forest.groups.get(group)
+        return list(bound(found)) if found is not None else []
 
     def attach(self, container: Container, pid: int) -> None:
         """Move a running process into ``container``. ESRCH: gone. EACCES: another user's."""
@@ -124,19 +229,30 @@ class Policy:
         if old is container and tag is not None:
             return
         target = self.forest.move(group, container, pid)
-        self.use(target)
-        moved = self._agent.move(pid, 0, target.id)
-        if moved.errno:
-            self._cancel(container, pid)
-            raise GovernorError(moved.errno, f"process {pid} cannot move to {container.label}")
+        try:
+            self.use(target)
+            moved = self._agent.move(pid, 0, target.id)
+            if moved.errno:
+                raise GovernorError(moved.errno, f"process {pid} cannot move to {container.label}")
+        except GovernorError:
+            self.forest.cancel_move(container, pid)
+            raise
         if tag is None:
-            self.placed(target.id, ())
+            self.levels.placed(target.id, self.traps(), (), True)
             self.ledger.enter(pid, moved.start, target.id, moved.cpu, outside=True)
         else:
-            self._levels.moved(group.id, target.id)
+            self.levels.moved(group.id, target.id)
             self.ledger.move(pid, target.id, moved.cpu)
-        for subsystem in container.hierarchy.subsystems.values():
-            subsystem.attach(container, old, pid)
+        self._moved(container, old, pid)
+
+    def _moved(self, container: Container, old: Container, pid: int) -> None:
+        subsystems = container.hierarchy.subsystems.values()
+        for subsystem in subsystems:
+            tell(subsystem, "attach", container, old, pid)
+        for subsystem in subsystems:
+            tell(subsystem, "post_attach", container, pid)
+        self.watch(container, occupied=True)
+        self.events.of("move", container, pid=pid, source=old.path)
 
     def _tag(self, pid: int) -> Tag | None:
         if pid <= 0:
@@ -148,13 +264,11 @@ class Policy:
             raise GovernorError(errno.ESRCH, f"there is no process {pid}") from None
         except PermissionError:
             raise GovernorError(errno.EACCES, f"process {pid} is another user's") from None
+        except OverflowError:
+            raise GovernorError(errno.EINVAL, f"{pid} is not a process id") from None
         if tag is not None and tag.nonce != self._nonce:
             raise GovernorError(errno.EBUSY, f"process {pid} belongs to another governor")
         return tag
-
-    def _cancel(self, container: Container, pid: int) -> None:
-        for subsystem in reversed(list(container.hierarchy.subsystems.values())):
-            subsystem.cancel_attach(container, pid)
 
     def populate(self, starting: Collection[int]) -> None:
         """Count who is in each group; ``starting`` are groups of jobs not placed yet."""
@@ -163,67 +277,52 @@ class Policy:
             tasks[group] = tasks.get(group, 0) + 1
         self.forest.populate(tasks)
 
-    # -- removal -------------------------------------------------------------------
+    # -- containers ----------------------------------------------------------------
+
+    def mkdir(self, hierarchy: str, path: str) -> Container:
+        """Make a container."""
+        container = self.forest.mkdir(hierarchy, path)
+        self.events.of("mkdir", container)
+        return container
+
+    def rename(self, hierarchy: str, path: str, name: str) -> Container:
+        """Give a container another name."""
+        old = self.forest.lookup(hierarchy, path).path
+        container = self.forest.rename(hierarchy, path, name)
+        self.events.of("rename", container, source=old)
+        return container
 
     def rmdir(self, hierarchy: str, path: str) -> None:
-        """Remove a container and forget all that was kept for it."""
-        self.refresh()  # what was used in it belongs to its ancestors
-        counters = list(own_counters(self.forest.lookup(hierarchy, path)))
+        """Remove a container and forget all that was kept for it.
+
+        Figures must be fresh: what was used in it belongs to its ancestors.
+        """
+        container = self.forest.lookup(hierarchy, path)
+        counters = list(own_counters(container))
+        label_path = container.path
         before = {group.id for group in self.forest.groups}
-        self.forest.rmdir(hierarchy, path)
+        parent = self.forest.rmdir(hierarchy, path).parent
         for group in before - {group.id for group in self.forest.groups}:
             self._forget(group)
         for counter in counters:
             self._agent.drop_counter(counter)
+        self.watched.discard(container)
+        self.events.publish("rmdir", hierarchy, label_path)
+        if parent is not None:
+            self.watch(parent)
+
+    def watch(self, container: Container, occupied: bool = False) -> None:
+        """Look after a container's release, if that is wanted and it has something to release."""
+        container.occupied |= occupied
+        wanted = container.notify_on_release or container.auto_remove
+        if wanted and container.occupied and container.parent is not None:
+            self.watched.add(container)
 
     def _forget(self, group: int) -> None:
         self._agent.drop_plan(group)
         self.ledger.forget(group)
-        self._levels.forget(group)
-        self._plans.pop(group, None)
-
-    # -- figures -------------------------------------------------------------------
-
-    def refresh(self) -> None:
-        """Bring every figure up to date: counters by a recount, meters from the ledger."""
-        if not self._plans:
-            return
-        counted = self._agent.count()
-        by_id = {
-            counter.id: counter
-            for hierarchy in self.forest.hierarchies.values()
-            for container in hierarchy.containers()
-            for counter in own_counters(container)
-        }
-        for id, held, maxheld, failcnt in counted.counters:
-            if id in by_id:
-                counter = by_id[id]
-                counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
-        for group in counted.unreadable:
-            self._levels.unreadable(group)
-        self.ledger.observe(Row(*row[:7]) for row in counted.rows)
-
-    def settle_usage(self) -> None:
-        """Add what has been used since the last time to the meters."""
-        for group, used in self.ledger.drain().items():
-            for meter in self._plans[group].meters if group in self._plans else ():
-                meter.add(used)
-
-    def report(self) -> list[ContainerReport]:
-        """Every container of every hierarchy, as it is now."""
-        reports = []
-        records = self._levels.by_container(self.forest.groups)
-        for hierarchy in self.forest.hierarchies.values():
-            files = control_files(hierarchy)
-            for container in hierarchy.containers():
-                record = records.get(container, Record())
-                level = {
-                    name: record.level(subsystem)
-                    for name, subsystem in hierarchy.subsystems.items()
-                }
-                values = {name: file.read(container) for name, file in files.items()}
-                reports.append(ContainerReport(hierarchy.name, container.path, level, values))
-        return reports
+        self.levels.forget(group)
+        self.plans.pop(group, None)
 
 
 def own_counters(container: Container) -> Iterator[Counter]:
@@ -231,6 +330,10 @@ def own_counters(container: Container) -> Iterator[Counter]:
     for state in container.states.values():
         if isinstance(state, Counter):
             yield state
+
+
+def _is_below(group: Group, containers: Collection[Container]) -> bool:
+    return any(node in containers for member in group.containers for node in member.ancestors())
 
 
 def load(name: str) -> Subsystem:

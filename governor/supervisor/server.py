@@ -7,15 +7,21 @@ import os
 import signal
 import socket
 import sys
-import time
 from typing import Any
 
+from governor.core.container import Container
 from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.container_verbs import ContainerVerbs
+from governor.supervisor.endings import Endings
+from governor.supervisor.events import Events
+from governor.supervisor.figures import Figures
+from governor.supervisor.job_verbs import JobVerbs
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.policy import Policy
+from governor.supervisor.queries import Queries
+from governor.supervisor.release import Release
 from governor.supervisor.stdio import StdioDesk
-from governor.supervisor.verbs import Verbs
 from governor.transport import AGENTS, CLIENTS, STDIO, Poller, Server, close_all
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
@@ -25,9 +31,6 @@ from workers import channel, spawner
 
 READY = b"1"
 """What the owner hears when clients may connect."""
-
-SAMPLE_INTERVAL = 1.0
-"""Seconds between two samples of CPU time while jobs run: what a lost process may cost at most."""
 
 
 class Supervisor:
@@ -47,13 +50,26 @@ class Supervisor:
         self._agent = AgentLink(
             self._agents, self._start_agent(agents), self._see_agent, self._on_agent
         )
-        self._policy = Policy(self._agent, nonce)
+        self._events = Events()
+        self._policy = policy = Policy(self._agent, nonce, self._events)
         self._poller = Poller()
-        self._jobs = Jobs(end, self._agent, self._policy, self._poller, self._on_ended)
-        self._verbs = Verbs(self._policy, self._jobs, self._desk)
+        self._endings = Endings()
+        self._jobs = jobs = Jobs(
+            end, self._agent, policy, self._poller, self._endings, self._on_ended
+        )
+        self._figures = figures = Figures(self._agent, policy, jobs.catch_up)
+        self._job_verbs = JobVerbs(policy, jobs, self._desk)
+        self._handlers = (
+            ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
+            | self._job_verbs.handlers
+            | Queries(policy, jobs, figures, directory).handlers
+            | {wire.Shutdown: self._shut_down}
+        )
+        self._release = Release(
+            policy, self._poller, jobs.starting, figures.refresh, self._run_release_agent
+        )
         for source in (self._clients, self._agents, end.fileno(), owner.fileno()):
             self._poller.add(source)
-        self._next_sample = 0.0
         self._running = True
 
     def _start_agent(self, endpoint: str) -> socket.socket:
@@ -106,16 +122,21 @@ class Supervisor:
 
     def _serve_client(self, peer: bytes, request: Any) -> None:
         def reply(value: Any) -> None:
-            self._clients.send(peer, wire.Result(request.request, value))
+            if isinstance(value, GovernorError):
+                answer: Message = wire.Failure(request.request, value.errno, value.message)
+            else:
+                answer = wire.Result(request.request, value)
+            self._clients.send(peer, answer)
 
         try:
-            if isinstance(request, wire.Shutdown):
-                self._shut_down(request, reply)
-            else:
-                self._verbs.carry_out(request, reply)
+            self._handlers[type(request)](request, reply)
         except GovernorError as error:
-            failure = wire.Failure(request.request, error.errno, error.message)
-            self._clients.send(peer, failure)
+            reply(error)
+        except Exception as error:  # a mistake of ours, or of a subsystem, ends no job
+            import traceback
+
+            traceback.print_exc()
+            reply(GovernorError(errno.EIO, f"governor has failed: {error!r}; see its own messages"))
 
     def _shut_down(self, request: wire.Shutdown, reply: Any) -> None:
         def done() -> None:
@@ -128,20 +149,22 @@ class Supervisor:
 
     def _timeout(self) -> float | None:
         """Do what is due and say when something is due again."""
-        due = [
-            seconds for seconds in (self._jobs.tick(), self._verbs.tick()) if seconds is not None
-        ]
-        if self._jobs.running:
-            now = time.monotonic()
-            if now >= self._next_sample:
-                self._verbs.refresh()
-                took = time.monotonic() - now
-                self._next_sample = now + max(SAMPLE_INTERVAL, 20 * took)
-            due.append(max(0.0, self._next_sample - time.monotonic()))
-        return min(due, default=None)
+        due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick()]
+        if self._jobs.count_running:
+            due.append(self._figures.tick())
+        due.append(self._release.check())
+        due.append(self._events.tick())  # last: it tells of what the others did
+        return min((seconds for seconds in due if seconds is not None), default=None)
 
     def _on_ended(self, job: Job) -> None:
-        self._verbs.ended(job)
+        self._job_verbs.ended(job)
+
+    def _run_release_agent(self, program: str, container: Container) -> None:
+        self._jobs.spawn_helper(
+            [program, container.path],
+            {"PATH": os.defpath, "HOME": "/", "GOVERNOR_HIERARCHY": container.hierarchy.name},
+            self._policy.admit([]),
+        )
 
     def _leave(self) -> None:
         self._agent.stop()

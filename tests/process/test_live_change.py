@@ -125,7 +125,9 @@ def test_refusals_in_a_storm_of_forks_are_counted_one_by_one(gov: Governor, box:
         assert (box["numtasks.held"], box["numtasks.failcnt"]) == (1, failed)
 
 
-def test_limits_go_with_their_hierarchy(gov: Governor) -> None:
+def test_a_limit_of_a_root_is_kept_but_not_enforced_while_its_subsystem_is_unbound(
+    gov: Governor,
+) -> None:
     root = gov.mount("load", ["numtasks"]).root
     root["numtasks.limit"] = 2
     with puppet(gov) as job:
@@ -134,7 +136,8 @@ def test_limits_go_with_their_hierarchy(gov: Governor) -> None:
         gov.umount("load")
         job.fill(5)
         again = gov.mount("again", ["numtasks"]).root
-        assert (again["numtasks.limit"], again["numtasks.held"]) == ("max", 7)
+        assert (again["numtasks.limit"], again["numtasks.held"]) == (2, 7)
+        assert job.is_refused()
         again["numtasks.limit"] = 8
         job.make()
         assert job.is_refused()

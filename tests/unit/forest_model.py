@@ -77,7 +77,13 @@ def snapshot(forest: Forest) -> object:
         return id(tree), tree.name, tree.mounted, bound, container(tree.root)
 
     groups = [(id(g), g.id, g.tasks, list(map(id, g.containers))) for g in forest.groups]
-    return [hierarchy(tree) for tree in forest.hierarchies.values()], groups
+    trees = (forest.unbound, *forest.hierarchies.values())
+    return [hierarchy(tree) for tree in trees], groups
+
+
+def kind_of(label: str) -> str:
+    """What a named instance is an instance of."""
+    return label.partition("@")[0]
 
 
 def sort(lists: dict[str, list[int]]) -> dict[str, list[int]]:

@@ -27,20 +27,22 @@ from tests.unit.forest_model import (
     BAD_NAMES,
     BAD_PATHS,
     HIERARCHIES,
+    NAMES,
     PATHS,
     ModelHierarchy,
     ancestors_of,
     files_of,
+    kind_of,
     parent_of,
     parse,
     snapshot,
     sort,
 )
-from tests.unit.toys import COUNTED, REFUSAL, TOYS, Call, Mood, loader
+from tests.unit.toys import COUNTED, LABELS, REFUSAL, TOYS, Call, Mood, loader
 
 paths = st.sampled_from(PATHS)
 hierarchy_names = st.sampled_from((*HIERARCHIES, "nowhere"))
-subsystem_sets = st.lists(st.sampled_from((*TOYS, "zeta")), max_size=4)
+subsystem_sets = st.lists(st.sampled_from((*LABELS, "zeta")), max_size=4)
 values = st.one_of(st.integers(-2, 12), st.sampled_from(["max", "4k", "12", "", "x", "-1"]))
 
 
@@ -57,6 +59,8 @@ class ForestMachine(RuleBasedStateMachine):
         self.mood = Mood()
         self.forest = Forest(loader(self.mood))
         self.hierarchies: dict[str, ModelHierarchy] = {}
+        self.unbound: dict[str, Any] = {}
+        """What is in hierarchy 0: label -> what its file was set to."""
         self.tasks: dict[int, dict[str, str]] = {}
         self.real: dict[int, Group] = {}
         self.last_pid = 0
@@ -106,13 +110,10 @@ class ForestMachine(RuleBasedStateMachine):
     def mount(self, name: str, subsystems: list[str]) -> None:
         same = [n for n, h in self.hierarchies.items() if set(h.subsystems) == set(subsystems)]
         bound = {s for h in self.hierarchies.values() for s in h.subsystems}
-        refused_at = self.refusing("create", subsystems)
-        expected = 0
-        if not subsystems or len(set(subsystems)) < len(subsystems):
-            expected = errno.EINVAL
-        elif "zeta" in subsystems:
-            expected = errno.ENOENT
-        elif same:
+        created = [label for label in subsystems if label not in self.unbound]
+        refused_at = self.refusing("create", created)
+        expected = self.badly_chosen(subsystems)
+        if expected or same:
             pass
         elif bound & set(subsystems):
             expected = errno.EBUSY
@@ -122,7 +123,7 @@ class ForestMachine(RuleBasedStateMachine):
             expected = REFUSAL
         hierarchy = self.attempt(expected, lambda: self.forest.mount(name, subsystems))
         if expected == REFUSAL and refused_at is not None:
-            self.check_undone("create", "destroy", subsystems, refused_at, "/")
+            self.check_undone("create", "destroy", created, refused_at, "/")
         if expected:
             return
         assert hierarchy.mounted
@@ -131,12 +132,69 @@ class ForestMachine(RuleBasedStateMachine):
             assert self.mood.calls == []
             return
         assert self.mood.calls == [
-            *(Call("create", s, "/") for s in subsystems),
+            *(Call("create", s, "/") for s in created),
             *(Call("bind", s, "/") for s in subsystems),
         ]
         self.hierarchies[name] = ModelHierarchy(subsystems)
+        self.enter(name, subsystems)
         for places in self.tasks.values():
             places[name] = "/"
+
+    def badly_chosen(self, labels: list[str]) -> int:
+        """The errno for a set of subsystems that no hierarchy can have; 0 for a good one."""
+        if not labels or len(set(labels)) < len(labels):
+            return errno.EINVAL
+        if "zeta" in labels:
+            return errno.ENOENT
+        return errno.EINVAL if len(set(map(kind_of, labels))) < len(labels) else 0
+
+    def enter(self, name: str, labels: list[str]) -> None:
+        """Bound here from now on, with what was set while it was bound elsewhere."""
+        root = self.hierarchies[name].containers["/"]
+        for label in labels:
+            written = self.unbound.pop(label, None)
+            if written is not None:
+                root[label] = written
+
+    def leave(self, name: str, labels: list[str]) -> list[Call]:
+        """Bound nowhere from now on; returns the callbacks that come with it."""
+        root = self.hierarchies[name].containers["/"]
+        calls = []
+        for label in labels:
+            written = root.pop(label, None)
+            calls.append(Call("destroy" if "@" in label else "bind", label, "/"))
+            if "@" not in label:
+                self.unbound[label] = written
+        return calls
+
+    @rule(name=hierarchy_names, subsystems=subsystem_sets)
+    def remount(self, name: str, subsystems: list[str]) -> None:
+        model = self.hierarchies.get(name)
+        bound = model.subsystems if model else []
+        added = [label for label in subsystems if label not in bound]
+        others = {s for h in self.hierarchies.values() for s in h.subsystems} - set(bound)
+        created = [label for label in added if label not in self.unbound]
+        refused_at = self.refusing("create", created)
+        expected = errno.ENOENT
+        if model is not None:
+            expected = self.badly_chosen(subsystems)
+            if len(model.containers) > 1 or (not expected and others & set(added)):
+                expected = errno.EBUSY
+            elif not expected and refused_at is not None:
+                expected = REFUSAL
+        self.attempt(expected, lambda: self.forest.remount(name, subsystems))
+        if expected == REFUSAL and refused_at is not None:
+            self.check_undone("create", "destroy", created, refused_at, "/")
+        if expected or model is None:
+            return
+        left = self.leave(name, [label for label in bound if label not in subsystems])
+        assert self.mood.calls == [
+            *(Call("create", s, "/") for s in created),
+            *left,
+            *(Call("bind", s, "/") for s in added),
+        ]
+        model.subsystems = subsystems
+        self.enter(name, added)
 
     @rule(name=st.sampled_from(BAD_NAMES))
     def mount_badly_named(self, name: str) -> None:
@@ -155,7 +213,7 @@ class ForestMachine(RuleBasedStateMachine):
             assert self.mood.calls == []
             return
         assert ended is True
-        assert self.mood.calls == [Call("destroy", s, "/") for s in reversed(model.subsystems)]
+        assert self.mood.calls == self.leave(name, model.subsystems)
         del self.hierarchies[name]
         for places in self.tasks.values():
             del places[name]
@@ -207,6 +265,35 @@ class ForestMachine(RuleBasedStateMachine):
             assert (gone.states, gone.groups) == ({}, 0)
             del model.containers[path]
 
+    @rule(name=hierarchy_names, path=paths, new=st.sampled_from((*NAMES, "c", "..", "a/b", "")))
+    def rename(self, name: str, path: str, new: str) -> None:
+        model = self.hierarchies.get(name)
+        target = f"{parent_of(path).rstrip('/')}/{new}"
+        expected = self.missing(name, path)
+        if not expected and model is not None:
+            if "/" in new:
+                expected = errno.EIO
+            elif new in ("", ".."):
+                expected = errno.EINVAL
+            elif path == "/":
+                expected = errno.EBUSY
+            elif new != path.rpartition("/")[2] and target in model.containers:
+                expected = errno.EEXIST
+        node = self.attempt(expected, lambda: self.forest.rename(name, path, new))
+        if expected or model is None:
+            return
+        assert self.mood.calls == []
+        assert node is self.forest.lookup(name, target)
+
+        def renamed(old: str) -> str:
+            inside = old == path or old.startswith(f"{path}/")
+            return target + old[len(path) :] if inside else old
+
+        model.containers = {renamed(p): files for p, files in model.containers.items()}
+        model.busy = {renamed(p): times for p, times in model.busy.items()}
+        for places in self.tasks.values():
+            places[name] = renamed(places[name])
+
     @precondition(lambda self: self.hierarchies)
     @rule(data=st.data(), more=st.booleans())
     def keep_busy(self, data: st.DataObject, more: bool) -> None:
@@ -216,7 +303,12 @@ class ForestMachine(RuleBasedStateMachine):
         path = data.draw(st.sampled_from(sorted(model.containers)))
         change = 1 if more else -min(1, model.busy.get(path, 0))
         model.busy[path] = model.busy.get(path, 0) + change
-        self.forest.lookup(name, path).busy += change
+        container = self.forest.lookup(name, path)
+        if change:
+            (container.keep if more else container.let_go)()
+        elif not container.busy:
+            with pytest.raises(ValueError, match="more often than kept"):
+                container.let_go()
 
     @precondition(lambda self: self.hierarchies)
     @rule(data=st.data(), inherit=st.booleans())
@@ -230,13 +322,14 @@ class ForestMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.hierarchies)))
         model = self.hierarchies[name]
         path = data.draw(st.sampled_from(sorted(model.containers)))
-        subsystem = data.draw(st.sampled_from((*model.subsystems, "zeta")))
+        label = data.draw(st.sampled_from((*model.subsystems, "zeta")))
+        subsystem = kind_of(label)
         kind = data.draw(st.sampled_from(["limit", "held", "set"]))
         parsed, expected = (
-            parse(subsystem, kind, value) if subsystem in model.subsystems else None,
+            parse(subsystem, kind, value) if label in model.subsystems else None,
             0,
         )
-        if subsystem not in model.subsystems or kind not in files_of(subsystem):
+        if label not in model.subsystems or kind not in files_of(subsystem):
             expected = errno.ENOENT
         elif kind == "held":
             expected = errno.EACCES
@@ -245,7 +338,7 @@ class ForestMachine(RuleBasedStateMachine):
         container, file = self.forest.lookup(name, path), f"{subsystem}.{kind}"
         self.attempt(expected, lambda: self.forest.write(container, file, value))
         if not expected:
-            model.containers[path][subsystem] = parsed
+            model.containers[path][label] = parsed
 
     # -- tasks ---------------------------------------------------------------------
 
@@ -303,7 +396,29 @@ class ForestMachine(RuleBasedStateMachine):
             self.tasks[pid][name] = path
             self.real[pid] = group
 
-    @rule(callback=st.sampled_from(["create", "can_attach"]), name=st.sampled_from(list(TOYS)))
+    @precondition(lambda self: self.real)
+    @rule(data=st.data())
+    def admit(self, data: st.DataObject) -> None:
+        """A job is about to be started in a group: all its subsystems are asked, or none agrees."""
+        group = data.draw(st.sampled_from(sorted(self.real.values(), key=lambda g: g.id)))
+        asked = [
+            (label, container.path)
+            for container in group.containers
+            for label in self.hierarchies[container.hierarchy.name].subsystems
+        ]
+        refused_at = self.refusing("can_fork", [label for label, _ in asked])
+        expected = 0 if refused_at is None else REFUSAL
+        self.attempt(expected, lambda: self.forest.admit(group))
+        end = len(asked) if refused_at is None else refused_at + 1
+        calls = [Call("can_fork", *call) for call in asked[:end]]
+        if refused_at is not None:
+            calls += [Call("cancel_fork", *call) for call in reversed(asked[:refused_at])]
+        assert self.mood.calls == calls
+
+    @rule(
+        callback=st.sampled_from(["create", "can_attach", "can_fork"]),
+        name=st.sampled_from(LABELS),
+    )
     def change_mood(self, callback: str, name: str) -> None:
         self.mood.refuses ^= {(callback, name)}
 
@@ -317,9 +432,12 @@ class ForestMachine(RuleBasedStateMachine):
             assert {c.path for c in containers} == set(model.containers)
             for container in containers:
                 assert self.forest.lookup(name, container.path) is container
-                assert list(container.states) == model.subsystems
+                assert set(container.states) == set(map(kind_of, model.subsystems))
+            assert self.forest.hierarchy(name).labels == model.subsystems
         nodes = sum(len(h.subsystems) * len(h.containers) for h in self.hierarchies.values())
-        assert len(self.mood.alive) == nodes, "a state was lost or left behind"
+        assert self.forest.unbound.labels == list(self.unbound)
+        assert list(self.forest.unbound.root.states) == list(self.unbound)
+        assert len(self.mood.alive) == nodes + len(self.unbound), "a state was lost or left behind"
 
     @invariant()
     def every_task_is_in_the_group_of_its_containers(self) -> None:
@@ -356,8 +474,9 @@ class ForestMachine(RuleBasedStateMachine):
                 model = self.hierarchies[place.hierarchy.name]
                 for path in ancestors_of(place.path):
                     states = self.forest.lookup(place.hierarchy.name, path).states
-                    for name in model.subsystems:
-                        written = model.containers[path].get(name)
+                    for label in model.subsystems:
+                        written = model.containers[path].get(label)
+                        name = kind_of(label)
                         if name in COUNTED:
                             id_ = getattr(states[name], "id")  # noqa: B009
                             counts.setdefault(COUNTED[name], []).append(id_)
@@ -368,6 +487,11 @@ class ForestMachine(RuleBasedStateMachine):
                             confined = own if confined is None else confined & own
                         else:
                             meters.append(id(states[name]))
+            if confined is not None and not confined:
+                with pytest.raises(GovernorError) as caught:
+                    compile_plan(group)
+                assert caught.value.errno == errno.ENOSPC
+                continue
             plan = compile_plan(group)
             assert {r: sorted(ids) for r, ids in plan.charges.items()} == sort(charges)
             assert {r: sorted(ids) for r, ids in plan.counts.items()} == sort(counts)

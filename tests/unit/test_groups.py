@@ -34,7 +34,7 @@ class Watched(Container):
 
 
 def containers(count: int, name: str = "one") -> list[Watched]:
-    hierarchy = Hierarchy(name, [], itertools.count(1).__next__)
+    hierarchy = Hierarchy(name, itertools.count(1).__next__)
     return [Watched(hierarchy, hierarchy.root, f"c{n}") for n in range(count)]
 
 

@@ -73,7 +73,7 @@ def test_it_mounts_nests_and_goes_without_a_trace(forest: Forest, name: str) -> 
     container = forest.mkdir("one", "/a")
     group = forest.group([container])
     compile_plan(group)
-    files = control_files(hierarchy)
+    files = control_files(hierarchy.root)
     assert files
     assert all(file.startswith(f"{name}.") for file in files)
     for file in files.values():
@@ -87,7 +87,7 @@ def test_it_mounts_nests_and_goes_without_a_trace(forest: Forest, name: str) -> 
 def test_what_it_writes_it_reads_back(forest: Forest, name: str) -> None:
     hierarchy = forest.mount("one", [name])
     container = forest.mkdir("one", "/a")
-    for file_name, file in control_files(hierarchy).items():
+    for file_name, file in control_files(hierarchy.root).items():
         if file.writable:
             value = file.read(container)
             forest.write(container, file_name, value)
@@ -107,9 +107,9 @@ def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str)
     assert (subsystem.resource, subsystem.traps) == (resource, frozenset({trap}))
     hierarchy = forest.mount("one", [name])
     figures = ("held", "maxheld", "limit", "failcnt")
-    assert list(control_files(hierarchy)) == [f"{name}.{figure}" for figure in figures]
+    assert list(control_files(hierarchy.root)) == [f"{name}.{figure}" for figure in figures]
     root = hierarchy.root
-    assert [f.read(root) for f in control_files(hierarchy).values()] == [0, 0, "max", 0]
+    assert [f.read(root) for f in control_files(hierarchy.root).values()] == [0, 0, "max", 0]
 
 
 # -- cpuacct ------------------------------------------------------------------------------

@@ -27,12 +27,15 @@ class Call(NamedTuple):
 
 
 class Mood:
-    """Shared by the toys of one forest: what they refuse, and what they were asked."""
+    """Shared by the toys of one forest: what they refuse, and what they were asked.
+
+    Toys are known by their labels here, such as ``alpha`` and ``alpha@x``.
+    """
 
     def __init__(self) -> None:
         self.refuses: set[tuple[str, str]] = set()
         self.calls: list[Call] = []
-        self.alive: dict[tuple[str, int], object] = {}
+        self.alive: list[object] = []
 
     def asked(self, callback: str, subsystem: str, container: Container) -> None:
         """Write a callback down; refuse it when told to."""
@@ -52,23 +55,29 @@ class Toy(Subsystem):
         raise NotImplementedError
 
     def create(self, container: Container) -> object:
-        self.mood.asked("create", self.name, container)
+        self.mood.asked("create", self.label, container)
         state = self.state(container)
-        self.mood.alive[self.name, id(container)] = state
+        self.mood.alive.append(state)
         return state
 
     def destroy(self, container: Container, state: object) -> None:
-        self.mood.asked("destroy", self.name, container)
-        assert self.mood.alive.pop((self.name, id(container))) is state
+        self.mood.asked("destroy", self.label, container)
+        self.mood.alive.remove(state)
 
     def can_attach(self, container: Container, pid: int) -> None:
-        self.mood.asked("can_attach", self.name, container)
+        self.mood.asked("can_attach", self.label, container)
 
     def cancel_attach(self, container: Container, pid: int) -> None:
-        self.mood.asked("cancel_attach", self.name, container)
+        self.mood.asked("cancel_attach", self.label, container)
 
     def bind(self, root: Container) -> None:
-        self.mood.asked("bind", self.name, root)
+        self.mood.asked("bind", self.label, root)
+
+    def can_fork(self, container: Container) -> None:
+        self.mood.asked("can_fork", self.label, container)
+
+    def cancel_fork(self, container: Container) -> None:
+        self.mood.asked("cancel_fork", self.label, container)
 
 
 class _Counted(CountedSubsystem):
@@ -111,7 +120,9 @@ class Delta(Toy):
 
     def populate(self) -> Mapping[str, ControlFile]:
         def write(container: Container, digits: frozenset[int]) -> None:
-            container.states[self.name] = self.mood.alive[self.name, id(container)] = digits
+            self.mood.alive.remove(container.states[self.name])
+            self.mood.alive.append(digits)
+            container.states[self.name] = digits
 
         def read(container: Container) -> str:
             state = container.states[self.name]
@@ -144,15 +155,21 @@ def parse_digits(value: Value) -> frozenset[int]:
 
 
 TOYS: dict[str, type[Toy]] = {cls.name: cls for cls in (Alpha, Beta, Gamma, Delta, Epsilon)}
+LABELS = (*TOYS, "alpha@x", "alpha@y", "delta@x")
+"""What can be mounted: every toy, and named instances of some."""
+
 COUNTED = {name: cls.resource for name, cls in TOYS.items() if issubclass(cls, Alpha)}
 
 
 def loader(mood: Mood) -> Callable[[str], Subsystem]:
     """What a forest loads its subsystems with; ENOENT for one that is no toy."""
 
-    def load(name: str) -> Subsystem:
+    def load(label: str) -> Subsystem:
+        name, _, instance = label.partition("@")
         if name not in TOYS:
             raise GovernorError(errno.ENOENT, f"no toy {name!r}")
-        return TOYS[name](mood)
+        toy = TOYS[name](mood)
+        toy.instance = instance
+        return toy
 
     return load

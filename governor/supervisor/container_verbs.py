@@ -1,0 +1,164 @@
+"""What clients may do to hierarchies and containers."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from governor.core.container import Container
+from governor.core.hierarchy import Hierarchy
+from governor.errors import GovernorError
+from governor.supervisor.answers import Handler, Reply, at_once
+from governor.supervisor.endings import Endings, signal_all
+from governor.supervisor.figures import Figures
+from governor.supervisor.policy import Policy
+from governor.wire import client as wire
+
+TASKS = "tasks"
+"""The control file that is no attribute of a container but its processes."""
+
+
+class ContainerVerbs:
+    """Carries out requests on the trees. ``starting``: groups of jobs not placed yet."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        figures: Figures,
+        endings: Endings,
+        starting: Callable[[], list[int]],
+    ) -> None:
+        self._policy = policy
+        self._figures = figures
+        self._endings = endings
+        self._starting = starting
+        self.handlers: dict[type, Handler] = {
+            wire.Mount: at_once(lambda r: _named(policy.mount(r.name, r.subsystems))),
+            wire.Remount: at_once(lambda r: _named(policy.remount(r.name, r.subsystems))),
+            wire.Umount: at_once(self._umount),
+            wire.Mkdir: at_once(lambda r: policy.mkdir(r.hierarchy, r.path).path),
+            wire.Rename: at_once(lambda r: policy.rename(r.hierarchy, r.path, r.name).path),
+            wire.Rmdir: at_once(self._rmdir),
+            wire.Remove: self._remove,
+            wire.Lookup: at_once(lambda r: self._container(r).path),
+            wire.Read: at_once(self._read),
+            wire.Write: at_once(self._write),
+            wire.Attach: at_once(lambda r: policy.attach(self._container(r), r.pid)),
+            wire.Tasks: at_once(lambda r: sorted(policy.members_of(self._container(r)))),
+            wire.Kill: at_once(self._kill),
+        }
+
+    def _container(self, request: Any) -> Container:
+        return self._policy.forest.lookup(request.hierarchy, request.path)
+
+    def _umount(self, request: wire.Umount) -> None:
+        self._figures.refresh()
+        self._policy.umount(request.name)
+
+    def _rmdir(self, request: wire.Rmdir) -> None:
+        self._policy.forest.lookup(request.hierarchy, request.path)
+        self._figures.refresh()
+        self._policy.populate(self._starting())
+        self._policy.rmdir(request.hierarchy, request.path)
+
+    # -- removal with all that is in it --------------------------------------------
+
+    def _remove(self, request: wire.Remove, reply: Reply) -> None:
+        """Remove a container; with ``kill``, once everything in it has ended."""
+        container = self._policy.forest.lookup(request.hierarchy, request.path)
+        self._check_removable(container, request.recursive)
+        if not request.kill:
+            self._remove_all(container)
+            reply(None)
+            return
+        self._policy.populate(self._starting())
+        for node in container.descendants():
+            node.ending = True
+        self._endings.begin(
+            lambda: list(self._policy.members_of(container, recursive=True)),
+            request.grace,
+            partial(self._removed, container, reply),
+            over=lambda: not self._is_starting_in(container),
+        )
+
+    def _removed(self, container: Container, reply: Reply) -> None:
+        try:
+            self._remove_all(container)
+        except GovernorError as error:
+            for node in container.descendants():
+                node.ending = False
+            reply(error)
+        else:
+            reply(None)
+
+    def _check_removable(self, container: Container, recursive: bool) -> None:
+        if container.parent is None:
+            raise GovernorError(errno.EBUSY, f"{container.label} is a root; unmount the hierarchy")
+        if container.children and not recursive:
+            raise GovernorError(
+                errno.EBUSY,
+                f"container {container.label} has children ({', '.join(container.children)})",
+            )
+        for node in container.descendants():
+            if node.busy:
+                raise GovernorError(errno.EBUSY, f"container {node.label} is kept by a subsystem")
+            if node.ending:
+                raise GovernorError(errno.EBUSY, f"container {node.label} is being removed")
+
+    def _is_starting_in(self, container: Container) -> bool:
+        groups = [self._policy.forest.groups.get(id) for id in self._starting()]
+        wanted = set(container.descendants())
+        return any(group and wanted.intersection(group.containers) for group in groups)
+
+    def _remove_all(self, container: Container) -> None:
+        """Remove a container and all below it; nothing when one of them is in use [EBUSY]."""
+        self._figures.refresh()
+        self._policy.populate(self._starting())
+        nodes = list(container.descendants())
+        for node in nodes:
+            reason = self._policy.forest.in_use(node)
+            if reason and not node.children:
+                raise GovernorError(errno.EBUSY, f"container {node.label} {reason}")
+            if node.children and any(g.tasks for g in self._policy.forest.groups_of(node)):
+                raise GovernorError(errno.EBUSY, f"container {node.label} has processes")
+        for node in reversed(nodes):
+            self._policy.rmdir(node.hierarchy.name, node.path)
+
+    # -- control files -------------------------------------------------------------
+
+    def _read(self, request: wire.Read) -> int | str:
+        container = self._container(request)
+        if request.file == TASKS:
+            return "\n".join(map(str, sorted(self._policy.members_of(container))))
+        file = self._policy.forest.control_file(container, request.file)
+        self._figures.refresh()
+        return file.read(container)
+
+    def _write(self, request: wire.Write) -> None:
+        container = self._container(request)
+        if request.file == TASKS:
+            self._policy.attach(container, _pid(request.value))
+        else:
+            self._policy.write(container, request.file, request.value)
+
+    def _kill(self, request: wire.Kill) -> int:
+        container = self._container(request)
+        if not 0 <= request.signal <= 64:
+            raise GovernorError(errno.EINVAL, f"{request.signal} is not a signal")
+        pids = list(self._policy.members_of(container, request.recursive))
+        signal_all(pids, request.signal)
+        return len(pids)
+
+
+def _named(hierarchy: Hierarchy) -> list[object]:
+    return [hierarchy.name, hierarchy.labels]
+
+
+def _pid(value: int | str) -> int:
+    """One pid, as `tasks` takes it."""
+    text = str(value).strip()
+    if not text.isascii() or not text.isdigit():
+        raise GovernorError(errno.EINVAL, f"{TASKS} takes one process id, not {value!r}")
+    return int(text)

@@ -1,0 +1,67 @@
+"""Ending processes by force: TERM to all of them, KILL to what is left after a while."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+AGAIN = 0.02
+"""Seconds between two looks at what is being ended."""
+
+Chosen = Callable[[], list[int]]
+"""The processes that are to end, as they are now: others may be forked meanwhile."""
+
+
+class _Ending:
+    def __init__(
+        self, chosen: Chosen, kill_at: float, over: Callable[[], bool], done: Callable[[], None]
+    ) -> None:
+        self.chosen = chosen
+        self.kill_at = kill_at
+        self.over = over
+        self.done = done
+
+
+class Endings:
+    """All that is being ended."""
+
+    def __init__(self) -> None:
+        self._endings: list[_Ending] = []
+
+    def begin(
+        self,
+        chosen: Chosen,
+        grace: float,
+        done: Callable[[], None],
+        over: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """End what is ``chosen`` within ``grace`` seconds, and say so when none is left.
+
+        ``over``: whether there is nothing else to wait for, such as a report of an end.
+        """
+        signal_all(chosen(), signal.SIGTERM)
+        # A stopped process would sleep through its TERM.
+        signal_all(chosen(), signal.SIGCONT)
+        self._endings.append(_Ending(chosen, time.monotonic() + grace, over, done))
+
+    def tick(self) -> float | None:
+        """Go on with what is due; seconds until something is due again."""
+        now = time.monotonic()
+        for ending in list(self._endings):
+            left = ending.chosen()
+            if not left and ending.over():
+                self._endings.remove(ending)
+                ending.done()
+            elif now >= ending.kill_at:
+                signal_all(left, signal.SIGKILL)
+        return AGAIN if self._endings else None
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    """Signal processes, as far as they are there and may be signalled."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)

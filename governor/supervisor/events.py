@@ -1,0 +1,69 @@
+"""What has happened, for those who follow it: a numbered row of events, the latest ones kept."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from governor.core.container import Container
+from governor.results import Event, Value
+
+KEPT = 10_000
+"""Events kept for those who come back for them; older ones are reported as lost."""
+BATCH = 1_000
+"""Events in one answer at most."""
+
+Answer = tuple[int, int, list[Event]]
+
+
+class _Follower:
+    def __init__(self, after: int, deadline: float, answer: Callable[[Answer], None]) -> None:
+        self.after = after
+        self.deadline = deadline
+        self.answer = answer
+
+
+class Events:
+    """The row of events. ``clock`` dates them (seconds since the epoch)."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._row: deque[Event] = deque(maxlen=KEPT)
+        self._last = 0
+        self._followers: list[_Follower] = []
+
+    def publish(self, kind: str, hierarchy: str = "", path: str = "", **fields: Value) -> None:
+        """Something has happened to a container, or to the governor when none is named."""
+        self._last += 1
+        self._row.append(Event(self._last, self._clock(), kind, hierarchy, path, fields))
+
+    def of(self, kind: str, container: Container, **fields: Value) -> None:
+        """Something has happened to ``container``."""
+        self.publish(kind, container.hierarchy.name, container.path, **fields)
+
+    def follow(self, after: int, timeout: float, answer: Callable[[Answer], None]) -> None:
+        """Answer with the events later than ``after`` (-1: from now on), once there are some."""
+        if after < 0:
+            after = self._last
+        if after < self._last:
+            answer(self._since(after))
+        else:
+            self._followers.append(_Follower(after, time.monotonic() + timeout, answer))
+
+    def tick(self) -> float | None:
+        """Answer those who have something new or waited long enough; seconds until the next."""
+        now = time.monotonic()
+        for follower in list(self._followers):
+            if follower.after < self._last or now >= follower.deadline:
+                self._followers.remove(follower)
+                follower.answer(self._since(follower.after))
+        due = [follower.deadline for follower in self._followers]
+        return max(0.0, min(due) - now) if due else None
+
+    def _since(self, after: int) -> Answer:
+        first = self._row[0].number if self._row else self._last + 1
+        lost = max(0, first - after - 1)
+        start = max(0, after + 1 - first)
+        events = [self._row[i] for i in range(start, min(len(self._row), start + BATCH))]
+        return (events[-1].number if events else max(after, self._last)), lost, events

@@ -1,0 +1,119 @@
+"""Figures: counters and meters brought up to date, and everything reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from governor.core.container import Container
+from governor.core.forest import control_files
+from governor.core.usage import Row
+from governor.results import ContainerReport, Value
+from governor.subsystem import ControlFile
+from governor.supervisor.agent import AgentLink
+from governor.supervisor.endings import signal_all
+from governor.supervisor.levels import Record
+from governor.supervisor.policy import Policy, own_counters
+from governor.supervisor.told import tell
+
+SAMPLE_SHARE = 20
+"""Sampling takes at most one part in so many of the supervisor's time."""
+
+
+class Figures:
+    """Asks the agent for counts and spreads them. ``catch_up`` takes in what has ended."""
+
+    def __init__(self, agent: AgentLink, policy: Policy, catch_up: Callable[[], None]) -> None:
+        self._agent = agent
+        self._policy = policy
+        self._catch_up = catch_up
+        self._next = 0.0
+
+    @property
+    def now(self) -> float:
+        """Seconds on a clock that only goes forward; part of `subsystem.Host`."""
+        return time.monotonic()
+
+    def members(self, container: Container) -> list[int]:
+        """The pids in a container; part of `subsystem.Host`."""
+        return sorted(self._policy.members_of(container))
+
+    def signal(self, pid: int, number: int) -> None:
+        """Signal a governed process; part of `subsystem.Host`."""
+        if pid in self._policy.members():
+            signal_all([pid], number)
+
+    def event(self, kind: str, container: Container, **fields: Value) -> None:
+        """Tell those who follow; part of `subsystem.Host`."""
+        self._policy.events.of(kind, container, **fields)
+
+    def refresh(self) -> None:
+        """Bring every figure up to date, and let every subsystem look at them."""
+        if self._policy.plans:
+            self._count()
+        self._catch_up()
+        self._settle_usage()
+        self._show()
+
+    def tick(self) -> float:
+        """Refresh when that is due; seconds until it is due again."""
+        now = time.monotonic()
+        if now >= self._next:
+            self.refresh()
+            took = time.monotonic() - now
+            interval = min((s.interval for s in self._policy.subsystems()), default=1.0)
+            self._next = now + max(interval, SAMPLE_SHARE * took)
+        return max(0.0, self._next - time.monotonic())
+
+    def _count(self) -> None:
+        policy = self._policy
+        counted = self._agent.count()
+        by_id = {
+            counter.id: counter
+            for hierarchy in policy.forest.hierarchies.values()
+            for container in hierarchy.containers()
+            for counter in own_counters(container)
+        }
+        for id, held, maxheld, failcnt in counted.counters:
+            if id in by_id:
+                counter = by_id[id]
+                counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
+        for group in counted.unreadable:
+            policy.levels.unreadable(group)
+        policy.ledger.observe(Row(*row[:7]) for row in counted.rows)
+
+    def _settle_usage(self) -> None:
+        """Add what has been used since the last time to the meters."""
+        plans = self._policy.plans
+        for group, used in self._policy.ledger.drain().items():
+            for meter in plans[group].meters if group in plans else ():
+                meter.add(used)
+
+    def _show(self) -> None:
+        """Let the subsystems see the figures; renew the plans of what they change."""
+        changed: list[Container] = []
+        for hierarchy in self._policy.forest.hierarchies.values():
+            for subsystem in hierarchy.subsystems.values():
+                found = tell(subsystem, "sampled", hierarchy.root, self)
+                changed += found if isinstance(found, list | tuple | set) else ()
+        for container in changed:
+            self._policy.renew_below(container)
+
+    def report(self) -> list[ContainerReport]:
+        """Every container of every hierarchy, as it is now."""
+        reports = []
+        records = self._policy.levels.by_container(self._policy.forest.groups)
+        for hierarchy in self._policy.forest.hierarchies.values():
+            files: dict[bool, dict[str, ControlFile]] = {}
+            for container in hierarchy.containers():
+                is_root = container.parent is None
+                if is_root not in files:
+                    files[is_root] = control_files(container)
+                record = records.get(container, Record())
+                level = {
+                    kind: record.level(subsystem)
+                    for kind, subsystem in hierarchy.subsystems.items()
+                }
+                values = {name: file.read(container) for name, file in files[is_root].items()}
+                reports.append(ContainerReport(hierarchy.name, container.path, level, values))
+        return reports
