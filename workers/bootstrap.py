@@ -17,6 +17,13 @@ from typing import NoReturn
 from governor.results import NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE
 from governor.wire.job import SPEC, TO_WORKER, Failed, JobSpec, Ready
 from workers import channel
+from workers.membership import STARTING
+
+_OBJECTS = 64
+_LARGEST = 480
+_BLOCKS = 4
+_BLOCK = 30_000
+"""What is set aside for the worker's last steps: objects of every small size, and some blocks."""
 
 
 def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> NoReturn:
@@ -35,6 +42,8 @@ def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> 
         step = "set the CPU affinity"
         if spec.cpus:
             os.sched_setaffinity(0, spec.cpus)
+        if not spec.callable:
+            _call_oneself(STARTING)
         step = "install the seccomp filter"
         _install_filter(spec.filter, report)
     except Exception as error:
@@ -75,6 +84,7 @@ def _install_filter(program: bytes, report: socket.socket) -> None:
     from governor.errors import GovernorError
     from workers import seccomp
 
+    _room = _make_room()
     try:
         listener = seccomp.install(program)
     except (OSError, GovernorError) as error:
@@ -83,6 +93,23 @@ def _install_filter(program: bytes, report: socket.socket) -> None:
         return
     channel.send(report, Ready(""), [listener])
     os.close(listener)
+
+
+def _make_room() -> object:
+    """Have memory to work with until the exec, since asking for more may be trapped as well.
+
+    Freed again, it stays with Python and its C library: what is returned keeps their arenas
+    from going back to the kernel.
+    """
+    small = [[bytes(size) for _ in range(_OBJECTS)] for size in range(0, _LARGEST, 16)]
+    larger = [bytearray(_BLOCK) for _ in range(_BLOCKS)]
+    return [objects[-1] for objects in small], larger[-1]
+
+
+def _call_oneself(name: bytes) -> None:
+    """Set the name that a process has until its next exec."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb", buffering=0) as file:
+        file.write(name)
 
 
 def _reset_signals() -> None:

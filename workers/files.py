@@ -21,9 +21,9 @@ KCMP_FILES = 2
 _EQUAL = 0
 _LESS = 1
 
-_Holder = tuple[int, int]
+Holder = tuple[int, int]
 """A thread's id and the number of a descriptor in its table."""
-_File = list[_Holder]
+_File = list[Holder]
 """One open file, as far as known: the descriptors that were found to show it."""
 
 
@@ -90,6 +90,37 @@ def distinct(pids: Iterable[int], proc: str = "/proc") -> tuple[int, list[int]]:
         if name is not None:
             by_name[name].append(file)
     return sum(_count_different(files) for files in by_name.values()), unreadable
+
+
+def holders(pids: Iterable[int], proc: str = "/proc") -> tuple[list[Holder], list[int]]:
+    """All descriptors of these processes, and the pids that are unreadable."""
+    processes, unreadable = _processes(pids, proc)
+    found = [
+        (tid, number)
+        for process in processes
+        for tid, numbers in process.tables.items()
+        for number in numbers
+    ]
+    return found, unreadable
+
+
+def name(holder: Holder, proc: str = "/proc") -> str | None:
+    """What /proc calls the file behind a descriptor, which asks no file system; None: closed."""
+    return _name([holder], proc)
+
+
+def details(holder: Holder, proc: str = "/proc") -> bytes:
+    """What /proc tells of a descriptor (``fdinfo``, proc(5)); empty when it is closed."""
+    try:
+        with open(f"{proc}/{holder[0]}/fdinfo/{holder[1]}", "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def count_different(found: Iterable[Holder]) -> int:
+    """How many different open files these descriptors show, which must be of one kind."""
+    return _count_different([[holder] for holder in found])
 
 
 def exiting(pid: int, proc: str = "/proc") -> bool:

@@ -8,11 +8,9 @@ from functools import cmp_to_key
 
 from governor.memory import Memory, memory
 from workers.files import kcmp
+from workers.membership import STARTING
 
 KCMP_VM = 1
-STARTING = "governor-start"
-"""The name (comm(5) of /proc) of a worker that is not yet the job."""
-
 _ORDER = {0: 0, 1: -1, 2: 1}
 
 
@@ -62,7 +60,7 @@ def _heap_start(tid: int, proc: str) -> int | None:
 def _starting(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
-            return file.read() == STARTING.encode() + b"\n"
+            return file.read() == STARTING + b"\n"
     except OSError:
         return False
 

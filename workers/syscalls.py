@@ -53,6 +53,12 @@ class Table(NamedTuple):
     may_block: frozenset[int]
     """Calls among ``files`` that may rightly sleep for ever (an accept, the open of a FIFO)."""
     memory: MemoryCalls
+    sockets: dict[int, int]
+    """Call -> sockets it creates."""
+    opens: dict[int, int]
+    """Call that opens a path -> which of its arguments points to that."""
+    flock: int
+    fcntl: int
     io_uring: frozenset[int]
     clone: int
     clone3: int
@@ -114,6 +120,10 @@ _X86_64 = Table(
     signalfd=frozenset({282, 289}),
     may_block=frozenset({2, 257, _OPENAT2, 85, 43, 288}),
     memory=MemoryCalls(9, 12, 25, mprotect=(10, 329), copies=(56, 57, _CLONE3)),
+    sockets={41: 1, 288: 1, 43: 1, 53: 2},  # socket, accept4, accept, socketpair
+    opens={257: 1, 2: 0, 85: 0, _OPENAT2: 1},
+    flock=73,
+    fcntl=72,
     io_uring=_IO_URING,
     clone=56,
     clone3=_CLONE3,
@@ -152,6 +162,10 @@ _AARCH64 = Table(
     signalfd=frozenset({74}),
     may_block=frozenset({56, _OPENAT2, 202, 242}),
     memory=MemoryCalls(222, 214, 216, mprotect=(226, 288), copies=(220, _CLONE3)),
+    sockets={198: 1, 242: 1, 202: 1, 199: 2},  # socket, accept4, accept, socketpair
+    opens={56: 1, _OPENAT2: 1},
+    flock=32,
+    fcntl=25,
     io_uring=_IO_URING,
     clone=220,
     clone3=_CLONE3,
@@ -212,13 +226,19 @@ def created(table: Table, nr: int, args: Sequence[int], tid: int | None = None) 
 
 def _read_u64(tid: int, address: int) -> int | None:
     """The first eight bytes at ``address`` in the memory of ``tid``; None when unreadable."""
+    data = read_memory(tid, address, 8)
+    return int(struct.unpack("=Q", data)[0]) if data is not None and len(data) == 8 else None
+
+
+def read_memory(tid: int, address: int, size: int) -> bytes | None:
+    """Up to ``size`` bytes at ``address`` in the memory of ``tid``; None when unreadable."""
     try:
         fd = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return int(struct.unpack("=Q", os.pread(fd, 8, address))[0])
-    except (OSError, OverflowError, struct.error):
+        return os.pread(fd, size, address)
+    except (OSError, OverflowError):
         return None
     finally:
         os.close(fd)

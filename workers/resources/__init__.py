@@ -11,7 +11,17 @@ from typing import ClassVar, NamedTuple
 
 from workers.syscalls import Table
 
-NAMES = ("tasks", "files", "privvmpages", "physpages", "rsspages")
+NAMES = (
+    "tasks",
+    "files",
+    "sockets",
+    "ptys",
+    "locks",
+    "signals",
+    "privvmpages",
+    "physpages",
+    "rsspages",
+)
 """All of them, in the order of demands: whoever reads the first one of a fork finds a task."""
 
 
