@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Final
 
+from governor.core.counter import charge
 from workers import membership, seccomp
 from workers.accounts import Bill, Terms
 from workers.demands import Demands
@@ -188,6 +189,8 @@ class Listener:
         args = REQUEST.unpack_from(self._request)[6:]
         trap = Trap(self, id, tid, nr, args, self._group)
         if nr != self._affinity:
+            if unasked := self.demands.unasked(nr, args, tid):
+                charge(self._terms().bill(unasked).entries)
             demand = self.demands.exact(nr, args, tid)
             if not demand:
                 trap.admit()

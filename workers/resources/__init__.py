@@ -73,6 +73,13 @@ class Resource:
         """What this very call of ``tid`` makes when it succeeds; never too little."""
         return self.calls[nr]
 
+    def unasked(self, nr: int, args: Sequence[int], tid: int) -> int:
+        """What the caller may have got without a call since it was counted; charged in any case.
+
+        To be asked for calls of a `vague` resource only.
+        """
+        return 0
+
     def refusal(self, nr: int, args: Sequence[int], tid: int) -> tuple[int, int]:
         """How this call is answered when it is refused: the value it returns, or else an errno.
 

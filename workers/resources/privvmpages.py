@@ -56,6 +56,13 @@ class Counted(Resource):
             return self._copied(nr, args, tid)
         return pages(args[1]) if nr == calls.map_shadow_stack or args[2] & _PROT_WRITE else 0
 
+    def unasked(self, nr: int, args: Sequence[int], tid: int) -> int:
+        """A program begins by asking where its heap is: all that its exec has mapped is new."""
+        if nr == self.table.memory.brk and not args[0]:
+            space = memory(tid)
+            return space.data if space else 0
+        return 0
+
     def refusal(self, nr: int, args: Sequence[int], tid: int) -> tuple[int, int]:
         """brk(2) answers with the end of the heap as it is, and C libraries compare.
 
