@@ -127,9 +127,9 @@ class Puppet:
         os.close(self._orders)
         os.close(self._answers)
 
-    def do(self, order: str) -> tuple[int, int]:
+    def do(self, letter: str) -> tuple[int, int]:
         """Give one order; the errno and the number (mostly a pid) it answers with."""
-        os.write(self._orders, order.encode())
+        os.write(self._orders, letter.encode())
         return self._hear()
 
     def make(self, how: str = "f") -> int:
