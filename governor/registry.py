@@ -69,7 +69,8 @@ def load(label: str) -> Subsystem:
 def names() -> list[str]:
     """The names of all subsystems that can be loaded, sorted."""
     package = importlib.import_module("subsystems")
-    own = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    modules = (module.name for module in pkgutil.iter_modules(package.__path__))
+    own = {name for name in modules if not name.startswith("_")}  # others are parts of one
     return sorted(own | set(_registered) | {point.name for point in _entry_points()})
 
 

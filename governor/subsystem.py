@@ -97,8 +97,12 @@ class Subsystem:
     """The best level it can have on any host (one of `governor.results.LEVELS`)."""
     why: ClassVar[str] = ""
     """What keeps ``best`` from being a better one, in a few words."""
+    clones: ClassVar[bool] = False
+    """Whether a process that enters other namespaces gets a new container of its own."""
     interval: ClassVar[float] = 1.0
     """Seconds between two calls of `sampled` while anything runs, at most."""
+    host: Host
+    """Set before anything else is called."""
     instance: str = ""
     """Tells several of a kind in several hierarchies apart, as in ``numtasks@projects``."""
 
@@ -129,8 +133,8 @@ class Subsystem:
 
     # -- processes that move -------------------------------------------------------
 
-    def can_attach(self, container: Container, pid: int) -> None:
-        """May refuse that ``pid`` moves into ``container``; reserves what it needs."""
+    def can_attach(self, container: Container, old: Container, pid: int) -> None:
+        """May refuse that ``pid`` moves from ``old``; reserves what it needs."""
 
     def cancel_attach(self, container: Container, pid: int) -> None:
         """Undo a `can_attach` that passed: another refused, or the process has ended."""

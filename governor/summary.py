@@ -159,11 +159,12 @@ def _columns(files: Mapping[str, int | str]) -> Iterator[tuple[str, Column]]:
         for suffix, title in _COLUMNS.items():
             if f"{resource}.{suffix}" in files:
                 yield f"{resource}.{suffix}", Column(title, group=noun(resource))
+    measured = [name.removesuffix(_NANOSECONDS) for name in files if name.endswith(_NANOSECONDS)]
     for name in files:
         subsystem, _, suffix = name.partition(".")
         if name.endswith(_NANOSECONDS):
             yield name, Column("cpu")
-        elif suffix and subsystem not in counted:
+        elif suffix and subsystem not in [*counted, *measured]:
             yield name, Column(suffix)
 
 

@@ -13,11 +13,12 @@ import select
 import signal
 import socket
 import time
+from typing import TYPE_CHECKING
 
 from governor.core.counter import Counter
 from governor.transport import Peer, close_all
 from governor.wire import agent as wire
-from workers import affinity, channel, cpu, membership
+from workers import affinity, channel, cpu, membership, seccomp
 from workers.accounts import Accounts, Verdict
 from workers.census import Census
 from workers.demands import Demands
@@ -26,6 +27,9 @@ from workers.membership import Tag
 from workers.syscalls import table
 from workers.tasks import Reservation
 from workers.watch import Watch
+
+if TYPE_CHECKING:
+    from workers.entries import Entries
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
@@ -55,6 +59,8 @@ class Agent:
         self._waiting: list[Trap] = []
         # Group to the forks that were under way when its processes were confined.
         self._confining: dict[int, dict[int, Reservation]] = {}
+        # Made by the first listener that traps what brings a task into other namespaces.
+        self._entries: Entries | None = None
         self._unsampled = 0
         self._next_sample = 0.0
         self._epoll = select.epoll()
@@ -115,11 +121,13 @@ class Agent:
         """Do what had to wait: calls, forks under way with an old affinity, figures."""
         if self._waiting or self._confining:
             self._look_again()
+        if self._entries:
+            self._end_entries()
         if self._unsampled and time.monotonic() >= self._next_sample:
             self._sample()
 
     def _timeout(self) -> float:
-        if self._waiting or self._confining:
+        if self._waiting or self._confining or self._entries:
             return LOOK_AGAIN
         return SAMPLE_INTERVAL if self._unsampled else -1
 
@@ -129,6 +137,13 @@ class Agent:
         """Judge a call the fast path could not admit; it may have to wait."""
         if trap.nr == self._table.sched_setaffinity:
             trap.fail(affinity.emulate(trap.tid, trap.args, self._cpus, trap.still_valid))
+            return
+        if not self._begin_entry(trap):
+            self._judge(trap, recounted)
+
+    def _judge(self, trap: Trap, recounted: set[Counter]) -> None:
+        if not trap.demand:
+            trap.admit()
             return
         verdict, counter = self.accounts.judge(trap.bill, recounted)
         if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
@@ -149,7 +164,7 @@ class Agent:
         waiting, self._waiting = self._waiting, []
         recounted: set[Counter] = set()  # one recount serves all that wait for it
         for trap in waiting:
-            self._consider(trap, recounted)
+            self._judge(trap, recounted)
         for group, forks in list(self._confining.items()):
             self._confine(group, forks)
 
@@ -186,6 +201,8 @@ class Agent:
                 self._move(request, pid, job, group)
             case wire.Count(request):
                 self._count(request)
+            case wire.Enter(ticket, group):
+                self._enter(ticket, group)
             case wire.Ping(request):
                 self._peer.send(wire.Pong(request))
             case wire.Stop():
@@ -244,6 +261,10 @@ class Agent:
             return error.errno or errno.EPERM
 
     def _listen(self, fd: int, job: int, group: int, traps: list[str]) -> None:
+        if seccomp.NAMESPACES in traps and self._entries is None:
+            from workers.entries import Entries
+
+            self._entries = Entries(self._table)
         demands = Demands(self._table, traps)
         affinity_call = self._table.sched_setaffinity
         self._listeners[fd] = Listener(fd, job, group, demands, affinity_call, self.accounts)
@@ -252,6 +273,9 @@ class Agent:
     def _forget(self, listener: Listener) -> None:
         """No task is left under this filter, and so nobody who waits for an answer."""
         self._waiting = [trap for trap in self._waiting if trap.listener is not listener]
+        if self._entries is not None:
+            for entry in self._entries.drop(lambda trap: trap.listener is listener):
+                self._peer.send(wire.Entered(entry.ticket, False, 0, 0))
         self._epoll.unregister(listener.fd)
         del self._listeners[listener.fd]
         self._last = None
@@ -266,16 +290,48 @@ class Agent:
             tag = None
         ours = tag is not None and tag.nonce == self._nonce
         owner = tag.job if tag is not None and ours else job
-        for listener in self._listeners.values():
-            if listener.job == owner:
-                listener.follow()
+        self._follow(owner)
         failed = self._tag(pid, Tag(self._nonce, owner, group))
         if not failed:
             self._confine(group)
             self.accounts.moved(pid, group)
-        used = cpu.sample(pid)
-        total = (used.own_ns + used.children_ns, used.start) if used else (0, 0)
-        self._peer.send(wire.Moved(request, failed, *total))
+        self._peer.send(wire.Moved(request, failed, *cpu.used(pid)))
+
+    def _begin_entry(self, trap: Trap) -> bool:
+        """Ask the supervisor for a container if the call brings somebody into other namespaces."""
+        if self._entries is None or trap.nr not in trap.listener.demands.closely:
+            return False
+        self._end_entries(trap.tid)
+        entry = self._entries.begin(trap)
+        if entry is not None:
+            self._peer.send(wire.Entering(entry.ticket, entry.pid, entry.child))
+        return entry is not None
+
+    def _enter(self, ticket: int, group: int) -> None:
+        """Let a call go on that brings its caller, or a child, into other namespaces."""
+        entry = self._entries.allow(ticket, group) if self._entries is not None else None
+        if entry is None:
+            return
+        trap = entry.trap
+        if entry.new is not None:
+            self._follow(entry.new.job)
+            self.accounts.moved(entry.pid, group)
+            self._confine(group)
+            trap.bill = self.accounts.terms[group].bill(trap.demand)
+        self._judge(trap, set())
+
+    def _end_entries(self, tid: int | None = None) -> None:
+        for entry, entered in self._entries.over(tid) if self._entries is not None else ():
+            if entry.old is not None and not entered:
+                self.accounts.moved(entry.pid, entry.old.group)
+                self._confine(entry.old.group)
+            self._peer.send(wire.Entered(entry.ticket, entered, *cpu.used(entry.pid)))
+
+    def _follow(self, job: int) -> None:
+        """From now on the tag of each caller of this job tells its group."""
+        for listener in self._listeners.values():
+            if listener.job == job:
+                listener.follow()
 
     def _count(self, request: int) -> None:
         self.accounts.recount()

@@ -68,12 +68,13 @@ class Census:
         return bool(may_block) and tasks.sleeps_in(reservation.tid, may_block)
 
     def rows(self) -> list[list[int]]:
-        """CPU time of every member: the fields of `governor.core.usage.Row`, plus the job."""
+        """CPU time of every member, as `wire.agent.Counted` has it."""
         rows = []
         for pid, tag in self.members().items():
             sample = cpu.sample(pid)
             if sample is not None:
                 discards = int(cpu.ignores_sigchld(pid))
                 row = (pid, sample.start, sample.ppid, tag.group)
-                rows.append([*row, sample.own_ns, sample.children_ns, discards, tag.job])
+                times = (sample.own_ns, sample.children_ns)
+                rows.append([*row, *times, discards, tag.job, sample.user_ns])
         return rows

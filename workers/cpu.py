@@ -8,7 +8,7 @@ import time
 from typing import NamedTuple
 
 _NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-_CPUCLOCK_SCHED = 2
+_CPUCLOCK_PROF, _CPUCLOCK_VIRT, _CPUCLOCK_SCHED = range(3)
 _SIGCHLD_BIT = 1 << (signal.SIGCHLD - 1)
 
 
@@ -23,6 +23,8 @@ class Sample(NamedTuple):
     """User and system time of all its threads, dead ones included, in ns."""
     children_ns: int
     """The same of the children it has waited for, and of theirs, in ns (of whole ticks)."""
+    user_ns: int
+    """The part of both that was user time, in ns."""
 
 
 def process_ns(pid: int) -> int | None:
@@ -31,9 +33,27 @@ def process_ns(pid: int) -> int | None:
     The id of a process's clock is made of its pid, as clock_getcpuclockid(3) does it.
     """
     try:
-        return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
+        return _clock(pid, _CPUCLOCK_SCHED)
     except OSError:
         return None
+
+
+def user_ns(pid: int, own_ns: int) -> int:
+    """The part of ``own_ns`` that a process has spent in user mode, as the kernel has it.
+
+    The kernel knows the sum exactly, and of the parts only how many of its ticks fell into
+    each. So it divides the sum as the ticks are divided, and takes it for user time before
+    the first tick (cputime_adjust in kernel/sched/cputime.c). All of it once it is reaped.
+    """
+    try:
+        user, both = _clock(pid, _CPUCLOCK_VIRT), _clock(pid, _CPUCLOCK_PROF)
+    except OSError:
+        return own_ns
+    return min(own_ns, own_ns * user // both) if both else own_ns
+
+
+def _clock(pid: int, clock: int) -> int:
+    return time.clock_gettime_ns((~pid << 3) | clock)
 
 
 def sample(pid: int, proc: str = "/proc") -> Sample | None:
@@ -49,12 +69,14 @@ def sample(pid: int, proc: str = "/proc") -> Sample | None:
     # The name, in parentheses, may contain anything; proc_pid_stat(5) counts fields from 1 and
     # the first one after the name is the third.
     fields = text.rpartition(b")")[2].split()
+    children_user, children_system = (int(fields[n - 3]) * _NS_PER_TICK for n in (16, 17))
     return Sample(
         pid=pid,
         start=int(fields[22 - 3]),
         ppid=int(fields[4 - 3]),
         own_ns=own_ns,
-        children_ns=(int(fields[16 - 3]) + int(fields[17 - 3])) * _NS_PER_TICK,
+        children_ns=children_user + children_system,
+        user_ns=user_ns(pid, own_ns) + children_user,
     )
 
 
@@ -70,3 +92,12 @@ def ignores_sigchld(pid: int, proc: str = "/proc") -> bool:
         return False
     _, _, rest = text.partition(b"SigIgn:\t")
     return bool(rest) and bool(int(rest.split(None, 1)[0], 16) & _SIGCHLD_BIT)
+
+
+def used(pid: int) -> tuple[int, int]:
+    """What a process and the children it waited for have used, in ns, and when it started.
+
+    Zeros when it is gone.
+    """
+    found = sample(pid)
+    return (found.own_ns + found.children_ns, found.start) if found else (0, 0)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from workers.accounts import Demand
 from workers.resources import Resource, trapped
+from workers.seccomp import NAMESPACES
 from workers.syscalls import Table
 
 
@@ -25,6 +26,13 @@ class Demands:
                 self.quick[nr] = (*self.quick.get(nr, ()), (name, amount))
                 if resource.vague:
                     self.vague[nr] = self.vague.get(nr, frozenset()) | {name}
+
+        self.closely: frozenset[int] = frozenset()
+        """Calls to look at one by one, since it matters what else they do."""
+        if NAMESPACES in traps:
+            from workers import namespaces
+
+            self.closely = frozenset(namespaces.conditions(table))
 
     def exact(self, nr: int, args: Sequence[int], tid: int) -> Demand:
         """What this very call of ``tid`` asks for; empty when it makes nothing new."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from governor.core.counter import charge
 from workers import membership, seccomp
-from workers.accounts import Bill, Terms
+from workers.accounts import Bill, Demand, Terms
 from workers.demands import Demands
 from workers.seccomp import CONTINUE, RECV, REQUEST, RESPONSE, SEND
 
@@ -36,7 +36,7 @@ _pack_id = _ID.pack_into
 class Trap:
     """A call that needs more than the fast path."""
 
-    __slots__ = ("args", "bill", "deadline", "group", "id", "listener", "nr", "tid")
+    __slots__ = ("args", "bill", "deadline", "demand", "group", "id", "listener", "nr", "tid")
 
     def __init__(
         self, listener: Listener, id: int, tid: int, nr: int, args: Sequence[int], group: int
@@ -48,6 +48,7 @@ class Trap:
         self.args = args
         self.group = group
         self.deadline = time.monotonic() + PATIENCE
+        self.demand: Demand = ()
         self.bill: Bill
 
     def still_valid(self) -> bool:
@@ -173,7 +174,7 @@ class Listener:
         if self._moved:
             self._find_group(tid)
         demand = self.demands.quick.get(nr)
-        if demand is None:
+        if demand is None or nr in self.demands.closely:
             return None
         terms = self._terms()
         if not terms.limited.isdisjoint(self.demands.vague.get(nr, ())):
@@ -191,11 +192,11 @@ class Listener:
         if nr != self._affinity:
             if unasked := self.demands.unasked(nr, args, tid):
                 charge(self._terms().bill(unasked).entries)
-            demand = self.demands.exact(nr, args, tid)
-            if not demand:
+            trap.demand = self.demands.exact(nr, args, tid)
+            if not trap.demand and nr not in self.demands.closely:
                 trap.admit()
                 return None
-            trap.bill = self._terms().bill(demand)
+            trap.bill = self._terms().bill(trap.demand)
         return trap
 
     def _terms(self) -> Terms:

@@ -23,7 +23,8 @@ from workers.resources import NAMES, When, trapped
 from workers.syscalls import Table
 
 AFFINITY = "affinity"
-TRAPS = frozenset({AFFINITY, *NAMES})
+NAMESPACES = "namespaces"
+TRAPS = frozenset({AFFINITY, NAMESPACES, *NAMES})
 """The facilities a filter can trap: resources that calls make, and what the agent does instead."""
 
 # ioctls of a listener, linux/seccomp.h
@@ -177,11 +178,17 @@ def _trapped(traps: Set[str], table: Table) -> tuple[list[int], dict[int, list[W
     always = [nr for r in resources for nr in r.calls if nr not in r.when]
     if AFFINITY in traps:
         always.append(table.sched_setaffinity)
+    depending = [condition for resource in resources for condition in resource.when.items()]
+    if NAMESPACES in traps:
+        from workers import namespaces
+
+        entering = namespaces.conditions(table)
+        always += [nr for nr, when in entering.items() if when is None]
+        depending += [(nr, when) for nr, when in entering.items() if when is not None]
     sometimes: dict[int, list[When]] = {}
-    for resource in resources:
-        for nr, when in resource.when.items():
-            if nr not in always:
-                sometimes.setdefault(nr, []).append(when)
+    for nr, when in depending:
+        if nr not in always:
+            sometimes.setdefault(nr, []).append(when)
     return list(dict.fromkeys(always)), sometimes
 
 

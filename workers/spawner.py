@@ -25,6 +25,7 @@ from governor.wire.spawner import (
     StartAgent,
     Started,
     StartWorker,
+    UserTime,
 )
 from workers import channel, membership
 
@@ -124,10 +125,10 @@ class Spawner:
                 return
             if ended is None:
                 return
-            report = self._bury(ended.si_pid)
-            channel.send(self._end, report)
+            for report in self._bury(ended.si_pid):
+                channel.send(self._end, report)
 
-    def _bury(self, pid: int) -> Reaped:
+    def _bury(self, pid: int) -> tuple[UserTime, Reaped]:
         from workers import cpu
 
         tag = membership.read(pid)
@@ -135,7 +136,7 @@ class Spawner:
         _, status, usage = os.wait4(pid, 0)
         self._workers.discard(pid)
         self._agents.discard(pid)
-        return Reaped(
+        reaped = Reaped(
             pid,
             tag.job if tag else 0,
             tag.group if tag else 0,
@@ -143,6 +144,7 @@ class Spawner:
             round((usage.ru_utime + usage.ru_stime) * 1e9),
             sample.start if sample else 0,
         )
+        return UserTime(round(usage.ru_utime * 1e9)), reaped
 
     def kill_all(self) -> None:
         """Kill every job's processes, again until none is left to fork another; agents go last.

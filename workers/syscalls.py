@@ -66,6 +66,8 @@ class Table(NamedTuple):
     prlimit64: int
     setrlimit: int
     seccomp: int
+    setns: int
+    unshare: int
     kcmp: int
 
 
@@ -131,6 +133,8 @@ _X86_64 = Table(
     prlimit64=302,
     setrlimit=160,
     seccomp=317,
+    setns=308,
+    unshare=272,
     kcmp=312,
 )
 
@@ -173,6 +177,8 @@ _AARCH64 = Table(
     prlimit64=261,
     setrlimit=164,
     seccomp=277,
+    setns=268,
+    unshare=97,
     kcmp=272,
 )
 

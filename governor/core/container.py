@@ -67,7 +67,13 @@ class Container:
         return f"{self.hierarchy.name}:{self.path}"
 
     def keep(self) -> None:
-        """Hold a reference: the container cannot be removed until `let_go`."""
+        """Hold a reference: the container cannot be removed until `let_go`.
+
+        ENODEV when it has been removed, or is about to be.
+        """
+        is_there = self.parent is None or self.parent.children.get(self.name) is self
+        if self.ending or not is_there:
+            raise GovernorError(errno.ENODEV, f"container {self.label} is being removed")
         self.busy += 1
 
     def let_go(self) -> None:

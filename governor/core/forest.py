@@ -228,8 +228,9 @@ class Forest:
         """
         check_enterable(container)
         hierarchy = container.hierarchy
+        old = next(c for c in group.containers if c.hierarchy is hierarchy)
         all_or_none(
-            (partial(s.can_attach, container, pid), partial(s.cancel_attach, container, pid))
+            (partial(s.can_attach, container, old, pid), partial(s.cancel_attach, container, pid))
             for s in hierarchy.subsystems.values()
         )
         try:

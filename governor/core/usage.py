@@ -4,6 +4,9 @@ The kernel keeps a process's own time until it is reaped, and then adds it to wh
 reaped it: the parent (``children`` time, in clock ticks) or the spawner (exact). The
 ledger follows that flow. A group's total is what its live processes used since they
 joined, plus what has been retired; what is published never falls.
+
+How much of it was user time follows the same flow. The kernel only estimates that part, so
+an estimate may be mended later, but what has been published as user or as system time stays.
 """
 
 from __future__ import annotations
@@ -12,18 +15,50 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 
-class Meter:
-    """A sum that only grows, such as the CPU nanoseconds used in a container."""
+class Use(NamedTuple):
+    """CPU time in nanoseconds: all of it, and the part of it that was user time."""
 
-    __slots__ = ("resource", "total")
+    cpu: int = 0
+    user: int = 0
+
+    def plus(self, other: Use) -> Use:
+        """Both together."""
+        return Use(self.cpu + other.cpu, self.user + other.user)
+
+    def since(self, before: Use) -> Use:
+        """What was used after ``before``, and nothing when that is the larger one.
+
+        The user part is an estimate, which may not move by more than there was.
+        """
+        cpu = max(0, self.cpu - before.cpu)
+        return Use(cpu, min(max(0, self.user - before.user), cpu))
+
+
+NOTHING = Use()
+
+
+class Meter:
+    """A sum that only grows, such as the CPU nanoseconds used in a container.
+
+    ``user`` is the part of ``total`` that was user time; neither it nor the rest ever falls.
+    """
+
+    __slots__ = ("resource", "total", "user")
 
     def __init__(self, resource: str) -> None:
         self.resource = resource
         self.total = 0
+        self.user = 0
 
-    def add(self, amount: int) -> None:
-        """Add what was used."""
+    def add(self, amount: int, user: int = 0) -> None:
+        """Add what was used; ``user``, at most ``amount``, is the part that was user time."""
         self.total += amount
+        self.user += user
+
+    @property
+    def system(self) -> int:
+        """The part that was not user time."""
+        return self.total - self.user
 
 
 class Row(NamedTuple):
@@ -37,28 +72,35 @@ class Row(NamedTuple):
     children: int
     discards: int
     """1: the process ignores SIGCHLD: the time of its children is added to nobody."""
+    user: int
+    """The part of both ``own`` and ``children`` that was user time."""
 
     @property
-    def cpu(self) -> int:
+    def use(self) -> Use:
         """Own time and that of children it has reaped."""
-        return self.own + self.children
+        return Use(self.own + self.children, self.user)
 
 
 class _Process:
     """What the ledger remembers of a live process; ``base`` is charged elsewhere."""
 
-    __slots__ = ("base", "cpu", "discarded", "discards", "group", "outside", "ppid", "start")
+    __slots__ = ("base", "discarded", "discards", "group", "outside", "ppid", "start", "use")
 
-    def __init__(self, start: int, ppid: int, group: int, base: int) -> None:
+    def __init__(self, start: int, ppid: int, group: int, base: Use) -> None:
         self.start = start
         self.ppid = ppid
         self.group = group
         self.base = base
-        self.cpu = base
+        self.use = base
         self.outside = False
         """Whether its parent is no process of ours, so that nobody will report its end."""
         self.discards = self.discarded = 0
         """Whether it ignores SIGCHLD, and did so one sample before."""
+
+    @property
+    def here(self) -> Use:
+        """What its group is charged for it while it lives."""
+        return self.use.since(self.base)
 
 
 class CpuLedger:
@@ -69,41 +111,41 @@ class CpuLedger:
         # Gone without a live parent, or joined while the sample was taken: the spawner's report
         # about them, or the next sample with them, has yet to come. Kept for their ``base``.
         self._orphans: dict[int, _Process] = {}
-        self._retired: dict[int, int] = {}
-        self._published: dict[int, int] = {}
+        self._retired: dict[int, Use] = {}
+        self._published: dict[int, Use] = {}
         # Processes reaped lately: a sample taken before their end may arrive after it.
         self._reaped: set[tuple[int, int]] = set()
         self._reaped_before: set[tuple[int, int]] = set()
 
-    def enter(self, pid: int, start: int, group: int, base: int, outside: bool = False) -> None:
-        """A process joins a group having used ``base`` ns that are not the group's.
+    def enter(self, pid: int, start: int, group: int, base: Use, outside: bool = False) -> None:
+        """A process joins a group having used ``base``, which is not the group's.
 
         ``outside``: it was not started by the spawner, which will not report its end.
         """
         self._live[pid] = process = _Process(start, 0, group, base)
         process.outside = outside
 
-    def move(self, pid: int, group: int, cpu: int) -> None:
-        """A process moves to ``group`` having used ``cpu`` ns so far in all."""
+    def move(self, pid: int, group: int, use: Use) -> None:
+        """A process moves to ``group`` having used ``use`` so far in all."""
         process = self._live.get(pid)
         if process is None:
             return
-        # A process that ended meanwhile has no clock any more, and ``cpu`` is 0.
-        cpu = max(cpu, process.cpu)
-        self._retire(process.group, cpu - process.base)
+        # A process that ended meanwhile has no clock any more, and ``use`` is nothing.
+        process.use = max(use, process.use)
+        self._retire(process.group, process.here)
         process.group = group
-        process.base = process.cpu = cpu
+        process.base = process.use
 
-    def reap(self, pid: int, start: int, group: int, cpu: int) -> None:
-        """The spawner reaped a process of ``group`` that used ``cpu`` ns in all."""
+    def reap(self, pid: int, start: int, group: int, use: Use) -> None:
+        """The spawner reaped a process of ``group`` that used ``use`` in all."""
         process = _take(self._live, pid, start) or _take(self._orphans, pid, start)
-        base = 0
+        base = NOTHING
         if process is not None:
             base = process.base
             if process.group != group:  # it was moved, and nobody has said so yet
-                self._retire(process.group, process.cpu - base)
-                base = process.cpu
-        self._retire(group, cpu - base)
+                self._retire(process.group, process.here)
+                base = process.use
+        self._retire(group, use.since(base))
         self._reaped.add((pid, start))
 
     def observe(self, rows: Iterable[Row]) -> None:
@@ -116,21 +158,20 @@ class CpuLedger:
             self._flow_to_parent(pid, process)
         self._reaped_before, self._reaped = self._reaped, set()
 
-    def drain(self) -> dict[int, int]:
-        """What each group used since the last call, in ns; groups that used nothing left out."""
+    def drain(self) -> dict[int, Use]:
+        """What each group used since the last call; groups that used nothing left out."""
         totals = dict(self._retired)
         reaped = {pid for pid, _ in self._reaped | self._reaped_before}
         for process in self._live.values():
-            if self._may_be_in(reaped, process):
-                continue
-            used = max(0, process.cpu - process.base)
-            totals[process.group] = totals.get(process.group, 0) + used
+            if not self._may_be_in(reaped, process):
+                totals[process.group] = totals.get(process.group, NOTHING).plus(process.here)
         grown = {}
         for group, total in totals.items():
-            growth = total - self._published.get(group, 0)
-            if growth > 0:
+            published = self._published.get(group, NOTHING)
+            growth = total.since(published)
+            if growth.cpu:
                 grown[group] = growth
-                self._published[group] = total
+                self._published[group] = published.plus(growth)
         return grown
 
     def forget(self, group: int) -> None:
@@ -154,34 +195,34 @@ class CpuLedger:
     def _see(self, row: Row, gone: dict[int, _Process]) -> None:
         process = _take(gone, row.pid, row.start) or _take(self._orphans, row.pid, row.start)
         if process is None:
-            process = _Process(row.start, row.ppid, row.group, 0)
+            process = _Process(row.start, row.ppid, row.group, NOTHING)
         self._live[row.pid] = process
         if process.group != row.group:
-            self.move(row.pid, row.group, row.cpu)
+            self.move(row.pid, row.group, row.use)
         process.ppid = row.ppid
         process.discarded, process.discards = process.discards, row.discards
-        process.cpu = max(process.cpu, row.cpu)
+        process.use = max(process.use, row.use)
 
     def _flow_to_parent(self, pid: int, process: _Process) -> None:
         """A process is gone and not through the spawner: its time went to its parent."""
         parent = self._live.get(process.ppid)
         if parent is None:
             if process.outside:
-                self._retire(process.group, process.cpu - process.base)
-            elif process.base:
+                self._retire(process.group, process.here)
+            elif process.base.cpu:
                 self._orphans[pid] = process
             return
         if parent.discarded and parent.discards:
-            self._retire(process.group, process.cpu - process.base)
+            self._retire(process.group, process.here)
         elif parent.group == process.group:
-            parent.base += process.base
+            parent.base = parent.base.plus(process.base)
         else:
-            self._retire(process.group, process.cpu - process.base)
-            parent.base += process.cpu
+            self._retire(process.group, process.here)
+            parent.base = parent.base.plus(process.use)
 
-    def _retire(self, group: int, amount: int) -> None:
-        if amount > 0:
-            self._retired[group] = self._retired.get(group, 0) + amount
+    def _retire(self, group: int, amount: Use) -> None:
+        if amount.cpu:
+            self._retired[group] = self._retired.get(group, NOTHING).plus(amount)
 
 
 def _take(processes: dict[int, _Process], pid: int, start: int) -> _Process | None:

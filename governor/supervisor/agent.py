@@ -76,6 +76,10 @@ class AgentLink:
             channel.send(self._end, wire.Listening(job), [listener])
         self._send(wire.Place(job, pid, group, traps))
 
+    def enter(self, ticket: int, group: int) -> None:
+        """Let a call go on that brings somebody into other namespaces, and into ``group``."""
+        self._send(wire.Enter(ticket, group))
+
     def stop(self) -> None:
         """Tell the agent to end."""
         if self._peer is not None:

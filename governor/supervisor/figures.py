@@ -8,10 +8,9 @@ from collections.abc import Callable
 from governor.core.container import Container
 from governor.core.forest import control_files
 from governor.core.usage import Row
-from governor.results import ContainerReport, Value
+from governor.results import ContainerReport
 from governor.subsystem import ControlFile
 from governor.supervisor.agent import AgentLink
-from governor.supervisor.endings import signal_all
 from governor.supervisor.levels import Record
 from governor.supervisor.policy import Policy, own_counters
 from governor.supervisor.told import tell
@@ -28,24 +27,6 @@ class Figures:
         self._policy = policy
         self._catch_up = catch_up
         self._next = 0.0
-
-    @property
-    def now(self) -> float:
-        """Seconds on a clock that only goes forward; part of `subsystem.Host`."""
-        return time.monotonic()
-
-    def members(self, container: Container) -> list[int]:
-        """The pids in a container; part of `subsystem.Host`."""
-        return sorted(self._policy.members_of(container))
-
-    def signal(self, pid: int, number: int) -> None:
-        """Signal a governed process; part of `subsystem.Host`."""
-        if pid in self._policy.members():
-            signal_all([pid], number)
-
-    def event(self, kind: str, container: Container, **fields: Value) -> None:
-        """Tell those who follow; part of `subsystem.Host`."""
-        self._policy.events.of(kind, container, **fields)
 
     def refresh(self) -> None:
         """Bring every figure up to date, and let every subsystem look at them."""
@@ -80,21 +61,21 @@ class Figures:
                 counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
         for group in counted.unreadable:
             policy.levels.unreadable(group)
-        policy.ledger.observe(Row(*row[:7]) for row in counted.rows)
+        policy.ledger.observe(Row(*row[:7], *row[8:9]) for row in counted.rows)
 
     def _settle_usage(self) -> None:
         """Add what has been used since the last time to the meters."""
         plans = self._policy.plans
         for group, used in self._policy.ledger.drain().items():
             for meter in plans[group].meters if group in plans else ():
-                meter.add(used)
+                meter.add(*used)
 
     def _show(self) -> None:
         """Let the subsystems see the figures; renew the plans of what they change."""
         changed: list[Container] = []
         for hierarchy in self._policy.forest.hierarchies.values():
             for subsystem in hierarchy.subsystems.values():
-                found = tell(subsystem, "sampled", hierarchy.root, self)
+                found = tell(subsystem, "sampled", hierarchy.root, self._policy.host)
                 changed += found if isinstance(found, list | tuple | set) else ()
         for container in changed:
             self._policy.renew_below(container)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Set
 
 from governor.core.group import Group
+from governor.core.usage import Use
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE, TIMED_OUT, JobResult, Value
 from governor.supervisor.agent import AgentLink
@@ -21,8 +22,8 @@ from governor.wire import agent as agent_wire
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
 from governor.wire.job import FROM_WORKER, Failed, Go, JobSpec, Ready
-from governor.wire.spawner import FROM_SPAWNER, Reaped, Started, StartWorker
-from workers import channel, seccomp, shim
+from governor.wire.spawner import FROM_SPAWNER, Reaped, Started, StartWorker, UserTime
+from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
 
@@ -76,6 +77,8 @@ class Jobs:
         self.by_id: dict[int, Job] = {}
         self._running: dict[int, Job] = {}
         self._agent_pid = 0
+        self._user_ns = 0
+        """The user part of what the next process that is reported as reaped has used."""
         self.agent_alive = True
 
     def get(self, id: int) -> Job:
@@ -185,6 +188,8 @@ class Jobs:
                     self._agent_pid = pid
                 case Started():
                     self._on_started(received[0])
+                case UserTime(ns):
+                    self._user_ns = ns
                 case Reaped():
                     self._on_reaped(received[0])
 
@@ -250,7 +255,9 @@ class Jobs:
             job.refusal = f"process {job.pid} cannot be tagged: {os.strerror(message.errno)}"
         job.base_cpu = message.cpu
         self._policy.placed(job.group, job.pid, job.traps, not message.errno)
-        self._policy.ledger.enter(job.pid, message.start, job.group, message.cpu)
+        # The worker waits for its Go, so its clocks stand where the agent has read them.
+        base = Use(message.cpu, cpu.user_ns(job.pid, message.cpu))
+        self._policy.ledger.enter(job.pid, message.start, job.group, base)
         job.began = time.monotonic()
         if job.timeout is not None:
             job.deadline = job.began + job.timeout
@@ -264,7 +271,8 @@ class Jobs:
         if message.pid == self._agent_pid:
             self.agent_alive = False
         if message.group:
-            self._policy.ledger.reap(message.pid, message.start, message.group, message.cpu)
+            use = Use(message.cpu, self._user_ns)
+            self._policy.ledger.reap(message.pid, message.start, message.group, use)
         job = self._by_pid.pop(message.pid, None)
         if job is None:
             return

@@ -13,21 +13,25 @@ from governor.core.forest import Forest, bound
 from governor.core.group import Group
 from governor.core.hierarchy import Hierarchy
 from governor.core.plan import Plan, compile_plan
-from governor.core.usage import CpuLedger
+from governor.core.usage import CpuLedger, Use
 from governor.errors import GovernorError
 from governor.results import Value
 from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
+from governor.supervisor.host import ProcessHost
 from governor.supervisor.levels import Levels
 from governor.supervisor.told import tell
-from workers import membership, seccomp
+from workers import cpu, membership, seccomp
 from workers.membership import Tag
 from workers.resources import NAMES
 
 ALL = "all"
 """What `mount` is given for every subsystem there is, as in the seeds."""
+
+RELEASED_MAX = 64
+"""How many released groups are kept for processes whose end has not been reported yet."""
 
 
 class Policy:
@@ -37,24 +41,31 @@ class Policy:
         self._agent = agent
         self._nonce = nonce
         self.events = events
-        self.forest = Forest(load, CORE_FILES)
+        self.host = ProcessHost(self)
+        self.forest = Forest(self._load, CORE_FILES)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
         self.watched: set[Container] = set()
         """Containers that are to be released when the last process or child has left."""
+        self._released: list[int] = []
+
+    def _load(self, label: str) -> Subsystem:
+        subsystem = load(label)
+        subsystem.host = self.host
+        return subsystem
 
     # -- hierarchies ---------------------------------------------------------------
 
     def mount(self, name: str, labels: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
-        hierarchy = self.forest.mount(name, registry.names() if labels == [ALL] else labels)
+        hierarchy = self.forest.mount(name, _expand(labels))
         self._bound("mount", hierarchy)
         return hierarchy
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
-        hierarchy = self.forest.remount(name, labels)
+        hierarchy = self.forest.remount(name, _expand(labels))
         self._bound("remount", hierarchy)
         return hierarchy
 
@@ -237,13 +248,22 @@ class Policy:
         except GovernorError:
             self.forest.cancel_move(container, pid)
             raise
+        used = _with_user_part(pid, moved.cpu)
         if tag is None:
             self.levels.placed(target.id, self.traps(), (), True)
-            self.ledger.enter(pid, moved.start, target.id, moved.cpu, outside=True)
+            self.ledger.enter(pid, moved.start, target.id, used, outside=True)
         else:
             self.levels.moved(group.id, target.id)
-            self.ledger.move(pid, target.id, moved.cpu)
+            self.ledger.move(pid, target.id, used)
         self._moved(container, old, pid)
+
+    def entered(self, pid: int, source: Group, target: Group, cpu: int) -> None:
+        """A process has entered other namespaces, and the containers made for that."""
+        self.levels.moved(source.id, target.id)
+        self.ledger.move(pid, target.id, _with_user_part(pid, cpu))
+        for container, old in zip(target.containers, source.containers, strict=True):
+            if container is not old:
+                self._moved(container, old, pid)
 
     def _moved(self, container: Container, old: Container, pid: int) -> None:
         subsystems = container.hierarchy.subsystems.values()
@@ -310,6 +330,8 @@ class Policy:
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
             self.watch(parent)
+            if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
+                self.umount(hierarchy)  # only its containers have kept it
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""
@@ -319,10 +341,20 @@ class Policy:
             self.watched.add(container)
 
     def _forget(self, group: int) -> None:
+        """A group was released. What is still to be reported of it goes to the containers above."""
         self._agent.drop_plan(group)
-        self.ledger.forget(group)
         self.levels.forget(group)
-        self.plans.pop(group, None)
+        self._released.append(group)
+        if len(self._released) > RELEASED_MAX:
+            oldest = self._released.pop(0)
+            self.ledger.forget(oldest)
+            self.plans.pop(oldest, None)
+
+
+def _with_user_part(pid: int, ns: int) -> Use:
+    """What a process had used a moment ago, divided as what it has used until now."""
+    sample = cpu.sample(pid)
+    return Use(ns, min(ns, sample.user_ns) if sample else ns)
 
 
 def own_counters(container: Container) -> Iterator[Counter]:
@@ -330,6 +362,14 @@ def own_counters(container: Container) -> Iterator[Counter]:
     for state in container.states.values():
         if isinstance(state, Counter):
             yield state
+
+
+def _expand(labels: list[str]) -> list[str]:
+    """Every subsystem there is, where `ALL` is among the labels."""
+    if ALL not in labels:
+        return labels
+    others = [label for label in labels if label != ALL]
+    return [*registry.names(), *(label for label in others if label not in registry.names())]
 
 
 def _is_below(group: Group, containers: Collection[Container]) -> bool:

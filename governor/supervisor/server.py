@@ -14,6 +14,7 @@ from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.container_verbs import ContainerVerbs
 from governor.supervisor.endings import Endings
+from governor.supervisor.entries import Entries
 from governor.supervisor.events import Events
 from governor.supervisor.figures import Figures
 from governor.supervisor.job_verbs import JobVerbs
@@ -52,6 +53,7 @@ class Supervisor:
         )
         self._events = Events()
         self._policy = policy = Policy(self._agent, nonce, self._events)
+        self._entries = Entries(policy, self._agent)
         self._poller = Poller()
         self._endings = Endings()
         self._jobs = jobs = Jobs(
@@ -101,6 +103,7 @@ class Supervisor:
         self._jobs.catch_up()
         self._jobs.hear(ready)
         self._agent.catch_up()
+        self._entries.tick()
         self._serve_clients()
         if not self._jobs.agent_alive:
             raise GovernorError(errno.EIO, "the agent has died; nothing is enforced any more")
@@ -108,6 +111,8 @@ class Supervisor:
     def _on_agent(self, message: Message) -> None:
         if isinstance(message, agent_wire.Placed):
             self._jobs.on_placed(message)
+        elif isinstance(message, agent_wire.Entering | agent_wire.Entered):
+            self._entries.hear(message)
 
     def _serve_clients(self) -> None:
         while True:

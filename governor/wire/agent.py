@@ -100,8 +100,9 @@ class Counted(NamedTuple):
     """Agent: the answer to `Count`.
 
     ``counters``: id, held, maxheld, failcnt. ``rows``: the fields of
-    `governor.core.usage.Row`, plus the job. ``unreadable``: groups with a process whose
-    files cannot be looked into.
+    `governor.core.usage.Row` up to ``discards``, the job, and the last field, ``user``; whoever
+    reads them looks no further than it knows. ``unreadable``: groups with a process whose files
+    cannot be looked into.
     """
 
     request: int
@@ -132,6 +133,38 @@ class Stop(NamedTuple):
     """Supervisor: the work is done, end."""
 
 
-FROM_AGENT = Catalogue([Hello, Placed, Moved, Counted, Pong])
+class Entering(NamedTuple):
+    """Agent: a process is about to enter other namespaces, or its next child is (``child``).
+
+    Its call waits for `Enter` with the same ``ticket``.
+    """
+
+    ticket: int
+    pid: int
+    child: bool
+
+
+class Enter(NamedTuple):
+    """Supervisor: the process, or its next child, is to be in this group; 0: where it is."""
+
+    ticket: int
+    group: int
+
+
+class Entered(NamedTuple):
+    """Agent: the call is over; ``entered`` says whether anybody is in other namespaces now.
+
+    ``cpu`` and ``start`` as in `Moved`, of the process that called.
+    """
+
+    ticket: int
+    entered: bool
+    cpu: int
+    start: int
+
+
+FROM_AGENT = Catalogue([Hello, Placed, Moved, Counted, Pong, Entering, Entered])
 ON_CHANNEL = Catalogue([Listening])
-TO_AGENT = Catalogue([SetCounter, DropCounter, SetPlan, DropPlan, Place, Move, Count, Ping, Stop])
+TO_AGENT = Catalogue(
+    [SetCounter, DropCounter, SetPlan, DropPlan, Place, Move, Count, Ping, Stop, Enter]
+)

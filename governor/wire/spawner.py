@@ -46,9 +46,15 @@ class Reaped(NamedTuple):
     start: int
 
 
+class UserTime(NamedTuple):
+    """Spawner: so much of what the next `Reaped` reports was user time, in nanoseconds."""
+
+    ns: int
+
+
 class Quit(NamedTuple):
     """Supervisor: kill what is left, remove ``directory`` and end."""
 
 
 TO_SPAWNER = Catalogue([StartAgent, StartWorker, Quit])
-FROM_SPAWNER = Catalogue([Started, Reaped])
+FROM_SPAWNER = Catalogue([Started, Reaped, UserTime])

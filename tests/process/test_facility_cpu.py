@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,67 @@ def test_the_clock_goes_on_in_a_zombie_and_ends_with_the_reaping() -> None:
         assert cpu.process_ns(child.pid) is None
         assert cpu.sample(child.pid) is None
         assert not cpu.ignores_sigchld(child.pid)
+
+
+def burn_in_the_kernel(nanoseconds: int) -> None:
+    end = time.process_time_ns() + nanoseconds
+    with open("/dev/zero", "rb", buffering=0) as zero:
+        buffer = bytearray(1 << 20)
+        while time.process_time_ns() < end:
+            zero.readinto(buffer)
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("work", [burn, burn_in_the_kernel])
+def test_the_user_part_is_what_the_process_itself_is_told(
+    user: str, work: Callable[[int], None]
+) -> None:
+    """Of its own time and of that of a child that it has waited for."""
+
+    def both(parent: Parent) -> None:
+        if (pid := os.fork()) == 0:
+            work(BURN_NS)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        work(4 * BURN_NS)
+        times = os.times()
+        parent.say((times.user + times.children_user, times.system + times.children_system))
+        parent.wait()
+
+    def body() -> None:
+        with forked(both) as child:
+            user_seconds, system_seconds = child.hear()
+            sample = cpu.sample(child.pid)
+            assert sample is not None
+            total = sample.own_ns + sample.children_ns
+            assert 0 <= sample.user_ns <= total
+            assert sample.user_ns == pytest.approx(user_seconds * 1e9, abs=30e6)
+            assert total - sample.user_ns == pytest.approx(system_seconds * 1e9, abs=30e6)
+
+    as_user(user, body)
+
+
+@pytest.mark.parametrize(
+    ("clocks", "expected"),
+    [
+        ((0, 0), 1001),  # before the first tick
+        ((3, 3), 1001),
+        ((0, 3), 0),
+        ((1, 3), 333),
+        ((5, 3), 1001),  # read one after the other
+        (None, 1001),  # reaped meanwhile
+    ],
+)
+def test_a_time_is_divided_as_its_ticks_are(
+    clocks: tuple[int, int] | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clock(pid: int, which: int) -> int:
+        if clocks is None:
+            raise OSError(errno.EINVAL, "reaped")
+        return {cpu._CPUCLOCK_VIRT: clocks[0], cpu._CPUCLOCK_PROF: clocks[1]}[which]
+
+    monkeypatch.setattr(cpu, "_clock", clock)
+    assert cpu.user_ns(1, 1001) == expected
 
 
 def test_the_time_of_reaped_children() -> None:

@@ -79,6 +79,9 @@ def test_an_unmounted_hierarchy_with_children_is_found_again(gov: Governor) -> N
     assert [h.name for h in gov.hierarchies() if not h.mounted] == ["load"]
     again = gov.mount("other", ["numtasks"])
     assert (again.name, again["/a"]["numtasks.limit"]) == ("load", 7)
+    gov.umount("load")
+    again["/a"].rmdir()  # the last that kept it
+    assert [h.name for h in gov.hierarchies()] == ["0"]
 
 
 def test_limits_per_user_and_per_project_hold_over_the_same_processes(gov: Governor) -> None:

@@ -121,3 +121,19 @@ def test_notify_on_release_is_inherited_at_creation_and_not_later(forest: Forest
     before = forest.mkdir("one", "/a")
     root.notify_on_release = True
     assert (before.notify_on_release, forest.mkdir("one", "/b").notify_on_release) == (False, True)
+
+
+def test_what_is_removed_cannot_be_kept_any_more(forest: Forest) -> None:
+    forest.mount("one", ["alpha"])
+    container = forest.mkdir("one", "/a")
+    container.keep()
+    assert refusal(lambda: forest.rmdir("one", "/a")).errno == errno.EBUSY
+    container.let_go()
+    container.ending = True
+    assert refusal(container.keep).errno == errno.ENODEV
+    assert refusal(lambda: forest.mkdir("one", "/a/b")).errno == errno.ENODEV
+    group = forest.group([container])
+    assert refusal(lambda: forest.admit(group)).errno == errno.ENODEV
+    forest.rmdir("one", "/a")
+    container.ending = False
+    assert refusal(container.keep).errno == errno.ENODEV

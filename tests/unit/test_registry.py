@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import subsystems
 from governor import registry
 from governor.core.container import Container
 from governor.errors import GovernorError
@@ -118,17 +119,31 @@ def test_the_bare_contract_asks_for_create() -> None:
 # -- loading ------------------------------------------------------------------------------
 
 
+OWN = sorted(
+    path.stem for path in Path(subsystems.__path__[0]).glob("*.py") if path.stem[:1] != "_"
+)
+"""Our own subsystems: a file each."""
+
+
 def test_our_own_are_found_by_their_modules() -> None:
-    own = ("cpuacct", "cpuset", "numfiles", "numtasks")
-    assert [registry.load(name).name for name in own] == list(own)
-    assert set(own) <= set(registry.names())
+    assert {"cpuacct", "cpuset", "numfiles", "numtasks"} <= set(OWN)
+    assert [registry.load(name).name for name in OWN] == OWN
+    assert set(OWN) <= set(registry.names())
+
+
+def test_a_named_instance_is_one_of_its_kind() -> None:
+    loaded = registry.load("numtasks@projects-2")
+    assert (loaded.name, loaded.label) == ("numtasks", "numtasks@projects-2")
+    for label in ("numtasks@", "numtasks@a b", "numtasks@a/b", "numtasks@a@b"):
+        assert refusal(registry.load, label).errno == errno.EINVAL
+    assert refusal(registry.load, "nosuch@x").errno == errno.ENOENT
 
 
 @pytest.mark.parametrize("name", ["nosuch", "", "a.b", "os", "__init__", "../cpuset", "cpuset.x"])
 def test_an_unknown_one_is_enoent_and_says_which_there_are(name: str) -> None:
     error = refusal(registry.load, name)
     assert error.errno == errno.ENOENT
-    assert "cpuacct, cpuset, numfiles, numtasks" in error.message
+    assert ", ".join(OWN) in error.message
 
 
 def test_an_error_within_a_module_of_ours_is_not_taken_for_its_absence(
@@ -229,9 +244,8 @@ def test_governor_run_says_which_subsystems_there_are(tmp_path: Path) -> None:
     install(tmp_path, "toys", {"toy": "toypackage:Toy"})
     done = governor(tmp_path, "run", "--hierarchy", "x=tyo", "--", "true")
     assert done.returncode == 125
-    assert done.stderr == (
-        "governor: no subsystem 'tyo'; there are cpuacct, cpuset, numfiles, numtasks, toy\n"
-    )
+    there = ", ".join(sorted([*OWN, "toy"]))
+    assert done.stderr == f"governor: no subsystem 'tyo'; there are {there}\n"
 
 
 def test_governor_run_says_why_a_package_cannot_be_used(tmp_path: Path) -> None:

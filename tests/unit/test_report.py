@@ -190,6 +190,16 @@ def test_a_third_party_resource_shows_up_as_well() -> None:
     assert list(refusals([container])) == ["x:/ refused 3 requests at its limit of 2 locks"]
 
 
+def test_of_cpu_time_the_whole_is_shown_and_not_its_parts() -> None:
+    files: dict[str, int | str] = {"cpuset.cpus": "0-1", "cpuacct.usage": 1_500_000_000}
+    parts: dict[str, int | str] = {"cpuacct.usage_user": 5, "cpuacct.stat": "user 1\nsystem 2"}
+    whole, both = (
+        summarize(REPORT._replace(containers=[CPU._replace(files=shown)]))
+        for shown in (files, files | parts)
+    )
+    assert both == whole
+
+
 def test_a_job_that_ran_without_its_limits_is_named() -> None:
     job = job_report("a", ["x"], [], result(0)._replace(unenforced="no seccomp"))
     assert "a ran without its limits: no seccomp" in summarize(REPORT._replace(jobs=[job]))

@@ -3,6 +3,9 @@
 The kernel's own figures are exact; a process's ``children`` are shown in whole ticks. Rows of a
 sample are read one after the other, parents before their children, while everything goes on, and
 the sample arrives later still. Reports of the spawner arrive in order, some time after the reaping.
+
+The user part of a process's own time is an estimate from the ticks that have found it in user
+mode, and may be wrong by anything before the first tick; reports have it as the kernel divides it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from governor.core.usage import CpuLedger, Meter, Row
+from governor.core.usage import CpuLedger, Meter, Row, Use
 
 TICK = 10_000_000
 MS = 1_000_000
@@ -31,18 +34,24 @@ class Process:
         self.ppid = ppid
         self.group = group
         self.ignores = ignores
-        self.own = 0
-        self.children = 0
+        self.own = self.user = 0
+        self.children = self.children_user = 0
         self.zombie = self.moved = False
 
     @property
     def total(self) -> int:
         return self.own + self.children
 
+    @property
+    def use(self) -> Use:
+        return Use(self.total, self.user + self.children_user)
+
     def row(self) -> Row:
-        shown = self.children // TICK * TICK
-        ignores = int(self.ignores)
-        return Row(self.pid, self.start, self.ppid, self.group, self.own, shown, ignores)
+        user = self.children_user // TICK * TICK
+        system = (self.children - self.children_user) // TICK * TICK
+        ignores, guess = int(self.ignores), min(self.own, -(-self.user // TICK) * TICK)
+        figures = (self.own, user + system, ignores, guess + user)
+        return Row(self.pid, self.start, self.ppid, self.group, *figures)
 
 
 class Kernel(RuleBasedStateMachine):
@@ -56,11 +65,12 @@ class Kernel(RuleBasedStateMachine):
         self.ledger = CpuLedger()
         self.meters = {group: Meter("cpu") for group in (1, 2)}
         self.processes: dict[int, Process] = {}
-        self.reports: list[tuple[int, int, int, int]] = []
+        self.reports: list[tuple[int, int, int, Use]] = []
         self.reading: list[int] = []
         self.rows: list[Row] | None = None
-        self.moving: tuple[int, int, int] | None = None
+        self.moving: tuple[int, int, Use] | None = None
         self.used = {1: 0, 2: 0}
+        self.user = 0
         self.lost = self.doubt = 0
         self.pids = itertools.count(100).__next__
         self.start_job(0, 1)
@@ -76,14 +86,14 @@ class Kernel(RuleBasedStateMachine):
 
     # -- processes -----------------------------------------------------------------
 
-    @rule(base=times, group=st.sampled_from([1, 2]))
-    def start_job(self, base: int, group: int) -> None:
+    @rule(base=times, user=times, group=st.sampled_from([1, 2]))
+    def start_job(self, base: int, group: int, user: int = 0) -> None:
         """A worker has used something before it joins its group."""
         group = group if self.may_move else 1
         process = Process(self.pids(), SPAWNER, group, False)
-        process.own = base
+        process.own, process.user = base, min(base, user)
         self.processes[process.pid] = process
-        self.ledger.enter(process.pid, process.start, group, base)
+        self.ledger.enter(process.pid, process.start, group, process.use)
 
     @precondition(lambda self: self.living())
     @rule(data=st.data(), count=st.integers(1, 3))
@@ -94,12 +104,14 @@ class Kernel(RuleBasedStateMachine):
             self.processes[child.pid] = child
 
     @precondition(lambda self: self.living())
-    @rule(data=st.data(), amounts=st.lists(times, min_size=1, max_size=4))
-    def run_for_a_while(self, data: st.DataObject, amounts: list[int]) -> None:
-        for amount in amounts:
+    @rule(data=st.data(), amounts=st.lists(st.tuples(times, times), min_size=1, max_size=4))
+    def run_for_a_while(self, data: st.DataObject, amounts: list[tuple[int, int]]) -> None:
+        for user, system in amounts:
             process = self.draw(data)
-            process.own += amount
-            self.used[process.group] += amount
+            process.own += user + system
+            process.user += user
+            self.user += user
+            self.used[process.group] += user + system
 
     @precondition(lambda self: self.may_ignore and self.living())
     @rule(data=st.data())
@@ -126,10 +138,12 @@ class Kernel(RuleBasedStateMachine):
         """The parent reaps: its children's time grows, or the spawner reports."""
         del self.processes[process.pid]
         if process.ppid == SPAWNER:
-            report = (process.pid, process.start, process.group, process.total)
+            report = (process.pid, process.start, process.group, process.use)
             self.reports.append(report)
         else:
-            self.processes[process.ppid].children += process.total
+            parent = self.processes[process.ppid]
+            parent.children += process.total
+            parent.children_user += process.use.user
 
     @rule(data=st.data())
     def wait_for_zombies(self, data: st.DataObject) -> None:
@@ -188,7 +202,7 @@ class Kernel(RuleBasedStateMachine):
         process = self.draw(data)
         process.group = 3 - process.group
         process.moved = True
-        self.moving = process.pid, process.group, process.row().cpu
+        self.moving = process.pid, process.group, process.row().use
 
     @precondition(lambda self: self.moving)
     @rule()
@@ -202,8 +216,9 @@ class Kernel(RuleBasedStateMachine):
     @rule()
     def publish(self) -> None:
         for group, growth in self.ledger.drain().items():
-            assert growth > 0
-            self.meters[group].add(growth)
+            assert growth.cpu > 0
+            assert 0 <= growth.user <= growth.cpu, "user or system time would fall"
+            self.meters[group].add(*growth)
 
     @property
     def total(self) -> int:
@@ -236,8 +251,12 @@ class OneGroup(Kernel):
 
     def teardown(self) -> None:
         if hasattr(self, "ledger"):
+            processes = self.pids() - 100
             self.end_everything()
             assert self.total == sum(self.used.values())
+            # What was once guessed too high stays: for each process less than a tick.
+            user = sum(meter.user for meter in self.meters.values())
+            assert abs(user - self.user) <= processes * TICK
 
 
 class Ignoring(Kernel):

@@ -64,7 +64,7 @@ class Toy(Subsystem):
         self.mood.asked("destroy", self.label, container)
         self.mood.alive.remove(state)
 
-    def can_attach(self, container: Container, pid: int) -> None:
+    def can_attach(self, container: Container, old: Container, pid: int) -> None:
         self.mood.asked("can_attach", self.label, container)
 
     def cancel_attach(self, container: Container, pid: int) -> None:

@@ -22,6 +22,8 @@ SAMPLES: dict[str, list[Message]] = {
             unreadable=[7],
         ),
         agent.Pong(request=11),
+        agent.Entering(ticket=1, pid=4242, child=False),
+        agent.Entered(ticket=1, entered=True, cpu=10**9, start=987_654),
     ],
     "agent.ON_CHANNEL": [agent.Listening(job=3)],
     "agent.TO_AGENT": [
@@ -39,6 +41,7 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Count(request=10),
         agent.Ping(request=11),
         agent.Stop(),
+        agent.Enter(ticket=1, group=9),
     ],
     "client.TO_SUPERVISOR": [
         client.Mount(request=1, name="load", subsystems=["numtasks", "numfiles"]),
@@ -114,6 +117,7 @@ SAMPLES: dict[str, list[Message]] = {
     ],
     "spawner.FROM_SPAWNER": [
         spawner.Started(job=3, pid=4242, errno=0),
+        spawner.UserTime(ns=123_456_000),
         spawner.Reaped(pid=4242, job=3, group=7, status=256, cpu=10**9, start=987_654),
     ],
 }
