@@ -126,6 +126,12 @@ CAPABILITIES: Final = (
         "permit sched_setaffinity(2) on one's own processes",
     ),
     Capability(
+        "memory_policy",
+        "jobs are bound to nodes of memory",
+        "jobs cannot be kept on their nodes of memory, and are not started where they would be",
+        "it takes CONFIG_NUMA, and a seccomp profile that permits set_mempolicy(2)",
+    ),
+    Capability(
         "memory",
         "a job's own choice of CPUs is cut down to its set",
         "a job that chooses its own CPUs is refused (EPERM)",
@@ -166,9 +172,11 @@ CAPABILITIES: Final = (
 _BASICS: Final = ("runtime_directory", "memfd", "process_list", "tag")
 _NEEDED: Final[Mapping[str | None, tuple[str, ...]]] = {
     "affinity": ("affinity",),
+    "mempolicy": ("memory_policy",),
     "cpu": ("cpu_clock",),
 }
 _WEAKENING: Final[Mapping[str | None, tuple[str, ...]]] = {
+    "affinity": ("memory_policy",),
     "files": ("kcmp",),
     "cpu": ("subreaper",),
 }

@@ -44,7 +44,8 @@ class ControlFile(NamedTuple):
 
     ``read(container)`` gives the value. ``parse(value)`` checks a value by itself, before
     any container exists, and ``write(container, parsed)`` checks it against the tree and
-    stores it; both may refuse, with ValueError and `GovernorError` respectively. A file
+    stores it; both may refuse, with ValueError and `GovernorError` respectively. A write after
+    which a group may have nowhere to run returns what takes it back. A file
     without ``write`` is read-only. One without ``metric`` is exported under its own name, of
     no known kind, while it reads as a number. ``on``: roots alone may have a file, or all but
     the root.
@@ -52,7 +53,7 @@ class ControlFile(NamedTuple):
 
     read: Callable[[Container], Value]
     parse: Callable[[Value], Any] | None = None
-    write: Callable[[Container, Any], None] | None = None
+    write: Callable[[Container, Any], Callable[[], None] | None] | None = None
     metric: Metric | None = None
     on: Literal["all", "root", "child"] = "all"
 
@@ -167,6 +168,13 @@ class Subsystem:
 
     def contribute(self, plan: PlanBuilder, container: Container) -> None:
         """Add what ``container`` and its ancestors ask for to a group's plan."""
+
+    def lapsed(self, container: Container) -> bool:
+        """Whether some process in ``container`` escapes it, for a reason that only this one knows.
+
+        Its level, and that of the containers above it, is then ``partial`` at best.
+        """
+        return False
 
     def sampled(self, root: Container, host: Host) -> Iterable[Container]:
         """All figures are fresh. Returns the containers whose plans must be renewed.

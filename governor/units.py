@@ -1,4 +1,4 @@
-"""The human spellings of numbers: counts, durations and lists of CPUs.
+"""The human spellings of numbers: counts, durations, flags and lists of CPUs.
 
 Used by control files, batch files, the command line and reports alike, so that ``4k``, ``max``,
 ``1m30s`` and ``0-3,5`` mean the same everywhere. Every parser raises ValueError with a message that
@@ -18,6 +18,9 @@ UNLIMITED: Final = 2**63 - 1
 LARGEST_CPU: Final = 8191
 """The highest CPU number of Linux (CONFIG_NR_CPUS); it keeps ``0-999999999`` cheap to refuse."""
 
+LARGEST_NODE: Final = 1023
+"""The highest number of a memory node of Linux (CONFIG_NODES_SHIFT)."""
+
 _COUNT = re.compile(r"(\d{1,19})([kMG]?)", re.ASCII)
 _COUNT_FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -29,6 +32,18 @@ _DURATION = re.compile(
 _BARE_SECONDS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 _CPU_RANGE = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?", re.ASCII)
+
+
+class OutOfRange(ValueError):
+    """A number that is larger than the kernel has room for (ERANGE)."""
+
+
+def parse_flag(value: str | int) -> bool:
+    """Return whether a flag, ``0`` or ``1``, is set. Raises ValueError for anything else."""
+    spelling = "" if isinstance(value, bool) else str(value).strip()
+    if spelling not in ("0", "1"):
+        raise ValueError(f"{_quoted(value)} is not a flag: allowed are 0 and 1")
+    return spelling == "1"
 
 
 def parse_count(text: str | int) -> int:
@@ -90,21 +105,28 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_cpus(text: str) -> frozenset[int]:
-    """Return the CPU numbers in a list such as ``0-3,5``; an empty text is the empty set.
+    """Return the CPU numbers in a list such as ``0-3,5``; see `parse_numbers`."""
+    return parse_numbers(text, "CPUs")
 
-    The format is the kernel's (cpuset(7), "List Format"). Raises ValueError for anything else.
+
+def parse_numbers(text: str, words: str, largest: int = LARGEST_CPU) -> frozenset[int]:
+    """Return the numbers in a list such as ``0-3,5``; an empty text is the empty set.
+
+    The format is the kernel's (cpuset(7), "List Format"). Raises ValueError, which says what
+    ``words`` a list has, for anything else, and OutOfRange for a number above ``largest``.
     """
-    cpus: set[int] = set()
+    numbers: set[int] = set()
     for part in text.split(",") if text.strip() else ():
         match = _CPU_RANGE.fullmatch(part.strip())
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if not first <= last <= LARGEST_CPU:
-            raise ValueError(
-                f"{_quoted(part.strip())} is not a list of CPUs: allowed are numbers and rising "
-                f"ranges from 0 to {LARGEST_CPU} with commas between, such as 0-3,5"
+        if not first <= last <= largest:
+            refusal = OutOfRange if first <= last else ValueError
+            raise refusal(
+                f"{_quoted(part.strip())} is not a list of {words}: allowed are numbers and rising "
+                f"ranges from 0 to {largest} with commas between, such as 0-3,5"
             )
-        cpus.update(range(first, last + 1))
-    return frozenset(cpus)
+        numbers.update(range(first, last + 1))
+    return frozenset(numbers)
 
 
 def format_cpus(cpus: Iterable[int]) -> str:

@@ -30,6 +30,7 @@ from workers.watch import Watch
 
 if TYPE_CHECKING:
     from workers.entries import Entries
+    from workers.memory import Mover
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
@@ -66,6 +67,7 @@ class Agent:
         self._epoll = select.epoll()
         self._epoll.register(peer.fileno(), select.EPOLLIN)
         self._epoll.register(end.fileno(), select.EPOLLIN)
+        self._mover: Mover | None = None
         self._running = True
         self._watch = Watch(self._epoll)
         self._last: Listener | None = None
@@ -192,9 +194,11 @@ class Agent:
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
             case wire.SetPlan(group, charges, counts, confined):
-                self._set_plan(group, charges, counts, confined.get("cpus"))
+                self._set_plan(group, charges, counts, confined)
             case wire.DropPlan(group):
                 accounts.drop_plan(group)
+                if self._mover is not None:
+                    self._mover.drop_plan(group)
             case wire.Place(job, pid, group, traps):
                 self._place(job, pid, group, traps)
             case wire.Move(request, pid, job, group):
@@ -213,13 +217,20 @@ class Agent:
         group: int,
         charges: dict[str, list[int]],
         counts: dict[str, list[int]],
-        cpus: list[int] | None,
+        confined: dict[str, list[int]],
     ) -> None:
         before = self.accounts.terms.get(group)
+        cpus = confined.get("cpus")
         allowed = None if cpus is None else frozenset(cpus)
         self.accounts.set_plan(group, charges, counts, allowed)
         if before is not None and before.cpus != allowed:
             self._confine(group)
+        if self._mover is None and "mems" in confined:
+            from workers.memory import Mover
+
+            self._mover = Mover(self._members)
+        if self._mover is not None:
+            self._mover.set_plan(group, confined)
         for listener in self._listeners.values():
             listener.forget_bills()
 
@@ -295,6 +306,8 @@ class Agent:
         if not failed:
             self._confine(group)
             self.accounts.moved(pid, group)
+            if self._mover is not None:
+                self._mover.moved(pid, tag.group if tag is not None and ours else None, group)
         self._peer.send(wire.Moved(request, failed, *cpu.used(pid)))
 
     def _begin_entry(self, trap: Trap) -> bool:
@@ -342,6 +355,9 @@ class Agent:
 
     # -- in the background ---------------------------------------------------------
 
+    def _members(self, group: int) -> list[int]:
+        return [pid for pid, tag in self._census.members().items() if tag.group == group]
+
     def _confine(self, group: int, forks: dict[int, Reservation] | None = None) -> None:
         """Set the affinity of every member.
 
@@ -356,8 +372,7 @@ class Agent:
         under_way = self.accounts.forking()
         if forks is not None:
             under_way = {tid: r for tid, r in forks.items() if under_way.get(tid) is r}
-        pids = [pid for pid, tag in self._census.members().items() if tag.group == group]
-        affinity.confine(pids, terms.cpus)
+        affinity.confine(self._members(group), terms.cpus)
         if under_way:
             self._confining[group] = under_way
         else:

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from governor.results import NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE
 from governor.wire.codec import encode
-from governor.wire.job import SPEC, TO_WORKER, Failed, JobSpec, Ready
+from governor.wire.job import SPEC, TO_WORKER, Bind, Failed, Go, JobSpec, Ready
 from workers import channel
 from workers.membership import STARTING
 
@@ -47,10 +47,10 @@ def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> 
             _call_oneself(STARTING)
         step = "install the seccomp filter"
         _install_filter(spec.filter, report)
+        step = "bind its memory to nodes"
+        _wait_for_go(report)
     except Exception as error:
         _fail(report, error, step)
-    if channel.receive(report, TO_WORKER) is None:
-        os._exit(OWN_FAILURE)
     _reset_signals()
     if spec.callable:
         _call(spec, report)
@@ -117,6 +117,19 @@ def _call_oneself(name: bytes) -> None:
     """Set the name that a process has until its next exec."""
     with contextlib.suppress(OSError), open("/proc/self/comm", "wb", buffering=0) as file:
         file.write(name)
+
+
+def _wait_for_go(report: socket.socket) -> None:
+    """Until the process is in its containers, which may have a say in where its memory lies."""
+    while (received := channel.receive(report, TO_WORKER)) is not None:
+        match received[0]:
+            case Bind(nodes):
+                from workers import memory
+
+                memory.bind(nodes)
+            case Go():
+                return
+    os._exit(OWN_FAILURE)
 
 
 def _reset_signals() -> None:

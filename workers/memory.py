@@ -1,79 +1,108 @@
-"""Address spaces of processes, each counted once, and where the heap of one ends."""
+"""On which nodes the memory of processes lies: the policy for new pages, and moving old ones.
+
+Only a thread itself can change its policy (set_mempolicy(2)); its pages can be moved by any
+process of the same user (migrate_pages(2)).
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Iterable, Iterator
-from functools import cmp_to_key
+import queue
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 
-from governor.memory import Memory, memory
-from workers.files import kcmp
-from workers.membership import STARTING
+from governor.machine import Machine
+from governor.units import LARGEST_NODE
+from workers.syscalls import table
 
-KCMP_VM = 1
-_ORDER = {0: 0, 1: -1, 2: 1}
+_MPOL_BIND = 2
+_MASK_BITS = LARGEST_NODE + 1
+
+Nodes = frozenset[int]
 
 
-def spaces(pids: Iterable[int]) -> Iterator[tuple[int, Memory]]:
-    """The address spaces of these processes, each with one process that is in it.
+def bind(nodes: Collection[int]) -> None:
+    """Allocate memory of this thread, and of whatever comes from it, from ``nodes`` only.
 
-    A child of vfork shares its parent's until it execs. A worker that is still about to
-    become a program does not count: what it has, the interpreter's, ends with the exec.
+    Kept over exec. Raises OSError: EINVAL when none of the nodes is there, ENOSYS on a kernel
+    without CONFIG_NUMA, EPERM where a seccomp profile forbids it.
     """
-    alike: dict[tuple[int, int], list[tuple[int, Memory]]] = {}
-    own = memory(os.getpid())
-    for pid in pids:
-        found = memory(pid)
-        if found is None or (own and found.text == own.text and _starting(pid)):
-            continue
-        # What shares a space shows the same figures: only such processes are compared.
-        alike.setdefault((found.size, found.data), []).append((pid, found))
-    for group in alike.values():
-        yield from group if len(group) == 1 else _different(group)
+    _call(table().set_mempolicy, _MPOL_BIND, _mask(nodes), _MASK_BITS + 1)
 
 
-def heap_end(tid: int, proc: str = "/proc") -> int | None:
-    """Where the heap that brk(2) moves ends, up to the page; None when we may not know.
+def migrate(pid: int, source: Collection[int], target: Collection[int]) -> int:
+    """Move a process's pages from ``source`` to ``target`` nodes; how many could not be moved.
 
-    A heap without a page of its own yet has no mapping: it ends where it starts.
+    Pages of the first node go to the first one, and so on. What processes share stays, unless
+    we have CAP_SYS_NICE. Raises OSError: ESRCH when it is gone, EPERM for another user's.
     """
-    end = None
-    try:
-        with open(f"{proc}/{tid}/maps", "rb") as file:
-            for line in file:
-                if line.endswith(b"[heap]\n"):
-                    end = int(line.split(b"-", 2)[1].split()[0], 16)
-                elif end is not None:
-                    return end
-        return end or _heap_start(tid, proc)
-    except OSError:
-        return None
+    return _call(table().migrate_pages, pid, _MASK_BITS + 1, _mask(source), _mask(target))
 
 
-def _heap_start(tid: int, proc: str) -> int | None:
-    """Field 47 (start_brk) of /proc/PID/stat; the kernel shows 0 to who may not know."""
-    with open(f"{proc}/{tid}/stat", "rb", buffering=0) as file:
-        fields = file.read().rpartition(b")")[2].split()
-    return int(fields[47 - 3]) or None
+def _mask(nodes: Collection[int]) -> bytes:
+    """One bit per node; all machines of `workers.syscalls` are little-endian."""
+    return sum(1 << node for node in set(nodes)).to_bytes(_MASK_BITS // 8, "little")
 
 
-def _starting(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
-            return file.read() == STARTING + b"\n"
-    except OSError:
-        return False
+def _call(number: int, *arguments: int | bytes) -> int:
+    # Not PyDLL: a migration may take seconds, in which other threads have to run.
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    syscall.restype = ctypes.c_long
+    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    result = int(syscall(ctypes.c_long(number), *words))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
 
 
-def _different(group: list[tuple[int, Memory]]) -> Iterator[tuple[int, Memory]]:
-    """Those of a group that share no space with one before, in the kernel's order of them."""
+class Mover:
+    """Moves pages when plans change or processes move, one process after the other.
 
-    def compare(one: tuple[int, Memory], other: tuple[int, Memory]) -> int:
-        # One that may not be compared is taken for different: never too little is counted.
-        return _ORDER.get(kcmp(one[0], other[0], KCMP_VM), one[0] - other[0])
+    A thread of its own does it, since nobody's trapped call can wait for gigabytes to move.
+    ``members(group)`` gives the processes of a group.
+    """
 
-    before: tuple[int, Memory] | None = None
-    for entry in sorted(group, key=cmp_to_key(compare)):
-        if before is None or compare(before, entry) != 0:
-            yield entry
-        before = entry
+    def __init__(
+        self, members: Callable[[int], Iterable[int]], machine: Machine | None = None
+    ) -> None:
+        self._members = members
+        self._all = (machine or Machine()).usable("mems")
+        self._mems: dict[int, Nodes] = {}
+        self._pages: dict[int, Nodes] = {}
+        self._orders: queue.SimpleQueue[tuple[int, Nodes, Nodes]] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def set_plan(self, group: int, confined: Mapping[str, Collection[int]]) -> None:
+        """The pages of a group's processes have to lie on ``pages``, if that is confined."""
+        before = self._mems.pop(group, self._all)
+        self.drop_plan(group)
+        if "mems" in confined:
+            self._mems[group] = frozenset(confined["mems"])
+        if "pages" in confined:
+            self._pages[group] = frozenset(confined["pages"])
+            if not before <= self._pages[group]:
+                self._order(self._members(group), before, self._pages[group])
+
+    def drop_plan(self, group: int) -> None:
+        """Nobody is in this group any more."""
+        self._mems.pop(group, None)
+        self._pages.pop(group, None)
+
+    def moved(self, pid: int, source: int | None, target: int) -> None:
+        """A process has moved from one group (None: from outside) to another."""
+        before = self._all if source is None else self._mems.get(source, self._all)
+        after = self._pages.get(target)
+        if after is not None and not before <= after:
+            self._order([pid], before, after)
+
+    def _order(self, pids: Iterable[int], source: Nodes, target: Nodes) -> None:
+        for pid in pids:
+            self._orders.put((pid, source, target))
+
+    def _serve(self) -> None:
+        while True:
+            pid, source, target = self._orders.get()
+            with suppress(OSError):  # gone, or it has become another user's
+                migrate(pid, source, target)

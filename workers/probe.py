@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator, Set
 from typing import BinaryIO, NamedTuple, NoReturn
 
 from governor.errors import GovernorError
-from workers import affinity, cpu, files, membership, seccomp
+from governor.machine import Machine
+from workers import affinity, cpu, files, membership, memory, seccomp
 from workers.syscalls import table
 
 PATIENCE = 5.0
@@ -320,6 +321,18 @@ def _affinity(pid: int) -> Finding:
     return Finding(os.sched_getaffinity(pid) == wanted)
 
 
+def _memory_policy(pid: int) -> Finding:
+    """Bind the memory of this process, and move that of another, to the nodes they use anyway."""
+    nodes = Machine().usable("mems")
+    several = f"{len(nodes)} nodes" if len(nodes) > 1 else "one node, so there is nothing to choose"
+    try:
+        memory.bind(nodes)
+        memory.migrate(pid, nodes, nodes)
+    except OSError as error:
+        return Finding(len(nodes) == 1, f"{several}: {_words(error)}")
+    return Finding(True, several)
+
+
 # -- the process itself --------------------------------------------------------------------------
 
 
@@ -381,6 +394,7 @@ PROBES = (
     _look("descriptor_count", _descriptor_count),
     _look("cpu_clock", _clock),
     _look("affinity", _affinity),
+    _look("memory_policy", _memory_policy),
     Probe(("subreaper",), _adopt, _wait),
     Probe(("memfd",), _use_memory_file, _wait),
     Probe(("cgroup_v1",), _find_cgroups, _wait),

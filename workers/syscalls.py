@@ -69,6 +69,8 @@ class Table(NamedTuple):
     setns: int
     unshare: int
     kcmp: int
+    set_mempolicy: int
+    migrate_pages: int
 
 
 # Added after Linux 5.0, when all machines began to share the numbers of new calls.
@@ -136,6 +138,8 @@ _X86_64 = Table(
     setns=308,
     unshare=272,
     kcmp=312,
+    set_mempolicy=238,
+    migrate_pages=256,
 )
 
 _AARCH64 = Table(
@@ -180,6 +184,8 @@ _AARCH64 = Table(
     setns=268,
     unshare=97,
     kcmp=272,
+    set_mempolicy=237,
+    migrate_pages=238,
 )
 
 _TABLES = {"x86_64": _X86_64, "aarch64": _AARCH64}

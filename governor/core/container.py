@@ -18,8 +18,9 @@ NAME_MAX = 255
 class Container:
     """A set of processes plus one state object per subsystem bound to the hierarchy.
 
-    ``groups`` counts the container groups that refer to this container, ``busy`` the
-    references subsystems hold to keep it alive (the seeds' css_get/css_put).
+    ``groups`` counts the container groups that refer to this container, ``tasks`` the processes
+    in it (sub-containers aside) when they were last counted, ``busy`` the references subsystems
+    hold to keep it alive (the seeds' css_get/css_put).
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Container:
         "occupied",
         "parent",
         "states",
+        "tasks",
     )
 
     def __init__(self, hierarchy: Hierarchy, parent: Container | None, name: str) -> None:
@@ -43,6 +45,7 @@ class Container:
         self.children: dict[str, Container] = {}
         self.states: dict[str, object] = {}
         self.groups = 0
+        self.tasks = 0
         self.busy = 0
         # Inherited at creation, as containers.txt section 1.4 has it.
         self.notify_on_release: bool = parent.notify_on_release if parent else False

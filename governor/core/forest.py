@@ -18,6 +18,7 @@ from governor.core.group import Group, GroupTable
 from governor.core.hierarchy import Hierarchy
 from governor.core.transaction import all_or_none
 from governor.errors import GovernorError
+from governor.units import OutOfRange
 
 if TYPE_CHECKING:
     from governor.subsystem import ControlFile, Subsystem, Value
@@ -176,8 +177,11 @@ class Forest:
             )
         return file
 
-    def write(self, container: Container, name: str, value: Value) -> None:
-        """Write a control file. EACCES: read-only. EINVAL: a value that is not allowed."""
+    def write(self, container: Container, name: str, value: Value) -> Callable[[], None] | None:
+        """Write a control file; refusals of the file's own aside:
+
+        EACCES: read-only. EINVAL: a value that is not allowed. ERANGE: a number beyond any use.
+        """
         file = self.control_file(container, name)
         if file.parse is None or file.write is None:
             raise GovernorError(errno.EACCES, f"{name} of {container.label} is read-only")
@@ -185,9 +189,10 @@ class Forest:
             parsed = file.parse(value)
         except ValueError as error:
             raise GovernorError(
-                errno.EINVAL, f"{name} of {container.label} cannot be {value!r}: {error}"
+                errno.ERANGE if isinstance(error, OutOfRange) else errno.EINVAL,
+                f"{name} of {container.label} cannot be {value!r}: {error}",
             ) from None
-        file.write(container, parsed)
+        return file.write(container, parsed)
 
     # -- groups --------------------------------------------------------------------
 
@@ -248,8 +253,13 @@ class Forest:
 
     def populate(self, tasks: Mapping[int, int]) -> list[Group]:
         """Set how many processes refer to each group, by id; returns the groups left empty."""
+        for hierarchy in self.hierarchies.values():
+            for container in hierarchy.containers():
+                container.tasks = 0
         for group in self.groups:
             group.tasks = tasks.get(group.id, 0)
+            for container in group.containers:
+                container.tasks += group.tasks
         return [group for group in self.groups if not group.tasks]
 
 

@@ -141,6 +141,7 @@ class ContainerVerbs:
         if request.file == TASKS:
             self._policy.attach(container, _pid(request.value))
         else:
+            self._policy.populate(self._starting())  # some values need a container without tasks
             self._policy.write(container, request.file, request.value)
 
     def _kill(self, request: wire.Kill) -> int:

@@ -11,7 +11,7 @@ from governor.core.usage import Row
 from governor.results import ContainerReport
 from governor.subsystem import ControlFile
 from governor.supervisor.agent import AgentLink
-from governor.supervisor.levels import Record
+from governor.supervisor.levels import Record, level_of
 from governor.supervisor.policy import Policy, own_counters
 from governor.supervisor.told import tell
 
@@ -92,7 +92,7 @@ class Figures:
                     files[is_root] = control_files(container)
                 record = records.get(container, Record())
                 level = {
-                    kind: record.level(subsystem)
+                    kind: level_of(record, subsystem, container)
                     for kind, subsystem in hierarchy.subsystems.items()
                 }
                 values = {name: file.read(container) for name, file in files[is_root].items()}

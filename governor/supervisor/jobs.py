@@ -21,7 +21,7 @@ from governor.transport import Poller
 from governor.wire import agent as agent_wire
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
-from governor.wire.job import FROM_WORKER, Failed, Go, JobSpec, Ready
+from governor.wire.job import FROM_WORKER, Bind, Failed, Go, JobSpec, Ready
 from governor.wire.spawner import FROM_SPAWNER, Reaped, Started, StartWorker, UserTime
 from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
@@ -145,8 +145,6 @@ class Jobs:
 
     def _describe(self, job: Job, spec: Spawn, traps: list[str]) -> int:
         """The specification in a memory file: arguments and environment may be megabytes."""
-        group = self._policy.forest.groups.get(job.group)
-        assert group is not None
         job_spec = JobSpec(
             argv=spec.argv,
             callable=spec.callable,
@@ -154,7 +152,7 @@ class Jobs:
             cwd=spec.cwd,
             umask=spec.umask,
             filter=self._filter(traps),
-            cpus=self._policy.cpus(group),
+            cpus=self._policy.confined(job.group, "cpus"),
             pgid=spec.pgid,
             modules=spec.modules,
         )
@@ -264,6 +262,8 @@ class Jobs:
         self._tell("job-start", job)
         self._started.pop(job.id)(job)
         if job.report is not None:
+            if nodes := self._policy.confined(job.group, "mems"):
+                channel.send(job.report, Bind(nodes))
             channel.send(job.report, Go())
 
     def _on_reaped(self, message: Reaped) -> None:

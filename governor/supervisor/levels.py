@@ -45,6 +45,14 @@ class Record:
         return PARTIAL if subsystem.traps & self.trapped else OBSERVED
 
 
+def level_of(record: Record, subsystem: Subsystem, container: Container) -> str:
+    """How well ``subsystem`` was enforced in ``container`` and below, by its own account too."""
+    level = record.level(subsystem)
+    if level == ENFORCED and any(map(subsystem.lapsed, container.descendants())):
+        return PARTIAL
+    return level
+
+
 class Levels:
     """A record per group, for as long as the group lives."""
 

@@ -99,12 +99,12 @@ class Policy:
 
         EBUSY: it would leave processes that are there without any CPU.
         """
-        before = self.forest.control_file(container, file).read(container)
-        self.forest.write(container, file, value)
+        take_back = self.forest.write(container, file, value)
         try:
             self.sync(container)
         except GovernorError as error:
-            self.forest.write(container, file, before)
+            if take_back is not None:
+                take_back()
             raise GovernorError(
                 errno.EBUSY, f"{file} of {container.label} cannot be {value!r}: {error.message}"
             ) from None
@@ -114,15 +114,19 @@ class Policy:
     def sync(self, *containers: Container) -> None:
         """Renew the plans of the groups that these containers are above.
 
-        Nothing has changed when one of them cannot be [ENOSPC].
+        Nothing has changed when one that has processes cannot be [ENOSPC].
         """
         plans = {
-            group: compile_plan(group)
+            group: _plan_of(group)
             for group in self.forest.groups
             if group.id in self.plans and _is_below(group, containers)
         }
         for group, plan in plans.items():
-            self._set_plan(group, plan)
+            if plan is not None:
+                self._set_plan(group, plan)
+            else:
+                self._agent.drop_plan(group.id)
+                del self.plans[group.id]
         self._agent.flush()
 
     def renew(self, groups: Iterable[Group]) -> None:
@@ -143,9 +147,9 @@ class Policy:
         self.plans[group.id] = plan
         self._agent.set_plan(group.id, plan, self._counters(group))
 
-    def cpus(self, group: Group) -> list[int]:
-        """The CPUs processes of ``group`` are confined to, empty for any."""
-        return self.plans[group.id].confined.get("cpus", [])
+    def confined(self, group: int, resource: str) -> list[int]:
+        """The ``cpus`` or ``mems`` that processes of ``group`` are confined to, empty for any."""
+        return self.plans[group].confined.get(resource, [])
 
     def at_limit(self, counter: int) -> str:
         """Which container is at which limit, in words."""
@@ -355,6 +359,16 @@ def _with_user_part(pid: int, ns: int) -> Use:
     """What a process had used a moment ago, divided as what it has used until now."""
     sample = cpu.sample(pid)
     return Use(ns, min(ns, sample.user_ns) if sample else ns)
+
+
+def _plan_of(group: Group) -> Plan | None:
+    """The group's plan; None for a group without processes that could not have any."""
+    try:
+        return compile_plan(group)
+    except GovernorError:
+        if group.tasks:
+            raise
+        return None
 
 
 def own_counters(container: Container) -> Iterator[Counter]:

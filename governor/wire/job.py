@@ -40,6 +40,12 @@ class Go(NamedTuple):
     """Supervisor: the process is in its containers, run the job."""
 
 
+class Bind(NamedTuple):
+    """Supervisor, before `Go`: allocate memory from these nodes only, and so do your children."""
+
+    nodes: list[int]
+
+
 class Failed(NamedTuple):
     """Worker: the job could not be started; ``step`` says what failed."""
 
@@ -48,5 +54,5 @@ class Failed(NamedTuple):
 
 
 FROM_WORKER = Catalogue([Ready, Failed])
-TO_WORKER = Catalogue([Go])
+TO_WORKER = Catalogue([Bind, Go])
 SPEC = Catalogue([JobSpec])

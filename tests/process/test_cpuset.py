@@ -228,12 +228,32 @@ print(error(0, 8, 0), error(0x7fffffff, 8, ctypes.byref(mask)), error(-1, 8, cty
 class TestRules:
     """Errors through the API; each names the file and what is allowed."""
 
-    @pytest.mark.parametrize("value", ["", "x", "1-0", "-1", "0,", "99999", f"{FIRST}-99999"])
+    @pytest.mark.parametrize("value", ["x", "1-0", "-1", "0,", "0 1", "8191"])
     def test_invalid_lists(self, container: Container, value: str) -> None:
         with pytest.raises(GovernorError) as failure:
             container["cpuset.cpus"] = value
         assert failure.value.errno == errno.EINVAL
         assert container["cpuset.cpus"] == world_cpus()
+
+    @pytest.mark.parametrize("value", ["8192", f"{FIRST}-99999"])
+    def test_numbers_that_no_kernel_has(self, container: Container, value: str) -> None:
+        with pytest.raises(GovernorError) as failure:
+            container["cpuset.cpus"] = value
+        assert failure.value.errno == errno.ERANGE
+        assert container["cpuset.cpus"] == world_cpus()
+
+    def test_exclusive_processors(self) -> None:
+        with make_world() as other:
+            mine, yours = other.new(other.cpu), other.new(other.cpu)
+            with pytest.raises(GovernorError) as failure:
+                mine["cpuset.cpu_exclusive"] = 1
+            assert failure.value.errno == errno.EINVAL
+            mine["cpuset.cpus"], yours["cpuset.cpus"] = FIRST, SECOND
+            mine["cpuset.cpu_exclusive"] = "1\n"
+            with pytest.raises(GovernorError, match="cpu_exclusive") as failure:
+                yours["cpuset.cpus"] = ALL
+            assert failure.value.errno == errno.EINVAL
+            assert other.new(other.cpu)["cpuset.cpus"] == format_cpus(set(USABLE) - {FIRST})
 
     def test_a_child_lies_within_its_parent(self, container: Container) -> None:
         container["cpuset.cpus"] = FIRST

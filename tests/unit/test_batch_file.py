@@ -121,7 +121,7 @@ comand = "x"
     expected = [
         (1, 'unknown key "titel"; did you mean "title"?'),
         (3, 'unknown subsystem "cpuact"; did you mean "cpuacct"? allowed: cpuacct, cpuset,'),
-        (5, "cpuset.cpus: no CPU 8190 here; usable are"),
+        (5, "cpuset.cpus: there are no CPUs 8190 here; usable are"),
         (6, 'unknown control file "cpuset.cpu"; did you mean "cpuset.cpus"?'),
         (7, '"numtasks.limit" needs "numtasks" among the subsystems of this hierarchy'),
         (11, 'subsystem "cpuset" is bound to hierarchy "cpu" already (line 3)'),
@@ -231,7 +231,7 @@ subsystems = ["cpuset"]
 """,
     )
     assert [line for line, _ in found] == [8]
-    assert "cpuset.cpus of the root cpu:/ is fixed" in found[0][1]
+    assert "the CPUs of the root cpu:/ are fixed" in found[0][1]
 
 
 def test_implied_parents_can_be_named(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ NAMES = [capability.name for capability in CAPABILITIES]
 ALL_OK = {name: Finding(True) for name in NAMES}
 
 
+OWN = ["cpuacct", "cpuset", "memset", "numfiles", "numtasks"]
+
+
 class Trapping(Subsystem):
     name = "third"
     traps = frozenset({"files", "tasks"})
@@ -36,7 +39,7 @@ def standing(subsystem: Subsystem, *missing: str) -> Standing:
     return doctor.standing(subsystem, {**ALL_OK, **{name: Finding(False) for name in missing}})
 
 
-@pytest.mark.parametrize("name", ["cpuacct", "cpuset", "numfiles", "numtasks"])
+@pytest.mark.parametrize("name", OWN)
 def test_a_host_that_can_do_everything_enforces_everything(name: str) -> None:
     assert level(registry.load(name)) == "enforced"
 
@@ -44,24 +47,25 @@ def test_a_host_that_can_do_everything_enforces_everything(name: str) -> None:
 @pytest.mark.parametrize(
     ("missing", "levels"),
     [
-        ("seccomp_notification", ["enforced", "observed", "observed", "observed"]),
-        ("kcmp", ["enforced", "enforced", "partial", "enforced"]),
-        ("affinity", ["enforced", "none", "enforced", "enforced"]),
-        ("cpu_clock", ["none", "enforced", "enforced", "enforced"]),
-        ("subreaper", ["partial", "enforced", "enforced", "enforced"]),
-        ("tag", ["none"] * 4),
-        ("process_list", ["none"] * 4),
-        ("memfd", ["none"] * 4),
-        ("runtime_directory", ["none"] * 4),
-        ("synchronous_wake_up", ["enforced"] * 4),
-        ("descriptor_count", ["enforced"] * 4),
-        ("shim", ["enforced"] * 4),
-        ("memory", ["enforced"] * 4),
-        ("cgroup_v1", ["enforced"] * 4),
+        ("seccomp_notification", ["enforced", "observed", "enforced", "observed", "observed"]),
+        ("kcmp", ["enforced", "enforced", "enforced", "partial", "enforced"]),
+        ("affinity", ["enforced", "none", "enforced", "enforced", "enforced"]),
+        ("memory_policy", ["enforced", "partial", "none", "enforced", "enforced"]),
+        ("cpu_clock", ["none", "enforced", "enforced", "enforced", "enforced"]),
+        ("subreaper", ["partial", "enforced", "enforced", "enforced", "enforced"]),
+        ("tag", ["none"] * 5),
+        ("process_list", ["none"] * 5),
+        ("memfd", ["none"] * 5),
+        ("runtime_directory", ["none"] * 5),
+        ("synchronous_wake_up", ["enforced"] * 5),
+        ("descriptor_count", ["enforced"] * 5),
+        ("shim", ["enforced"] * 5),
+        ("memory", ["enforced"] * 5),
+        ("cgroup_v1", ["enforced"] * 5),
     ],
 )
 def test_what_a_missing_capability_costs(missing: str, levels: list[str]) -> None:
-    subsystems = map(registry.load, ["cpuacct", "cpuset", "numfiles", "numtasks"])
+    subsystems = map(registry.load, OWN)
     assert [level(subsystem, missing) for subsystem in subsystems] == levels
 
 

@@ -19,8 +19,8 @@ from governor.core.plan import compile_plan
 from governor.memory import PAGE_SIZE, Memory, pages, proportional
 from governor.results import Value
 from governor.watched import Watched, WatchedSubsystem
-from workers.memory import heap_end
 from workers.resources.privvmpages import Counted
+from workers.spaces import heap_end
 from workers.syscalls import CLONE_VM, table
 
 CALLS = table().memory

@@ -96,7 +96,7 @@ SAMPLES: dict[str, list[Message]] = {
         job.Ready(refusal="a filter is there already"),
         job.Failed(errno=2, step="run nosuch"),
     ],
-    "job.TO_WORKER": [job.Go()],
+    "job.TO_WORKER": [job.Bind(nodes=[0, 2]), job.Go()],
     "job.SPEC": [
         job.JobSpec(
             argv=[b"true"],

@@ -6,8 +6,8 @@ import errno
 from collections.abc import Sequence
 
 from governor.memory import proportional
-from workers.memory import spaces
 from workers.resources import Resource
+from workers.spaces import spaces
 from workers.syscalls import Table
 
 

@@ -6,8 +6,8 @@ import errno
 from collections.abc import Sequence
 
 from governor.memory import PAGE_SIZE, memory, pages
-from workers.memory import heap_end, spaces
 from workers.resources import Resource, When
+from workers.spaces import heap_end, spaces
 from workers.syscalls import CLONE_VM, Table, clone_flags
 
 _PROT_WRITE = 2
