@@ -160,6 +160,17 @@ class TestActions:
             container["physpages.action"] = "refuse"
             eventually(lambda: state(one.pid) != "T", "nobody has to be stopped any more")
 
+    def test_whom_it_stopped_goes_on_when_it_is_unmounted(
+        self, gov: Governor, memory: Hierarchy
+    ) -> None:
+        memory.root["physpages.action"] = "stop"
+        with hogs(gov, memory.root, 20) as (it,):
+            memory.root["physpages.limit"] = 10 * PER_MEBIBYTE
+            eventually(lambda: state(it.pid) == "T", "it is stopped")
+            gov.umount("memory")
+            eventually(lambda: state(it.pid) != "T", "it goes on")
+            it.settle()
+
     @pytest.mark.parametrize("kind", KINDS)
     def test_kill(self, gov: Governor, memory: Hierarchy, kind: str) -> None:
         """The largest is killed, and no other one as soon as that is enough."""
