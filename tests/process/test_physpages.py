@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import mmap
 import os
 import select
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from governor import GovernorError
 from governor.api import Container, Governor, Hierarchy
 from governor.results import Event
+from tests.capabilities import need
 from tests.process.helpers import eventually, exists, run_job
 from tests.process.test_privvmpages import MemoryPuppet, puppet
 
@@ -208,3 +211,27 @@ class TestActions:
             small.settle()
             assert small.do("m1") == (0, 0)
             assert [int(c["rsspages.failcnt"]) for c in (parent, one, two)] == [1, 0, 0]
+
+
+def test_against_the_kernels_own_account(gov: Governor, memory: Hierarchy) -> None:
+    """What a cgroup of the memory controller finds is what we find, but for the page cache."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes a cgroup")
+    controller = Path("/sys/fs/cgroup/memory")
+    need((controller / "cgroup.procs").exists(), f"no memory controller at {controller}")
+    cgroup = Path(tempfile.mkdtemp(prefix="governor-test-", dir=controller))
+    try:
+        with hogs(gov, memory.root, 1) as (it,):
+            it.settle()
+            (cgroup / "cgroup.procs").write_text(str(it.pid))
+            touch(it, 60)
+            it.settle()
+            assert it.do("f0")[0] == 0
+            lines = (cgroup / "memory.stat").read_text().splitlines()
+            anonymous = int(dict(line.split() for line in lines)["rss"]) / mmap.PAGESIZE
+            held = int(memory.root["physpages.held"])
+            assert abs(held - anonymous) < 4 * PER_MEBIBYTE
+            assert it.do("e0")[0] == 0
+    finally:
+        eventually(lambda: not (cgroup / "cgroup.procs").read_text(), "the cgroup is empty")
+        cgroup.rmdir()
