@@ -49,7 +49,7 @@ class Counted(Resource):
         if nr == calls.mmap:
             return _mapped(args)
         if nr == calls.brk:
-            return self._moved(args[0], tid)
+            return _moved(args[0], tid)
         if nr == calls.mremap:
             return _resized(args)
         if nr in calls.copies:
@@ -76,13 +76,6 @@ class Counted(Resource):
         """Data and stacks of every address space, once."""
         return sum(space.data for _, space in spaces(pids))
 
-    def _moved(self, wanted: int, tid: int) -> int:
-        end = heap_end(tid)
-        if end is None:
-            self.unreadable.add(tid)
-            return 0
-        return max(0, pages(wanted) - end // PAGE_SIZE)
-
     def _copied(self, nr: int, args: Sequence[int], tid: int) -> int:
         """What a new process has from the start; a thread or a vfork has nothing of its own."""
         flags = clone_flags(self.table, nr, args, tid)
@@ -90,6 +83,12 @@ class Counted(Resource):
             return 0
         parent = memory(tid)
         return parent.data if parent else 0
+
+
+def _moved(wanted: int, tid: int) -> int:
+    """Pages from the end of the heap to ``wanted``; 0 where the end may not be known."""
+    end = heap_end(tid)
+    return 0 if end is None else max(0, pages(wanted) - end // PAGE_SIZE)
 
 
 def _mapped(args: Sequence[int]) -> int:
