@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from governor.api import Container, Governor, Hierarchy, Job, JobResult
-    from governor.errors import GovernorError, ProtocolError
+    from governor.errors import GovernorError, NotRunning, ProtocolError
 
 __all__ = [
     "Container",
@@ -21,11 +21,12 @@ __all__ = [
     "Hierarchy",
     "Job",
     "JobResult",
+    "NotRunning",
     "ProtocolError",
     "__version__",
 ]
 
-_ERRORS = frozenset({"GovernorError", "ProtocolError"})
+_ERRORS = frozenset({"GovernorError", "NotRunning", "ProtocolError"})
 
 
 def __getattr__(name: str) -> object:

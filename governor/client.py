@@ -27,23 +27,23 @@ interrupt it, and Python runs handlers, such as that of Ctrl-C, only between its
 class _Connection:
     """One thread's socket, which no other thread may close while it waits there."""
 
-    def __init__(self, directory: str, owner: socket.socket) -> None:
+    def __init__(self, directory: str, gone: int) -> None:
         self.peer = Peer(os.path.join(directory, CLIENTS), wire.FROM_SUPERVISOR)
         self.poller = Poller()
         self.poller.add(self.peer)
-        self.poller.add(owner.fileno())
+        self.poller.add(gone)
         self.lock = threading.Lock()
 
 
 class Client:
-    """Talks to the supervisor in ``directory``; ``owner`` tells when that is gone.
+    """Talks to the supervisor in ``directory``; descriptor ``gone`` is readable when that is gone.
 
     Every thread has a socket of its own, since ZeroMQ's cannot be shared.
     """
 
-    def __init__(self, directory: str, owner: socket.socket) -> None:
+    def __init__(self, directory: str, gone: int) -> None:
         self._directory = directory
-        self._owner = owner
+        self._gone = gone
         self._requests = itertools.count(1)
         self._local = threading.local()
         self._connections: list[_Connection] = []
@@ -98,7 +98,7 @@ class Client:
         if self._closed:
             raise _gone()
         if not hasattr(self._local, "connection"):
-            self._local.connection = _Connection(self._directory, self._owner)
+            self._local.connection = _Connection(self._directory, self._gone)
             self._connections.append(self._local.connection)
         connection: _Connection = self._local.connection
         return connection
@@ -110,7 +110,7 @@ class Client:
         if remaining is not None and remaining <= 0:
             raise GovernorError(errno.ETIMEDOUT, "the supervisor does not answer")
         slice_ = _SIGNAL_SLICE if remaining is None else min(remaining, _SIGNAL_SLICE)
-        if self._owner.fileno() in poller.poll(slice_):
+        if self._gone in poller.poll(slice_):
             raise _gone()
 
 

@@ -15,6 +15,7 @@ from governor import __version__, launch, registry
 from governor.errors import GovernorError
 from governor.results import ENFORCED, LEVELS, OBSERVED, PARTIAL
 from governor.subsystem import Subsystem
+from governor.unseen import UNSEEN
 from workers import probe, shim
 from workers.probe import Finding
 
@@ -51,6 +52,8 @@ class Standing(NamedTuple):
     name: str
     level: str
     why: str
+    best: str = ENFORCED
+    """The level it would have on a host that lacks nothing."""
 
 
 class Diagnosis(NamedTuple):
@@ -65,8 +68,8 @@ class Diagnosis(NamedTuple):
 
     @property
     def weak(self) -> list[str]:
-        """The subsystems that are not enforced."""
-        return [standing.name for standing in self.standings if standing.level != ENFORCED]
+        """The subsystems that would be better enforced elsewhere."""
+        return [standing.name for standing in self.standings if standing.level != standing.best]
 
 
 CAPABILITIES: Final = (
@@ -133,8 +136,8 @@ CAPABILITIES: Final = (
     ),
     Capability(
         "memory",
-        "a job's own choice of CPUs is cut down to its set",
-        "a job that chooses its own CPUs is refused (EPERM)",
+        "what a call points to is read: a choice of CPUs, a path, a lock",
+        "a job that chooses its own CPUs is refused (EPERM), no terminal and no lock of fcntl is",
         "set kernel.yama.ptrace_scope to 0, or give governor CAP_SYS_PTRACE",
     ),
     Capability(
@@ -179,6 +182,8 @@ _WEAKENING: Final[Mapping[str | None, tuple[str, ...]]] = {
     "affinity": ("memory_policy",),
     "files": ("kcmp",),
     "cpu": ("subreaper",),
+    "ptys": ("memory", "kcmp"),
+    "locks": ("memory", "kcmp"),
 }
 """Facility -> what it cannot do without, and what its figures are wrong without."""
 
@@ -213,6 +218,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "user": diagnosis.user,
         "capabilities": conditions,
         "subsystems": [standing._asdict() for standing in diagnosis.standings],
+        "unseen": [resource._asdict() for resource in UNSEEN],
     }
 
 
@@ -222,26 +228,25 @@ def standing(subsystem: Subsystem, findings: Mapping[str, Finding]) -> Standing:
     ``none``: governor, or the facility, does not work at all. ``observed``: calls cannot be
     trapped. ``partial``: they can, but what is counted is not right.
     """
-    facility = subsystem.facility
-    for name in (*_BASICS, *_NEEDED.get(facility, ())):
+    for name in (*_BASICS, *_NEEDED.get(subsystem.facility, ())):
         if not findings[name].ok:
-            return Standing(subsystem.name, NONE, _blame(name, findings))
-    found = _on_this_host(subsystem, findings)
-    if LEVELS.index(subsystem.best) > LEVELS.index(found.level):
-        return Standing(subsystem.name, subsystem.best, subsystem.why)
-    return found
+            return Standing(subsystem.name, NONE, _blame(name, findings), subsystem.best)
+    level, why = _on_this_host(subsystem, findings)
+    if LEVELS.index(subsystem.best) >= LEVELS.index(level) and subsystem.best != ENFORCED:
+        level, why = subsystem.best, subsystem.why
+    return Standing(subsystem.name, level, why, subsystem.best)
 
 
-def _on_this_host(subsystem: Subsystem, findings: Mapping[str, Finding]) -> Standing:
-    """The level as far as it depends on the host."""
+def _on_this_host(subsystem: Subsystem, findings: Mapping[str, Finding]) -> tuple[str, str]:
+    """The level as far as it depends on the host, and why."""
     if subsystem.traps and not findings[_TRAPS].ok:
-        return Standing(subsystem.name, OBSERVED, _blame(_TRAPS, findings))
+        return OBSERVED, _blame(_TRAPS, findings)
     for name in _WEAKENING.get(subsystem.facility, ()):
         if not findings[name].ok:
-            return Standing(subsystem.name, PARTIAL, _blame(name, findings))
+            return PARTIAL, _blame(name, findings)
     if subsystem.traps:
-        return Standing(subsystem.name, ENFORCED, f"traps calls for {_list(subsystem.traps)}")
-    return Standing(subsystem.name, ENFORCED, "needs to trap no calls")
+        return ENFORCED, f"traps calls for {_list(subsystem.traps)}"
+    return ENFORCED, "needs to trap no calls"
 
 
 def _standing(name: str, findings: Mapping[str, Finding]) -> Standing:

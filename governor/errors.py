@@ -21,5 +21,9 @@ class GovernorError(Exception):
         return f"{self.message} ({os.strerror(self.errno)})"
 
 
+class NotRunning(GovernorError):
+    """ENOENT: no governor runs where one was looked for."""
+
+
 class ProtocolError(Exception):
     """Bytes that are not a message of ours: wrong version, unknown kind, wrong shape."""

@@ -12,16 +12,23 @@ import sys
 from governor.errors import GovernorError
 
 NONCE_MAX = 2**23 - 1
-_DIRECTORY_MAX = 107 - len("/clients")
+DIRECTORY_MAX = 107 - len("/clients")
+"""Bytes in the path of a directory, so that a socket in it can be addressed (unix(7))."""
 
 
 class Launched:
     """A running supervisor. It ends when ``owner`` is closed, at the latest with this process."""
 
-    def __init__(self, directory: str, pid: int, owner: socket.socket) -> None:
+    def __init__(self, directory: str, pid: int, nonce: int, owner: socket.socket) -> None:
         self.directory = directory
         self.pid = pid
+        self.nonce = nonce
         self.owner = owner
+
+    @property
+    def gone(self) -> int:
+        """A descriptor that is readable when the supervisor has ended."""
+        return self.owner.fileno()
 
     def close(self) -> None:
         """Let go of the supervisor and wait until it has ended."""
@@ -31,20 +38,22 @@ class Launched:
             self.pid = 0
 
 
-def launch(fork: bool) -> Launched:
+def launch(fork: bool, directory: str | None = None) -> Launched:
     """Start a supervisor and wait until clients may connect.
 
     ``fork``: fork this process, which is quick but only safe while it has one thread and
-    no ZeroMQ sockets; otherwise a fresh interpreter is started. Raises GovernorError(EIO)
-    when the supervisor does not come up.
+    no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
+    there for its sockets, and is removed at the end; a new one of its own otherwise. Raises
+    GovernorError(EIO) when the supervisor does not come up.
     """
-    _open_standard_streams()
+    open_standard_streams()
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     nonce = int.from_bytes(os.urandom(3), "little") % NONCE_MAX + 1
-    directory = make_directory(nonce)
+    if directory is None:
+        directory = make_directory(nonce)
     pid = _fork(directory, here, there, nonce) if fork else _exec(directory, there, nonce)
     there.close()
-    launched = Launched(directory, pid, here)
+    launched = Launched(directory, pid, nonce, here)
     if not here.recv(1):
         launched.close()
         with contextlib.suppress(OSError):
@@ -53,7 +62,7 @@ def launch(fork: bool) -> Launched:
     return launched
 
 
-def _open_standard_streams() -> None:
+def open_standard_streams() -> None:
     """Open /dev/null where standard input, output or error is closed.
 
     Otherwise a socket of ours would get the number, and a job would get our socket.
@@ -73,7 +82,7 @@ def make_directory(nonce: int) -> str:
     bases = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
     for base in filter(None, bases):
         directory = os.path.join(os.path.abspath(base), f"governor-{os.getpid()}-{nonce:06x}")
-        if len(os.fsencode(directory)) > _DIRECTORY_MAX:
+        if len(os.fsencode(directory)) > DIRECTORY_MAX:
             failure = OSError(errno.ENAMETOOLONG, f"{directory} is too long a path")
             continue
         try:
@@ -99,8 +108,7 @@ def _fork(directory: str, here: socket.socket, there: socket.socket, nonce: int)
     try:
         os.setpgid(0, 0)
         here.close()
-        _serve(directory, there, nonce)
-        status = 0
+        status = _serve(directory, there, nonce)
     except BaseException:
         import traceback
 
@@ -132,15 +140,15 @@ def main() -> None:
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
     os.closerange(3, owner.fileno())
     os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    _serve(directory, owner, int(nonce))
+    sys.exit(_serve(directory, owner, int(nonce)))
 
 
-def _serve(directory: str, owner: socket.socket, nonce: int) -> None:
+def _serve(directory: str, owner: socket.socket, nonce: int) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
     _leave_stdio()
-    server.main(directory, owner, nonce)
+    return server.main(directory, owner, nonce)
 
 
 def _leave_stdio() -> None:

@@ -25,6 +25,9 @@ _COLUMNS: Final = {"held": "held", "maxheld": "max", "limit": "limit", "failcnt"
 _REQUESTS: Final = {"tasks": "forks", "files": "opens"}
 """What requests for a resource are called in sentences; those for any other are "requests"."""
 
+_UNITS: Final = {"sock": "sockets", "pty": "terminals", "flock": "locks", "siginfo": "signals"}
+"""What is counted where a resource's name does not say it in English."""
+
 _NANOSECONDS: Final = ".usage"
 """Files that end so count nanoseconds of CPU time, as cgroup v1's cpuacct.usage."""
 
@@ -82,7 +85,8 @@ def resources(files: Iterable[str]) -> list[str]:
 
 def noun(resource: str) -> str:
     """Return what a resource's units are called: the tasks of numtasks."""
-    return resource.removeprefix("num")
+    short = resource.removeprefix("num")
+    return _UNITS.get(short, short)
 
 
 def number(value: int | str) -> str:
@@ -100,9 +104,16 @@ def refusals(containers: Iterable[ContainerReport]) -> Iterator[str]:
             requests = _REQUESTS.get(noun(resource), "requests")
             yield (
                 f"{container.hierarchy}:{container.path} refused {refused:,} "
-                f"{requests if refused != 1 else requests.removesuffix('s')} at its limit of "
-                f"{number(container.files[f'{resource}.limit'])} {noun(resource)}"
+                f"{requests if refused != 1 else requests.removesuffix('s')} at its "
+                f"{_bounds(container, resource)} {noun(resource)}"
             )
+
+
+def _bounds(container: ContainerReport, resource: str) -> str:
+    """Return what callers are refused at: the limit, and the barrier where one is set."""
+    limit = f"limit of {number(container.files[f'{resource}.limit'])}"
+    barrier = container.files.get(f"{resource}.barrier", "max")
+    return limit if barrier == "max" else f"barrier of {number(barrier)} or {limit}"
 
 
 def _unenforced(report: Report) -> Iterator[str]:

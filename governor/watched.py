@@ -19,7 +19,7 @@ from governor.memory import Memory, memory
 from governor.pages import PagesSubsystem
 from governor.results import PARTIAL
 from governor.subsystem import ControlFile, Host, Value, format_limit
-from governor.units import UNLIMITED, parse_count
+from governor.units import UNLIMITED
 
 ACTIONS = ("refuse", "stop", "kill")
 _PATIENCE = 10
@@ -30,13 +30,13 @@ class Watched(Counter):
     """What one container has. The agent knows ``limit`` only where it is to refuse."""
 
     __slots__ = (
-        "above",
         "action",
         "barrier_pages",
         "doomed",
         "looks",
         "most",
-        "over",
+        "over_barrier",
+        "over_limit",
         "stopped",
         "taken",
     )
@@ -45,13 +45,19 @@ class Watched(Counter):
         super().__init__(id, resource)
         self.action = ACTIONS[0]
         self.most = self.barrier_pages = UNLIMITED
-        self.above = self.over = False
+        self.over_barrier = self.over_limit = False
         """Whether more than the barrier, and than the limit, was held at the last look."""
         self.stopped: set[int] = set()
         self.doomed = self.looks = 0
         """Who was killed last, and how often that was seen to be there yet."""
         self.taken = 0
         """How often stop or kill was necessary."""
+
+    def reset(self, figure: str) -> None:
+        """What was done about a limit counts as its failures."""
+        super().reset(figure)
+        if figure == "failcnt":
+            self.taken = 0
 
     def decide(self, action: str, most: int) -> None:
         """Do so at so many pages."""
@@ -88,13 +94,13 @@ class WatchedSubsystem(PagesSubsystem):
         for container in root.descendants():
             state = self.counter(container)
             self._tell(container, state, host)
-            members = _members(container, host) if state.over or state.stopped else []
+            members = _members(container, host) if state.over_limit or state.stopped else []
             state.stopped &= set(members)
-            if not (state.over and state.action == "stop"):
+            if not (state.over_limit and state.action == "stop"):
                 state.stopped.clear()
             else:
                 self._stop(state, members, host)
-            if state.over and state.action == "kill":
+            if state.over_limit and state.action == "kill":
                 self._kill(container, state, members, host)
         # A process may have been stopped for several containers.
         for pid in before - self._stopped(root):
@@ -103,12 +109,12 @@ class WatchedSubsystem(PagesSubsystem):
 
     def _tell(self, container: Container, state: Watched, host: Host) -> None:
         above, over = state.held > state.barrier_pages, state.held > state.most
-        if above and not state.above:
+        if above and not state.over_barrier:
             host.event("barrier", container, resource=self.name, held=state.held)
-        if over and not state.over:
+        if over and not state.over_limit:
             host.event("limit", container, resource=self.name, held=state.held)
             state.taken += state.action == "stop"
-        state.above, state.over = above, over
+        state.over_barrier, state.over_limit = above, over
 
     def _stopped(self, root: Container) -> set[int]:
         return {pid for node in root.descendants() for pid in self.counter(node).stopped}
@@ -158,17 +164,12 @@ class WatchedSubsystem(PagesSubsystem):
         """Those of any counted resource, and ``action``. The barrier only tells."""
         files = dict(super().populate())
         limit, failcnt = files[f"{self.name}.limit"], files[f"{self.name}.failcnt"]
-        refusals = failcnt.read
-
+        barrier, refusals = files[f"{self.name}.barrier"], failcnt.read
         files[f"{self.name}.limit"] = limit._replace(
-            read=lambda c: format_limit(self.counter(c).most), write=self._set_limit
+            read=lambda c: format_limit(self.counter(c).most)
         )
-        files[f"{self.name}.barrier"] = limit._replace(
-            read=lambda c: format_limit(self.counter(c).barrier_pages),
-            parse=parse_count,
-            write=self._set_barrier,
-            metric=limit.metric
-            and limit.metric._replace(name="barrier", help="Pages above which there is an event."),
+        files[f"{self.name}.barrier"] = barrier._replace(
+            read=lambda c: format_limit(self.counter(c).barrier_pages)
         )
         files[f"{self.name}.failcnt"] = failcnt._replace(
             read=lambda c: int(refusals(c)) + self.counter(c).taken

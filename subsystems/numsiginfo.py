@@ -28,8 +28,8 @@ class NumSigInfo(CountedSubsystem):
 
     def populate(self) -> Mapping[str, ControlFile]:
         """Only what is counted: nothing can be limited, and so nothing fails."""
-        return {
-            name: file
-            for name, file in super().populate().items()
-            if not file.writable and not name.endswith(".failcnt")
-        }
+        files = super().populate()
+        return {name: files[name] for name in map(self._file, ("held", "minheld", "maxheld"))}
+
+    def _file(self, name: str) -> str:
+        return f"{self.name}.{name}"

@@ -9,19 +9,16 @@ reservation, since a thread is in one call at a time.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from governor.core.counter import Counter, Entry, charge, without_room
+from governor.core.counter import Counter, Entry, charge, flow, with_pools, without_room
+from workers.bills import Bill, Note, Terms
 from workers.census import Census
 from workers.membership import Tag
 from workers.tasks import Reservation, reserve
 
-Demand = tuple[tuple[str, int], ...]
-"""What a call asks for: resources and amounts, such as ``(("files", 2),)`` for a pipe."""
-
 _MANY_PENDING = 4096
-_MANY_BILLS = 1024
 _CREDIT_MAX = 256
 _CREDIT_SHARE = 8
 _LOOKS = 4
@@ -37,62 +34,12 @@ class Verdict(enum.Enum):
     """Only reservations that may be void stand in the way: look again in a moment."""
 
 
-class Note(NamedTuple):
-    """What a reservation is for."""
-
-    groups: tuple[int, ...]
-    """Where what the call makes may turn up: more than one when its process is moved meanwhile."""
-    demand: Demand
-
-
-class Bill:
-    """A demand of one group, worked out: which counters to charge, how much.
-
-    ``credit`` is how often the demand has been charged in advance. It makes the cost of a
-    call independent of how many limits apply to it, and is void after a recount.
-    """
-
-    __slots__ = ("credit", "entries", "note")
-
-    def __init__(self, entries: list[Entry], note: Note) -> None:
-        self.entries = entries
-        self.note = note
-        self.credit = 0
-
-
-class Terms:
-    """The plan of one group, with the counters themselves and bills worked out once."""
-
-    def __init__(
-        self, group: int, charges: Mapping[str, list[Counter]], cpus: frozenset[int] | None
-    ) -> None:
-        self.group = group
-        self.cpus = cpus
-        self._charges = charges
-        self.limited = charges.keys()
-        """Resources that a counter of this group limits."""
-        self.bills: dict[Demand, Bill] = {}
-
-    def bill(self, demand: Demand) -> Bill:
-        """The bill for ``demand``, worked out at its first use."""
-        bill = self.bills.get(demand)
-        if bill is None:
-            if len(self.bills) >= _MANY_BILLS:  # amounts of memory come in any number
-                self.bills.clear()
-            entries = [
-                (counter, amount)
-                for resource, amount in demand
-                for counter in self._charges.get(resource, ())
-            ]
-            bill = self.bills[demand] = Bill(entries, Note((self.group,), demand))
-        return bill
-
-
 class Accounts:
     """Counters, terms of groups and reservations."""
 
-    def __init__(self, census: Census) -> None:
+    def __init__(self, census: Census, clock: Callable[[], float] = time.monotonic) -> None:
         self._census = census
+        self._clock = clock
         self.counters: dict[int, Counter] = {}
         self.terms: dict[int, Terms] = {}
         self._counts: dict[int, list[int]] = {}
@@ -113,6 +60,34 @@ class Accounts:
             counter.limit = limit
             self._void_credit(counter)
 
+    def set_barrier(self, id: int, barrier: int) -> None:
+        """Ordinary callers are refused at ``barrier`` from the next charge on."""
+        self.counters[id].barrier = barrier
+        self._void_credit(self.counters[id])
+
+    def set_interval(self, id: int, interval: float) -> None:
+        """The counter is a rate: its limit holds for ``interval`` seconds."""
+        self.counters[id].interval = interval
+        self._forget_bills()
+
+    def set_lender(self, id: int, lender: int, guarantee: int) -> None:
+        """The counter borrows what it holds over ``guarantee`` from ``lender``; 0: from none."""
+        counter = self.counters[id]
+        counter.borrow(self.counters[lender] if lender else None, guarantee)
+        self._forget_bills()
+        self.recount([counter])
+
+    def _forget_bills(self) -> None:
+        """What has to be charged call by call may be other bills than before."""
+        for terms in self.terms.values():
+            terms.bills.clear()
+
+    def reset(self, id: int, figure: str) -> None:
+        """Start a figure again from what is held now, or ``failcnt`` from 0."""
+        counter = self.counters[id]
+        self.recount([counter])
+        counter.reset(figure)
+
     def set_plan(
         self,
         group: int,
@@ -132,9 +107,13 @@ class Accounts:
         self._index(group, [])
 
     def drop_counter(self, id: int) -> None:
-        """The container of this counter is gone."""
-        self.counters.pop(id, None)
+        """The container of this counter is gone, and with it what was borrowed."""
+        counter = self.counters.pop(id, None)
         self._groups.pop(id, None)
+        if counter is not None:
+            counter.borrow(None)
+            for borrower in list(counter.borrowers):
+                borrower.borrow(None)
 
     def _index(self, group: int, counters: list[int]) -> None:
         """Remember which counters a group counts in, and the other way round."""
@@ -149,10 +128,12 @@ class Accounts:
 
     def prepay(self, bill: Bill) -> bool:
         """Charge a bill some times in advance, without a recount; False without room for one."""
+        if bill.singly:
+            return self._pay_once(bill)
         times = _CREDIT_MAX
         for counter, amount in bill.entries:
             # A share of the room only, lest others should meet the limit before it is used up.
-            room = (counter.limit - counter.charged) // amount
+            room = (counter.ceiling - counter.charged) // amount
             times = min(times, room // _CREDIT_SHARE or room)
         if times <= 0:
             return False
@@ -161,6 +142,22 @@ class Accounts:
             self._prepaid.setdefault(counter.id, []).append(bill)
         bill.credit = times
         return True
+
+    def _pay_once(self, bill: Bill) -> bool:
+        """Charge a bill for one call; False without room. A credit would outlive its interval."""
+        self._begin_intervals(bill)
+        due = bill.due()
+        if without_room(due):
+            return False
+        charge(due)
+        bill.credit = 1
+        return True
+
+    def _begin_intervals(self, bill: Bill) -> None:
+        """Begin anew where the interval of a rate is over."""
+        for counter, _ in bill.entries:
+            if counter.interval:
+                counter.begin(self._clock())
 
     def settle_thread(self, tid: int) -> None:
         """A thread traps again, so what it reserved before is over."""
@@ -175,51 +172,85 @@ class Accounts:
                 self.pending[tid] = note._replace(groups=(*note.groups, group))
         self.recount()
 
-    def judge(self, bill: Bill, recounted: set[Counter]) -> tuple[Verdict, Counter | None]:
+    def judge(
+        self, bill: Bill, recounted: set[Counter], privileged: Callable[[], bool] = lambda: False
+    ) -> tuple[Verdict, Counter | None]:
         """Charge a bill if there is room, after a recount if need be.
 
         ``recounted`` are counters that need no other recount in this round; it grows.
+        ``privileged`` tells whether the caller may pass barriers, and is asked at one only.
+        A counter comes with a refusal, a wait, and where a privileged caller passes its barrier.
         """
-        lacking = without_room(bill.entries)
-        if short := [counter for counter, _ in lacking if counter not in recounted]:
+        self._begin_intervals(bill)
+        lacking = without_room(bill.due())
+        rates = [(counter, amount) for counter, amount in lacking if counter.interval]
+        if over := without_room(rates, _at_barrier(rates) and privileged()):
+            over[0][0].tick(self._clock())
+            return Verdict.REFUSE, over[0][0]  # time alone makes room there
+        short = [c for c, _ in lacking if not c.interval and c not in recounted]
+        if short:
             recounted.update(self._make_room(short, bill))
-            lacking = without_room(bill.entries)
-        if lacking:
-            counter, amount = lacking[0]
-            doubtful = counter.held + amount <= counter.limit
-            return Verdict.WAIT if doubtful else Verdict.REFUSE, counter
-        charge(bill.entries)
-        return Verdict.ADMIT, None
+            lacking = without_room(bill.due())
+        passes = _at_barrier(lacking) and privileged()
+        if over := without_room(lacking, passes):
+            return self._denial(bill, over, passes)
+        crossed = [counter for counter, _ in lacking if counter.charged <= counter.barrier]
+        charge(bill.due())
+        return Verdict.ADMIT, crossed[0] if crossed else None
+
+    def _denial(self, bill: Bill, over: list[Entry], passes: bool) -> tuple[Verdict, Counter]:
+        """What becomes of a call that some counters lack room for.
+
+        It waits if there would be room but for reservations that may turn out to be void.
+        """
+        bounds = {c: c.limit if passes else c.ceiling for c, _ in over}
+        for counter, amount in flow(bill.entries, "held"):
+            if counter in bounds and counter.held + amount > bounds[counter]:
+                return Verdict.REFUSE, counter
+        return Verdict.WAIT, over[0][0]
 
     def _make_room(self, short: list[Counter], bill: Bill) -> list[Counter]:
         """Recount exactly, and return, those for which a quick figure is not low enough."""
         self._settle()
         members = self._members()
-        amounts = dict(bill.entries)
-        exact = []
-        figures = {c: self._census.at_most(c.resource, self._pids(c, members)) for c in short}
-        disturbed = self._newcomers(short, members) is not None
+        amounts = dict(bill.due())
+        # What is borrowed is only known when the whole pool is counted.
+        exact = [counter for counter in short if counter.pooled]
+        single = [counter for counter in short if not counter.pooled]
+        figures = {c: self._census.at_most(c.resource, self._pids(c, members)) for c in single}
+        disturbed = self._newcomers(single, members) is not None
         for counter, quick in figures.items():
             charged = self._reserved(counter, self.pending) + (quick or 0)
-            if disturbed or quick is None or charged + amounts[counter] > counter.limit:
+            if disturbed or quick is None or charged + amounts[counter] > counter.ceiling:
                 exact.append(counter)
             else:
                 counter.charged = charged
                 self._void_credit(counter)
+        exact = with_pools(exact)
         self._count(exact, members)
         return exact
+
+    def renewed(self, bill: Bill) -> Bill:
+        """The bill of a call that has waited, by the plan that its group has now."""
+        terms = self.terms.get(bill.note.groups[0])
+        return bill if terms is None else terms.bill(bill.note.demand)
 
     # -- counting ------------------------------------------------------------------
 
     def recount(self, counters: Iterable[Counter] | None = None) -> None:
         """Count these counters (all without an argument) from the kernel."""
-        wanted = list(self.counters.values() if counters is None else counters)
+        named = list(self.counters.values() if counters is None else counters)
+        for counter in named:
+            if counter.interval:
+                counter.tick(self._clock())
+        wanted = with_pools(counter for counter in named if not counter.interval)
         if not wanted:
             return
         self._settle()
         self._count(wanted, self._members())
 
     def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
+        """Count these, which are in the order of `with_pools`."""
         counts: dict[Counter, tuple[int, int]] = {}
         for _ in range(_LOOKS):
             before, counts = counts, self._look(wanted, members)
@@ -338,3 +369,8 @@ class Accounts:
         hidden = self._census.unreadable & members.keys()
         self._census.unreadable.intersection_update(members)
         return sorted({members[pid].group for pid in hidden})
+
+
+def _at_barrier(entries: Iterable[Entry]) -> bool:
+    """Whether a barrier is among what these meet, which privileged callers may pass."""
+    return any(counter.ceiling < counter.limit for counter, _ in entries)

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from governor.core.counter import Counter
@@ -22,8 +23,10 @@ from workers import affinity, channel, cpu, membership, seccomp
 from workers.accounts import Accounts, Verdict
 from workers.census import Census
 from workers.demands import Demands
+from workers.hits import Hits
 from workers.listener import ONCE, Listener, Trap
 from workers.membership import Tag
+from workers.privilege import privileged
 from workers.syscalls import table
 from workers.tasks import Reservation
 from workers.watch import Watch
@@ -56,6 +59,7 @@ class Agent:
         self._table = table()
         self._census = Census(nonce, self._table)
         self.accounts = Accounts(self._census)
+        self._hits = Hits(time.monotonic)
         self._listeners: dict[int, Listener] = {}
         self._waiting: list[Trap] = []
         # Group to the forks that were under way when its processes were confined.
@@ -112,7 +116,7 @@ class Agent:
             trap = listener.answer(watch)
             if trap is not None:
                 self._consider(trap, set())
-                if self._waiting:
+                if self._waiting or self._hits.wait() == 0:
                     break
         watch.end()
         self._epoll.modify(listener.fd, select.EPOLLIN)
@@ -127,11 +131,18 @@ class Agent:
             self._end_entries()
         if self._unsampled and time.monotonic() >= self._next_sample:
             self._sample()
+        if self._hits.untold and self._hits.wait() == 0:
+            for hit in self._hits.take():
+                self._peer.send(hit)
+            self._obey()
 
     def _timeout(self) -> float:
         if self._waiting or self._confining or self._entries:
             return LOOK_AGAIN
-        return SAMPLE_INTERVAL if self._unsampled else -1
+        hit = self._hits.wait() if self._hits.untold else None
+        if self._unsampled:
+            return SAMPLE_INTERVAL if hit is None else min(hit, SAMPLE_INTERVAL)
+        return -1 if hit is None else hit
 
     # -- traps ---------------------------------------------------------------------
 
@@ -147,14 +158,22 @@ class Agent:
         if not trap.demand:
             trap.admit()
             return
-        verdict, counter = self.accounts.judge(trap.bill, recounted)
+        caller = partial(privileged, trap.tid)
+        verdict, counter = self.accounts.judge(trap.bill, recounted, caller)
         if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
             self.accounts.pending[trap.tid] = trap.bill.note
             trap.admit()
+            if counter is not None:
+                self._hits.passed(counter, trap.tid)
         elif counter is not None and trap.refuse(counter):
-            counter.refuse()
+            self._refused(counter, trap.tid)
+
+    def _refused(self, counter: Counter, tid: int) -> None:
+        """A refusal has been answered: count it, and tell of it."""
+        counter.refuse()
+        self._hits.refused(counter, tid)
 
     def _cpus(self, tid: int) -> frozenset[int] | None:
         """The CPUs that a thread is confined to, None for any; ProcessLookupError when gone."""
@@ -166,6 +185,7 @@ class Agent:
         waiting, self._waiting = self._waiting, []
         recounted: set[Counter] = set()  # one recount serves all that wait for it
         for trap in waiting:
+            trap.bill = self.accounts.renewed(trap.bill)
             self._judge(trap, recounted)
         for group, forks in list(self._confining.items()):
             self._confine(group, forks)
@@ -191,8 +211,19 @@ class Agent:
         match message:
             case wire.SetCounter(id, resource, limit):
                 accounts.set_counter(id, resource, limit)
+            case wire.SetBarrier(id, barrier):
+                accounts.set_barrier(id, barrier)
+            case wire.SetInterval(id, interval):
+                accounts.set_interval(id, interval)
+                self._forget_bills()
+            case wire.SetLender(id, lender, guarantee):
+                accounts.set_lender(id, lender, guarantee)
+                self._forget_bills()
+            case wire.Reset(id, figure):
+                accounts.reset(id, figure)
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
+                self._hits.forget(id)
             case wire.SetPlan(group, charges, counts, confined):
                 self._set_plan(group, charges, counts, confined)
             case wire.DropPlan(group):
@@ -231,6 +262,9 @@ class Agent:
             self._mover = Mover(self._members)
         if self._mover is not None:
             self._mover.set_plan(group, confined)
+        self._forget_bills()
+
+    def _forget_bills(self) -> None:
         for listener in self._listeners.values():
             listener.forget_bills()
 
@@ -238,10 +272,12 @@ class Agent:
         """Admit a job's first process: charged like any other task, so it may be refused."""
         listener_fd = self._receive_listener() if traps else None
         bill = self.accounts.terms[group].bill(_FIRST_TASK)
-        verdict, counter = self.accounts.judge(bill, set())
+        verdict, counter = self.accounts.judge(bill, set(), partial(privileged, pid))
         refused = failed = 0
         used = cpu.sample(pid)
         if verdict is Verdict.ADMIT:
+            if counter is not None:
+                self._hits.passed(counter, pid)
             failed = self._tag(pid, Tag(self._nonce, job, group))
             cpus = self.accounts.terms[group].cpus
             if cpus is not None:  # they may have changed since the worker was described
@@ -252,7 +288,7 @@ class Agent:
             self.accounts.recount_group(group)
         else:
             assert counter is not None
-            counter.refuse()
+            self._refused(counter, pid)
             refused = counter.id
             if listener_fd is not None:
                 os.close(listener_fd)
@@ -276,7 +312,7 @@ class Agent:
             from workers.entries import Entries
 
             self._entries = Entries(self._table)
-        demands = Demands(self._table, traps)
+        demands = Demands(self._table, traps, self._census.unreadable)
         affinity_call = self._table.sched_setaffinity
         self._listeners[fd] = Listener(fd, job, group, demands, affinity_call, self.accounts)
         self._epoll.register(fd, select.EPOLLIN)
@@ -306,9 +342,17 @@ class Agent:
         if not failed:
             self._confine(group)
             self.accounts.moved(pid, group)
+            self._charge_elsewhere(pid, group)
             if self._mover is not None:
                 self._mover.moved(pid, tag.group if tag is not None and ours else None, group)
         self._peer.send(wire.Moved(request, failed, *cpu.used(pid)))
+
+    def _charge_elsewhere(self, pid: int, group: int) -> None:
+        """The calls of a moved process that wait for room are to find it in its new group."""
+        threads = self._census.threads(pid)
+        for trap in self._waiting:
+            if trap.tid in threads:
+                trap.bill = self.accounts.terms[group].bill(trap.bill.note.demand)
 
     def _begin_entry(self, trap: Trap) -> bool:
         """Ask the supervisor for a container if the call brings somebody into other namespaces."""
@@ -349,9 +393,11 @@ class Agent:
     def _count(self, request: int) -> None:
         self.accounts.recount()
         members = self._census.members()
-        figures = [[c.id, c.held, c.maxheld, c.failcnt] for c in self.accounts.counters.values()]
+        figures = [
+            [c.id, c.held, c.minheld, c.maxheld, c.failcnt] for c in self.accounts.counters.values()
+        ]
         unreadable = self.accounts.unreadable_groups(members)
-        self._peer.send(wire.Counted(request, figures, self._census.rows(), unreadable))
+        self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
 
     # -- in the background ---------------------------------------------------------
 

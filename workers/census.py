@@ -19,7 +19,7 @@ class Census:
         self._table = table
         self._resources: dict[str, Resource] = {}
         self.unreadable: set[int] = set()
-        """Processes that a count could not look into."""
+        """Processes that could not be looked into, for a count or for what they ask for."""
 
     def _resource(self, name: str) -> Resource:
         resource = self._resources.get(name)

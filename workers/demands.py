@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from workers.accounts import Demand
+from workers.bills import Demand
 from workers.resources import Resource, trapped
 from workers.seccomp import NAMESPACES
 from workers.syscalls import Table
@@ -17,8 +17,14 @@ class Demands:
     ``vague`` has the resources for which ``quick`` is mostly wrong, by call.
     """
 
-    def __init__(self, table: Table, traps: Collection[str]) -> None:
+    def __init__(
+        self, table: Table, traps: Collection[str], unreadable: set[int] | None = None
+    ) -> None:
+        """``unreadable`` is where processes whose memory may not be read are noted."""
         self._resources = {resource.name: resource for resource in trapped(traps, table)}
+        if unreadable is not None:
+            for resource in self._resources.values():
+                resource.unreadable = unreadable
         self.quick: dict[int, Demand] = {}
         self.vague: dict[int, frozenset[str]] = {}
         for name, resource in self._resources.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from governor.core.counter import charge
 from workers import membership, seccomp
-from workers.accounts import Bill, Demand, Terms
+from workers.bills import Bill, Demand, Terms
 from workers.demands import Demands
 from workers.seccomp import CONTINUE, RECV, REQUEST, RESPONSE, SEND
 

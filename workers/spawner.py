@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterable
 
@@ -32,6 +33,9 @@ from workers import channel, membership
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_AGAIN_MS = 10
 _SWEEP_SECONDS = 5.0
+
+RECORDS = frozenset({"pid", "nonce"})
+"""What a governor that is found by its directory has written there about itself."""
 
 
 class Spawner:
@@ -181,11 +185,16 @@ def kill(pids: Iterable[int]) -> None:
 
 def sweep(nonce: int, directory: str) -> None:
     """Do the spawner's last work for it if it was killed; there is none to do otherwise."""
+    end_leftovers(nonce)
+    remove_directory(directory)
+
+
+def end_leftovers(nonce: int) -> None:
+    """Kill the jobs of a governor whose spawner is gone."""
     deadline = time.monotonic() + _SWEEP_SECONDS
     while (victims := job_processes(nonce)) and time.monotonic() < deadline:
         kill(victims)
         time.sleep(_KILL_AGAIN_MS / 1000)  # they are no children of ours, so nobody tells us
-    remove_directory(directory)
 
 
 def start(nonce: int, directory: str) -> socket.socket:
@@ -223,8 +232,10 @@ def become_subreaper() -> None:
 
 
 def remove_directory(directory: str) -> None:
-    """Remove the governor's runtime directory with the sockets in it."""
+    """Remove the sockets and records in a governor's directory, and it, unless a log is there."""
     with contextlib.suppress(FileNotFoundError):
-        for entry in os.listdir(directory):
-            os.unlink(os.path.join(directory, entry))
+        for entry in os.scandir(directory):
+            if entry.name in RECORDS or stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode):
+                os.unlink(entry.path)
+    with contextlib.suppress(OSError):
         os.rmdir(directory)

@@ -46,6 +46,12 @@ def count(pid: int, proc: str = "/proc") -> int:
         return 0
 
 
+def process_of(tid: int, proc: str = "/proc") -> int | None:
+    """The process that a thread belongs to, None when it is gone."""
+    rest = _read(f"{proc}/{tid}/status").partition(b"\nTgid:")[2].split(None, 1)
+    return int(rest[0]) if rest else None
+
+
 def reserve(tid: int) -> Reservation:
     """Note that ``tid`` was told to go on with a fork."""
     return Reservation(tid)

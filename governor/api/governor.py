@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from governor.api.container import Container, snapshot
 from governor.api.events import follow
@@ -25,7 +25,7 @@ from governor.api.job import (
 )
 from governor.client import DEADLINE, Client
 from governor.errors import GovernorError
-from governor.launch import launch
+from governor.launch import Launched, launch
 from governor.results import (
     ContainerReport,
     Event,
@@ -37,26 +37,63 @@ from governor.results import (
 )
 from governor.wire import client as wire
 
+if TYPE_CHECKING:
+    from governor.rundir import Connected
+
 
 class Governor:
     """A governor of one's own: supervisor, spawner and agent, ended by `close`.
 
     ``metrics``: serve Prometheus text on this port of 127.0.0.1 (0: one that is free; see
-    ``metrics_port``). ``fork`` is for the command line: start by a plain fork, which is
-    only safe while this process has one thread.
+    ``metrics_port``). ``fork`` and ``directory`` are for the command line: start by a plain
+    fork, which is only safe while this process has one thread, in a directory that
+    `governor.rundir.claim` has made. One that runs already is had by `connect`.
     """
 
-    def __init__(self, *, metrics: int | None = None, fork: bool = False) -> None:
-        self._launched = launch(fork)
-        self.client = Client(self._launched.directory, self._launched.owner)
-        self.metrics_port: int | None = None
-        self._exporter: Any = None
+    def __init__(
+        self, *, metrics: int | None = None, fork: bool = False, directory: str | None = None
+    ) -> None:
+        self._open(launch(fork, directory))
         if metrics is not None:
             try:
                 self._serve_metrics(metrics)
             except BaseException:
                 self.close()
                 raise
+
+    @classmethod
+    def connect(cls, directory: str | os.PathLike[str] | None = None) -> Self:
+        """The governor that `governor up` runs in ``directory``, by default the usual one.
+
+        `close` only disconnects from it. ENOENT: none runs there (`NotRunning`). EACCES: it is
+        another user's.
+        """
+        from governor import rundir
+
+        governor = cls.__new__(cls)
+        governor._open(rundir.find(rundir.directory(directory)))
+        return governor
+
+    def _open(self, link: Launched | Connected) -> None:
+        self._link = link
+        self.client = Client(link.directory, link.gone)
+        self.metrics_port: int | None = None
+        self._exporter: Any = None
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process."""
+        return self._link.pid
+
+    @property
+    def directory(self) -> str:
+        """Where its sockets are."""
+        return self._link.directory
+
+    @property
+    def nonce(self) -> int:
+        """What marks its processes, 0 for one that was connected to."""
+        return self._link.nonce
 
     def __enter__(self) -> Self:
         return self
@@ -209,17 +246,32 @@ class Governor:
 
     # -- the end -------------------------------------------------------------------
 
+    def shutdown(self, grace: float = 1.0) -> None:
+        """End every job (TERM, KILL after ``grace`` seconds) and the governor, whoever's it is.
+
+        ETIMEDOUT: it has not ended.
+        """
+        try:
+            self.client.ask(lambda n: wire.Shutdown(n, grace), grace + DEADLINE)
+        except GovernorError as error:
+            # EIO: it was quicker to end than its answer.
+            if error.errno != errno.EIO:
+                raise
+        if not isinstance(self._link, Launched) and not self._link.wait(DEADLINE):
+            raise GovernorError(errno.ETIMEDOUT, f"governor {self.pid} has not ended")
+
     def close(self, grace: float = 1.0) -> None:
-        """End every job (TERM, KILL after ``grace`` seconds) and the governor itself."""
-        if not self._launched.pid:
+        """Leave a governor that was connected to. One of one's own is ended, as by `shutdown`."""
+        if not self._link.pid:
             return
         if self._exporter is not None:
             self._exporter.close()
-        # Refused means that it is gone already, or ends when we let go of it.
-        with contextlib.suppress(GovernorError):
-            self.client.ask(lambda n: wire.Shutdown(n, grace), grace + DEADLINE)
+        if isinstance(self._link, Launched):
+            # Refused means that it is gone already, or ends when we let go of it.
+            with contextlib.suppress(GovernorError):
+                self.shutdown(grace)
         self.client.close()
-        self._launched.close()
+        self._link.close()
 
     def _serve_metrics(self, port: int) -> None:
         from governor.metrics import Exporter

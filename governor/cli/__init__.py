@@ -1,4 +1,4 @@
-"""The command line. Each command is a module with ``add_parser`` and ``run``."""
+"""The command line. A command's module adds its parser, or those of several commands."""
 
 from __future__ import annotations
 
@@ -7,14 +7,45 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from errno import errorcode
 from typing import NoReturn
 
 from governor import __version__
-from governor.errors import GovernorError
+from governor.errors import GovernorError, NotRunning
 from governor.results import OWN_FAILURE
 
-COMMANDS = ("run", "batch", "doctor", "bench")
+COMMANDS = {
+    "run": "run",
+    "batch": "batch",
+    "doctor": "doctor",
+    "bench": "bench",
+    "up": "up",
+    "down": "running",
+    "status": "running",
+    "mount": "hierarchies",
+    "umount": "hierarchies",
+    "remount": "hierarchies",
+    "containers": "hierarchies",
+    "ls": "listing",
+    "tree": "listing",
+    "mkdir": "containers",
+    "rmdir": "containers",
+    "mv": "containers",
+    "get": "files",
+    "set": "files",
+    "attach": "processes",
+    "ps": "processes",
+    "kill": "processes",
+    "where": "processes",
+    "events": "events",
+    "completion": "completion",
+}
+"""Commands, in the order of the help, and the modules of this package they are in."""
+
+FAILED = 1
 USAGE_ERROR = 2
+NOT_RUNNING = 3
+"""Exit codes of the commands that use a running governor; 3 is that of LSB's ``status``."""
 INTERRUPTED = 130
 
 
@@ -67,18 +98,28 @@ def _restore_locale() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    args = _parser(arguments).parse_args(arguments)
+    args = build_parser(arguments).parse_args(arguments)
     try:
         code: int = args.run(args)
         return code
     except GovernorError as error:
-        print(f"governor: {error.message}", file=sys.stderr)
-        return OWN_FAILURE
+        return _explain(error, getattr(args, "failure", OWN_FAILURE))
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def _explain(error: GovernorError, code: int) -> int:
+    """Say why not, and to scripts with which errno where the exit code does not tell."""
+    if isinstance(error, NotRunning):
+        print(f"governor: {error.message}", file=sys.stderr)
+        return NOT_RUNNING if code == FAILED else code
+    name = f" [{errorcode.get(error.errno, error.errno)}]" if code == FAILED else ""
+    print(f"governor: {error.message}{name}", file=sys.stderr)
+    return code
+
+
+def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for these arguments; it knows all commands unless they begin with one."""
     parser = Parser(
         prog="governor",
         description="Run programs under limits, in several hierarchies, without root.",
@@ -86,9 +127,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"governor {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     # Only the command that is asked for is imported: starting is part of every run.
-    wanted = arguments[0] if arguments and arguments[0] in COMMANDS else None
-    for name in COMMANDS if wanted is None else (wanted,):
-        command = importlib.import_module(f"governor.cli.{name}")
-        command.add_parser(subparsers)
-        subparsers.choices[name].set_defaults(run=command.run)
+    wanted = COMMANDS.get(arguments[0]) if arguments else None
+    for name in dict.fromkeys(COMMANDS.values()) if wanted is None else (wanted,):
+        importlib.import_module(f"governor.cli.{name}").add_parser(subparsers)
     return parser

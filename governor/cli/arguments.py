@@ -9,6 +9,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """Add ``--dir``: which running governor."""
+    parser.add_argument(
+        "--dir",
+        metavar="DIR",
+        help="the governor's directory (default: $GOVERNOR_DIR, or as usual)",
+    )
+
+
 def checked(parse: Callable[[str], T]) -> Callable[[str], T]:
     """A parser for argparse whose ValueError's own words reach the user."""
 
@@ -19,6 +28,11 @@ def checked(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return parse_or_explain
+
+
+def completes(action: argparse.Action, kind: str) -> None:
+    """Say what shells are to offer for an argument: a method of `complete.Offers`."""
+    action.offers = kind  # type: ignore[attr-defined]
 
 
 def port(text: str) -> int:

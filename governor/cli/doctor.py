@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.errors import GovernorError
+from governor.cli.output import show
 
 if TYPE_CHECKING:
     from governor.doctor import Condition, Diagnosis
@@ -20,8 +18,8 @@ Find out what this host can do for governor, by trying it, and how far the limit
 hold here: "enforced", "partial" (what is counted is not right), "observed" (nothing is refused) or
 "none".
 
-Exit status: 0 when every subsystem is enforced, 1 when one is not, 2 for a mistake on the command
-line."""
+Exit status: 0 when every subsystem is at its best here, 1 when one is not, 2 for a mistake on the
+command line."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -34,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,22 +43,24 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         import json
 
-        _print(json.dumps(doctor.to_json(diagnosis), indent=2))
+        show(json.dumps(doctor.to_json(diagnosis), indent=2))
     else:
-        _print(to_text(diagnosis))
+        show(to_text(diagnosis))
     return 1 if diagnosis.weak else 0
 
 
 def to_text(diagnosis: Diagnosis) -> str:
     """Return the diagnosis as tables, what is missing with reasons and advice, and a verdict."""
     from governor.doctor import MISSING, spoken
+    from governor.unseen import UNSEEN
 
     host = f"{diagnosis.kernel} {diagnosis.machine}"
     capabilities = [
         (spoken(condition.capability.name), condition.state, condition.capability.use)
         for condition in diagnosis.conditions
     ]
-    subsystems = [tuple(standing) for standing in diagnosis.standings]
+    subsystems = [tuple(standing[:3]) for standing in diagnosis.standings]
+    unseen = [(resource.name, resource.what, resource.why) for resource in UNSEEN]
     missing = [c for c in diagnosis.conditions if c.state == MISSING]
     parts = [
         f"governor {diagnosis.version} on {host}, as {diagnosis.user}",
@@ -67,6 +68,7 @@ def to_text(diagnosis: Diagnosis) -> str:
         *map(_explain, missing),
         *_explain_unknown(diagnosis.conditions),
         _table([("subsystem", "level", "why"), *subsystems]),
+        _table([("no subsystem", "for", "why"), *unseen]),
         _verdict(diagnosis.weak),
     ]
     return "\n\n".join(parts)
@@ -74,8 +76,8 @@ def to_text(diagnosis: Diagnosis) -> str:
 
 def _verdict(weak: list[str]) -> str:
     if weak:
-        return _wrap(f"Not enforced on this host: {', '.join(weak)}.")
-    return "Every subsystem is enforced on this host."
+        return _wrap(f"Not at their best on this host: {', '.join(weak)}.")
+    return "Every subsystem is at its best on this host."
 
 
 def _explain(condition: Condition) -> str:
@@ -121,14 +123,3 @@ def _wrap(text: str, start: str = "") -> str:
     indent = " " * len(start)
     width = max(WIDTH, len(start) + 20)
     return textwrap.fill(text, width, initial_indent=start, subsequent_indent=indent)
-
-
-def _print(text: str) -> None:
-    """Print to a standard output that may be closed, full or gone."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        # What is left in the buffer would be tried, and complained about, once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise GovernorError(error.errno or 0, f"cannot print: {error.strerror}") from None

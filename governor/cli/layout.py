@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, NamedTuple
 
+from governor.cli.arguments import checked, completes
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
+    import argparse
+
     from governor.api import Container, Governor
 
 JOB_PATH = "/job"
@@ -47,6 +50,12 @@ class Layout(NamedTuple):
                 chosen.setdefault(name, path)
         return cls(mounts, chosen, [_resolve(setting, mounts, chosen) for setting in settings])
 
+    @classmethod
+    def exactly(cls, hierarchies: list[tuple[str, list[str]]], settings: list[Setting]) -> Layout:
+        """What is given and nothing else; EINVAL, ENOENT for contradictions."""
+        mounts = _given(hierarchies)
+        return cls(mounts, {}, [_resolve(setting, mounts, {}) for setting in settings])
+
     def labels(self) -> list[str]:
         """The job's containers, as messages name them."""
         return [f"{name}:{path}" for name, path in self.places.items()]
@@ -73,6 +82,28 @@ class Layout(NamedTuple):
         return [make(name, path) for name, path in self.places.items()]
 
 
+def add_layout(parser: argparse.ArgumentParser) -> None:
+    """Add ``--hierarchy`` and ``--set``."""
+    parser.add_argument(
+        "--hierarchy",
+        type=checked(parse_hierarchy),
+        action="append",
+        default=[],
+        metavar="NAME=SUBSYS,...",
+        help="mount a hierarchy with these subsystems",
+    )
+    action = parser.add_argument(
+        "--set",
+        dest="settings",
+        type=checked(parse_setting),
+        action="append",
+        default=[],
+        metavar="NAME:/PATH:FILE=VALUE",
+        help="write a control file of a container, made as needed",
+    )
+    completes(action, "assignments")
+
+
 def parse_hierarchy(text: str) -> tuple[str, list[str]]:
     """``NAME=SUBSYS,...``."""
     name, equals, subsystems = text.partition("=")
@@ -91,8 +122,8 @@ def parse_place(text: str) -> tuple[str, str]:
 
 def parse_setting(text: str) -> Setting:
     """``NAME:/PATH:FILE=VALUE``."""
-    place, colon, assignment = text.rpartition(":")
-    file, equals, value = assignment.partition("=")
+    target, equals, value = text.partition("=")
+    place, colon, file = target.rpartition(":")
     if not colon or not equals or not file:
         raise ValueError(
             f"{text!r} is not NAME:/PATH:FILE=VALUE, such as load:/builds:numtasks.limit=64"
@@ -100,15 +131,14 @@ def parse_setting(text: str) -> Setting:
     return Setting(parse_place(place), file, value)
 
 
-def _mounts(
-    hierarchies: list[tuple[str, list[str]]], settings: list[Setting]
-) -> dict[str, list[str]]:
+def _given(hierarchies: list[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    """The hierarchies of a command line, each named once and sharing no subsystem."""
     mounts: dict[str, list[str]] = {}
     owners: dict[str, str] = {}
     for name, subsystems in hierarchies:
         if name in mounts:
             raise GovernorError(errno.EINVAL, f"hierarchy {name!r} is given twice")
-        mounts[name] = subsystems
+        mounts[name] = list(subsystems)
         for subsystem in subsystems:
             owner = owners.setdefault(subsystem, name)
             if owner != name:
@@ -116,6 +146,14 @@ def _mounts(
                     errno.EBUSY,
                     f"{subsystem} is given to two hierarchies, {owner} and {name}; choose one",
                 )
+    return mounts
+
+
+def _mounts(
+    hierarchies: list[tuple[str, list[str]]], settings: list[Setting]
+) -> dict[str, list[str]]:
+    """The hierarchies of a command line and those that its shortcuts are in otherwise."""
+    mounts = _given(hierarchies)
     wanted = [setting.file.partition(".")[0] for setting in settings if setting.place is None]
     for subsystem in [*wanted, "cpuacct"]:
         if not any(subsystem in bound for bound in mounts.values()):
@@ -148,7 +186,5 @@ def _resolve(
 
 def _check_mounted(name: str, mounts: dict[str, list[str]]) -> None:
     if name not in mounts:
-        raise GovernorError(
-            errno.ENOENT,
-            f"no hierarchy {name!r} is asked for; there are {', '.join(mounts)}",
-        )
+        there = f"there are {', '.join(mounts)}" if mounts else "there is none"
+        raise GovernorError(errno.ENOENT, f"no hierarchy {name!r} is asked for; {there}")

@@ -9,11 +9,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import checked, port
-from governor.cli.layout import Layout, Setting, parse_hierarchy, parse_place, parse_setting
+from governor.cli.arguments import checked, completes, port
+from governor.cli.layout import Layout, Setting, add_layout, parse_place
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE
 from governor.units import parse_count, parse_cpus, parse_duration
@@ -21,7 +21,7 @@ from governor.units import parse_count, parse_cpus, parse_duration
 if TYPE_CHECKING:
     from governor.api import Governor, Job, JobResult
 
-_BY_TERMINAL = 0x80
+BY_TERMINAL = 0x80
 """si_code SI_KERNEL of sigaction(2): the terminal sent it, to the job as well."""
 
 _FORWARDED = (
@@ -74,15 +74,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="T",
         help="time between TERM and KILL when it is ended (default: 2s)",
     )
-    add(
-        "--hierarchy",
-        type=checked(parse_hierarchy),
-        action="append",
-        default=[],
-        metavar="NAME=SUBSYS,...",
-        help="mount a hierarchy with these subsystems",
-    )
-    add(
+    add_layout(parser)
+    places = add(
         "--in",
         dest="places",
         type=checked(parse_place),
@@ -91,18 +84,18 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="NAME:/PATH",
         help="run in this container, made as needed (default: the root)",
     )
+    completes(places, "containers")
     add(
-        "--set",
-        dest="settings",
-        type=checked(parse_setting),
-        action="append",
-        default=[],
-        metavar="NAME:/PATH:FILE=VALUE",
-        help="write a control file of a container, made as needed",
+        "--at",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="run by the governor that 'governor up' runs, there or at the usual place",
     )
     add("--report", metavar="FILE", help="write a JSON report to FILE")
     add("--metrics", type=checked(port), metavar="PORT", help="serve Prometheus on 127.0.0.1")
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,6 +103,10 @@ def run(args: argparse.Namespace) -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
         raise GovernorError(22, "no command to run; give it after the options: governor run -- CMD")
+    if args.at is not None:
+        from governor.cli import run_at
+
+        return run_at.run(args, command)
     layout = Layout.of(args.hierarchy, args.places, _settings(args))
     if args.report is not None:
         from governor.report import check_writable
@@ -120,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with Governor(metrics=args.metrics, fork=True) as governor:
         containers = layout.build(governor)
-        with _signals_held():
+        with signals_held():
             job = governor.spawn(
                 command,
                 containers=containers,
@@ -128,11 +125,11 @@ def run(args: argparse.Namespace) -> int:
                 grace=args.grace,
                 foreground=_has_terminal(),
             )
-            with _signals_forwarded(job):
+            with signals_forwarded(lambda received: _pass_on(job, received)):
                 result = job.wait()
         if args.report is not None:
             _write_report(args.report, governor, command, layout, result, began)
-    _explain(command[0], result)
+    explain(command[0], result)
     return result.exit_code
 
 
@@ -147,7 +144,7 @@ def _settings(args: argparse.Namespace) -> list[Setting]:
     return [*own, *args.settings]
 
 
-def _explain(name: str, result: JobResult) -> None:
+def explain(name: str, result: JobResult) -> None:
     """Say what the exit code cannot: why it was not started, or that it was not governed."""
     if result.unenforced:
         print(f"governor: limits were not enforced: {result.unenforced}", file=sys.stderr)
@@ -167,7 +164,7 @@ def _has_terminal() -> bool:
 
 
 @contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """Keep signals waiting until they can be passed on; for good, unless nothing was started."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     try:
@@ -178,8 +175,8 @@ def _signals_held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_forwarded(job: Job) -> Iterator[None]:
-    """Pass on every signal meant for us, except what the terminal has sent to the job itself."""
+def signals_forwarded(pass_on: Callable[[signal.struct_siginfo], None]) -> Iterator[None]:
+    """Give every signal meant for us to ``pass_on``."""
     forwarding = threading.Lock()
 
     def forward() -> None:
@@ -187,13 +184,18 @@ def _signals_forwarded(job: Job) -> Iterator[None]:
             received = signal.sigwaitinfo(_FORWARDED)
             # Refused: governor is coming to its end, and says so itself.
             with forwarding, contextlib.suppress(GovernorError):
-                if not _has_reached_job(received):
-                    job.signal(received.si_signo)
+                pass_on(received)
 
     threading.Thread(target=forward, daemon=True).start()
     yield
     # For good: there is no job any more, and soon no connection to ask for it.
     forwarding.acquire()
+
+
+def _pass_on(job: Job, received: signal.struct_siginfo) -> None:
+    """Send on what has been sent to us, except what the terminal has sent to the job itself."""
+    if not _has_reached_job(received):
+        job.signal(received.si_signo)
 
 
 def _has_reached_job(received: signal.struct_siginfo) -> bool:
@@ -202,7 +204,7 @@ def _has_reached_job(received: signal.struct_siginfo) -> bool:
     What is typed goes to the whole foreground process group, a hang-up to the session's leader.
     """
     leader_only = received.si_signo == signal.SIGHUP and os.getsid(0) == os.getpid()
-    return received.si_code == _BY_TERMINAL and not leader_only
+    return received.si_code == BY_TERMINAL and not leader_only
 
 
 def _write_report(

@@ -41,7 +41,12 @@ class PlanBuilder:
         self._meters: list[Meter] = []
 
     def count(self, counter: Counter) -> None:
-        """Count the group's processes in ``counter``, and charge it when it is limited."""
+        """Count the group's processes in ``counter``, and charge it when it is limited.
+
+        A rate is charged only: there is nothing to be counted. What a counter borrows is
+        charged to its lender along with it, which therefore is not named here; the lender
+        counts the processes of its own container alone.
+        """
         self._counters.setdefault(counter.resource, []).append(counter)
 
     def confine(self, resource: str, allowed: frozenset[int]) -> None:
@@ -66,7 +71,10 @@ class PlanBuilder:
                 for resource, counters in self._counters.items()
                 if any(c.limited for c in counters)
             },
-            counts={r: [c.id for c in counters] for r, counters in self._counters.items()},
+            counts={
+                resource: [c.id for c in counters if not c.interval]
+                for resource, counters in self._counters.items()
+            },
             confined={r: sorted(allowed) for r, allowed in self._confined.items()},
             meters=self._meters,
         )

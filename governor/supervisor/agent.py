@@ -6,19 +6,41 @@ import errno
 import itertools
 import socket
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, NamedTuple
 
 from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.errors import GovernorError
 from governor.transport import Poller, Server
+from governor.units import UNLIMITED
 from governor.wire import agent as wire
 from governor.wire.codec import Message
 from workers import channel
 
 DEADLINE = 10.0
 """Seconds in which an agent answers whatever it is asked."""
+
+
+class Told(NamedTuple):
+    """What an agent knows of a counter; by default what it takes a new one to have."""
+
+    limit: int = -1
+    barrier: int = UNLIMITED
+    interval: float = 0
+    lender: int = 0
+    guarantee: int = 0
+
+    @classmethod
+    def of(cls, counter: Counter) -> Told:
+        """What it should know."""
+        lender = counter.lender.id if counter.lender is not None else 0
+        return cls(counter.limit, counter.barrier, counter.interval, lender, counter.guarantee)
+
+    def tightened(self, other: Told) -> Told:
+        """The same with whatever ``other`` has stricter."""
+        guarantee = min(self.guarantee, other.guarantee)
+        return self._replace(limit=min(self.limit, other.limit), guarantee=guarantee)
 
 
 class AgentLink:
@@ -43,22 +65,51 @@ class AgentLink:
         self._poller.add(server)
         self._peer: bytes | None = None
         self._requests = itertools.count(1)
-        self._limits: dict[int, int] = {}
+        self._told: dict[int, Told] = {}
         self._plans: dict[int, Plan] = {}
 
     # -- telling -------------------------------------------------------------------
 
     def set_plan(self, group: int, plan: Plan, counters: Iterable[Counter]) -> None:
         """Make the agent enforce ``plan``; only what it does not know yet is sent."""
-        changed = False
-        for counter in counters:
-            if self._limits.get(counter.id) != counter.limit:
-                self._limits[counter.id] = counter.limit
-                self._send(wire.SetCounter(counter.id, counter.resource, counter.limit))
-                changed = True
+        changed = [counter for counter in counters if self._tell(counter)]
         if changed or self._plans.get(group) != plan:
             self._plans[group] = plan
             self._send(wire.SetPlan(group, plan.charges, plan.counts, plan.confined))
+
+    def renew(self, counters: Collection[Counter]) -> None:
+        """Tell of changes to those counters that the agent has heard of before.
+
+        What one loses another may gain, and a call may come in between: losses are told first.
+        """
+        known = [counter for counter in counters if counter.id in self._told]
+        for counter in known:
+            self._tell(counter, Told.of(counter).tightened(self._told[counter.id]))
+        for counter in known:
+            self._tell(counter)
+            for figure in sorted(counter.resets):
+                self._send(wire.Reset(counter.id, figure))
+        for counter in counters:
+            counter.resets.clear()
+
+    def _tell(self, counter: Counter, wanted: Told | None = None) -> bool:
+        """Send what the agent does not know of a counter yet; whether that was anything."""
+        id, known = counter.id, self._told.get(counter.id, Told())
+        wanted = wanted or Told.of(counter)
+        if wanted == known:
+            return False
+        self._told[id] = wanted
+        if wanted.limit != known.limit:
+            self._send(wire.SetCounter(id, counter.resource, wanted.limit))
+        if wanted.barrier != known.barrier:
+            self._send(wire.SetBarrier(id, wanted.barrier))
+        if wanted.interval != known.interval:
+            self._send(wire.SetInterval(id, wanted.interval))
+        if (wanted.lender, wanted.guarantee) != (known.lender, known.guarantee):
+            if counter.lender is not None and counter.lender.id not in self._told:
+                self._tell(counter.lender)
+            self._send(wire.SetLender(id, wanted.lender, wanted.guarantee))
+        return True
 
     def drop_plan(self, group: int) -> None:
         """Nobody is in this group any more."""
@@ -67,7 +118,7 @@ class AgentLink:
 
     def drop_counter(self, counter: Counter) -> None:
         """The counter's container is gone."""
-        if self._limits.pop(counter.id, None) is not None:
+        if self._told.pop(counter.id, None) is not None:
             self._send(wire.DropCounter(counter.id))
 
     def place(self, job: int, pid: int, group: int, traps: list[str], listener: int) -> None:
@@ -97,9 +148,9 @@ class AgentLink:
         """Wait until the agent goes by everything it has been told."""
         self._ask(wire.Ping(next(self._requests)))
 
-    def count(self) -> wire.Counted:
+    def count(self) -> wire.Figures:
         """Recount everything now."""
-        answer: wire.Counted = self._ask(wire.Count(next(self._requests)))
+        answer: wire.Figures = self._ask(wire.Count(next(self._requests)))
         return answer
 
     def _ask(self, message: Message) -> Any:

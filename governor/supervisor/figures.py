@@ -11,8 +11,9 @@ from governor.core.usage import Row
 from governor.results import ContainerReport
 from governor.subsystem import ControlFile
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.bounds import own_counters
 from governor.supervisor.levels import Record, level_of
-from governor.supervisor.policy import Policy, own_counters
+from governor.supervisor.policy import Policy
 from governor.supervisor.told import tell
 
 SAMPLE_SHARE = 20
@@ -55,10 +56,11 @@ class Figures:
             for container in hierarchy.containers()
             for counter in own_counters(container)
         }
-        for id, held, maxheld, failcnt in counted.counters:
+        for id, held, minheld, maxheld, failcnt in counted.counters:
             if id in by_id:
                 counter = by_id[id]
-                counter.held, counter.maxheld, counter.failcnt = held, maxheld, failcnt
+                counter.held, counter.failcnt = held, failcnt
+                counter.minheld, counter.maxheld = minheld, maxheld
         for group in counted.unreadable:
             policy.levels.unreadable(group)
         policy.ledger.observe(Row(*row[:7], *row[8:9]) for row in counted.rows)

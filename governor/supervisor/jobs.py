@@ -245,7 +245,9 @@ class Jobs:
         if job is None or job.result is not None:
             return
         if message.counter:
-            job.error = f"{self._policy.at_limit(message.counter)}; job {job.name} was not started"
+            job.error = (
+                f"{self._policy.bounds.at_limit(message.counter)}; job {job.name} was not started"
+            )
             signal_all([job.pid], signal.SIGKILL)
             return
         job.placed = True

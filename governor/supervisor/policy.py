@@ -18,6 +18,7 @@ from governor.errors import GovernorError
 from governor.results import Value
 from governor.subsystem import CountedSubsystem, Subsystem
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.bounds import Bounds, own_counters
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
 from governor.supervisor.host import ProcessHost
@@ -43,6 +44,7 @@ class Policy:
         self.events = events
         self.host = ProcessHost(self)
         self.forest = Forest(self._load, CORE_FILES)
+        self.bounds = Bounds(self.forest, events)
         self.ledger = CpuLedger()
         self.levels = Levels()
         self.plans: dict[int, Plan] = {}
@@ -121,6 +123,7 @@ class Policy:
             for group in self.forest.groups
             if group.id in self.plans and _is_below(group, containers)
         }
+        self._tell_counters(node for c in containers for node in _line(c))
         for group, plan in plans.items():
             if plan is not None:
                 self._set_plan(group, plan)
@@ -141,7 +144,12 @@ class Policy:
 
     def renew_below(self, container: Container) -> None:
         """Renew the plans of the groups that ``container`` is above."""
+        self._tell_counters(_line(container))
         self.renew([group for group in self.forest.groups if _is_below(group, (container,))])
+
+    def _tell_counters(self, nodes: Iterable[Container]) -> None:
+        """Tell the agent what has changed of the counters of these containers."""
+        self._agent.renew([counter for node in set(nodes) for counter in own_counters(node)])
 
     def _set_plan(self, group: Group, plan: Plan) -> None:
         self.plans[group.id] = plan
@@ -150,23 +158,6 @@ class Policy:
     def confined(self, group: int, resource: str) -> list[int]:
         """The ``cpus`` or ``mems`` that processes of ``group`` are confined to, empty for any."""
         return self.plans[group].confined.get(resource, [])
-
-    def at_limit(self, counter: int) -> str:
-        """Which container is at which limit, in words."""
-        found = self.find_counter(counter)
-        if found is None:
-            return "a container is at its limit"
-        container, own = found
-        return f"{container.label} is at its limit of {own.limit} {own.resource}"
-
-    def find_counter(self, id: int) -> tuple[Container, Counter] | None:
-        """A counter by its id, with its container."""
-        for hierarchy in self.forest.hierarchies.values():
-            for container in hierarchy.containers():
-                for own in own_counters(container):
-                    if own.id == id:
-                        return container, own
-        return None
 
     def traps(self) -> list[str]:
         """The facilities a new job's filter must trap: those of all bound subsystems."""
@@ -306,6 +297,7 @@ class Policy:
     def mkdir(self, hierarchy: str, path: str) -> Container:
         """Make a container."""
         container = self.forest.mkdir(hierarchy, path)
+        self._tell_counters(container.ancestors())
         self.events.of("mkdir", container)
         return container
 
@@ -330,6 +322,8 @@ class Policy:
             self._forget(group)
         for counter in counters:
             self._agent.drop_counter(counter)
+        if parent is not None:
+            self._tell_counters(parent.ancestors())
         self.watched.discard(container)
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
@@ -361,6 +355,12 @@ def _with_user_part(pid: int, ns: int) -> Use:
     return Use(ns, min(ns, sample.user_ns) if sample else ns)
 
 
+def _line(container: Container) -> Iterator[Container]:
+    """A container with all above and below it, which its counters may borrow from or lend to."""
+    yield from container.ancestors()
+    yield from container.descendants()
+
+
 def _plan_of(group: Group) -> Plan | None:
     """The group's plan; None for a group without processes that could not have any."""
     try:
@@ -369,13 +369,6 @@ def _plan_of(group: Group) -> Plan | None:
         if group.tasks:
             raise
         return None
-
-
-def own_counters(container: Container) -> Iterator[Counter]:
-    """The counters among a container's states."""
-    for state in container.states.values():
-        if isinstance(state, Counter):
-            yield state
 
 
 def _expand(labels: list[str]) -> list[str]:

@@ -30,6 +30,9 @@ from governor.wire.codec import Message
 from governor.wire.spawner import FROM_SPAWNER, Quit, StartAgent
 from workers import channel, spawner
 
+GRACE = 1.0
+"""Seconds from TERM to KILL for all jobs when the supervisor is sent INT or TERM."""
+
 READY = b"1"
 """What the owner hears when clients may connect."""
 
@@ -70,7 +73,10 @@ class Supervisor:
         self._release = Release(
             policy, self._poller, jobs.starting, figures.refresh, self._run_release_agent
         )
-        for source in (self._clients, self._agents, end.fileno(), owner.fileno()):
+        self._signalled = _signals()
+        for source in (
+            self._clients, self._agents, end.fileno(), owner.fileno(), self._signalled.fileno()
+        ):  # fmt: skip
             self._poller.add(source)
         self._running = True
 
@@ -90,10 +96,16 @@ class Supervisor:
     def serve(self) -> None:
         """Work until it is time to go, then end everything."""
         try:
-            while self._running:
-                ready = self._poller.poll(self._timeout())
+            while True:
+                timeout = self._timeout()  # what was due may have been the end
+                if not self._running:
+                    break
+                ready = self._poller.poll(timeout)
                 if self._owner.fileno() in ready:
                     self._running = False
+                if self._signalled.fileno() in ready:
+                    self._poller.remove(self._signalled.fileno())
+                    self._jobs.stop(list(self._jobs.by_id), GRACE, self._end)
                 self._turn(ready)
         finally:
             self._leave()
@@ -111,6 +123,8 @@ class Supervisor:
     def _on_agent(self, message: Message) -> None:
         if isinstance(message, agent_wire.Placed):
             self._jobs.on_placed(message)
+        elif isinstance(message, agent_wire.Hit):
+            self._policy.bounds.hit(message)
         elif isinstance(message, agent_wire.Entering | agent_wire.Entered):
             self._entries.hear(message)
 
@@ -146,9 +160,12 @@ class Supervisor:
     def _shut_down(self, request: wire.Shutdown, reply: Any) -> None:
         def done() -> None:
             reply(None)
-            self._running = False
+            self._end()
 
         self._jobs.stop(list(self._jobs.by_id), request.grace, done)
+
+    def _end(self) -> None:
+        self._running = False
 
     # -- time ----------------------------------------------------------------------
 
@@ -183,10 +200,22 @@ class Supervisor:
         spawner.sweep(self._nonce, self._directory)
 
 
-def main(directory: str, owner: socket.socket, nonce: int) -> None:
+def _signals() -> socket.socket:
+    """A socket that hears of the signals that politely ask for the end."""
+    here, there = socket.socketpair()
+    there.setblocking(False)
+    signal.set_wakeup_fd(there.detach(), warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    return here
+
+
+def main(directory: str, owner: socket.socket, nonce: int) -> int:
     """Run a supervisor with its spawner in this process, which has no threads yet.
 
-    ``owner`` hears one byte when everything is ready; its end is the supervisor's end.
+    ``owner`` hears one byte when everything is ready; its end is the supervisor's end. Returns
+    the exit status: 1 when it failed.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # What is ignored, as under nohup, is to be ignored by the jobs as well.
@@ -199,3 +228,5 @@ def main(directory: str, owner: socket.socket, nonce: int) -> None:
         supervisor.serve()
     except GovernorError as error:
         print(f"governor: {error.message}", file=sys.stderr)
+        return 1
+    return 0

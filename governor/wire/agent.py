@@ -21,6 +21,38 @@ class SetCounter(NamedTuple):
     limit: int
 
 
+class SetBarrier(NamedTuple):
+    """Supervisor: ordinary callers are refused at ``barrier``, privileged ones at the limit."""
+
+    id: int
+    barrier: int
+
+
+class SetInterval(NamedTuple):
+    """Supervisor: the counter is a rate; its limit is for so many seconds, 0 for no rate."""
+
+    id: int
+    interval: float
+
+
+class SetLender(NamedTuple):
+    """Supervisor: what the counter holds over ``guarantee`` is borrowed from ``lender``.
+
+    The lender is a counter that the agent has been told of; 0 for none.
+    """
+
+    id: int
+    lender: int
+    guarantee: int
+
+
+class Reset(NamedTuple):
+    """Supervisor: start ``figure`` (maxheld, minheld, failcnt) again from what is held now."""
+
+    id: int
+    figure: str
+
+
 class DropCounter(NamedTuple):
     """Supervisor: the container of this counter is gone."""
 
@@ -111,6 +143,33 @@ class Counted(NamedTuple):
     unreadable: list[int]
 
 
+class Figures(NamedTuple):
+    """Agent: the answer to `Count`, in place of `Counted`.
+
+    ``counters``: id, held, minheld, maxheld, failcnt; the rest is as in `Counted`.
+    """
+
+    request: int
+    counters: list[list[int]]
+    rows: list[list[int]]
+    unreadable: list[int]
+
+
+class Hit(NamedTuple):
+    """Agent: a bound was met ``times`` times since this was last told of it.
+
+    ``bound`` is limit or barrier, for calls refused there, or passed, for a privileged caller
+    that went from below the barrier over it. ``held`` is what was held, and ``pid`` the process
+    that called, the last time.
+    """
+
+    counter: int
+    bound: str
+    times: int
+    held: int
+    pid: int
+
+
 class Listening(NamedTuple):
     """Supervisor, on the channel: the descriptor that comes along is this job's listener."""
 
@@ -163,8 +222,23 @@ class Entered(NamedTuple):
     start: int
 
 
-FROM_AGENT = Catalogue([Hello, Placed, Moved, Counted, Pong, Entering, Entered])
+FROM_AGENT = Catalogue([Hello, Placed, Moved, Counted, Pong, Figures, Hit, Entering, Entered])
 ON_CHANNEL = Catalogue([Listening])
 TO_AGENT = Catalogue(
-    [SetCounter, DropCounter, SetPlan, DropPlan, Place, Move, Count, Ping, Stop, Enter]
+    [
+        SetCounter,
+        SetBarrier,
+        SetInterval,
+        SetLender,
+        Reset,
+        DropCounter,
+        SetPlan,
+        DropPlan,
+        Place,
+        Move,
+        Count,
+        Ping,
+        Stop,
+        Enter,
+    ]
 )

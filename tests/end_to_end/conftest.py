@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 from tests.end_to_end.runner import runner as runner
+from tests.end_to_end.running import shell as shell

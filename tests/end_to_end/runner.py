@@ -30,6 +30,7 @@ class Runner:
 
     def __init__(self, directory: Path, scratch: str, mark: Mark) -> None:
         self.directory = directory
+        self.scratch = scratch
         self.mark = mark
         self._environment = {
             **os.environ,

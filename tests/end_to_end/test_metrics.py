@@ -98,6 +98,26 @@ def test_promtool_finds_nothing_wrong() -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
+def test_minor_resources_are_exported() -> None:
+    with Governor(metrics=0) as governor:
+        names = ["numsock", "numpty", "numflock", "numsiginfo"]
+        small = governor.mount("minor", names).mkdir("/small")
+        small["numsock.limit"] = 1
+        hoard = [sys.executable, "-c", "import socket; one = socket.socket(); socket.socket()"]
+        with open(os.devnull, "w") as nowhere:
+            job = governor.spawn(hoard, containers=[small], stderr=nowhere)
+        assert job.wait().exit_code != 0
+        found = samples(governor.metrics_port)
+    where = "minor:/small"
+    assert found["governor_numsock_limit", where] == 1
+    assert found["governor_numsock_failures_total", where] == 1
+    assert found["governor_numflock_held", where] == 0
+    assert found["governor_enforcement_level/numflock", where] == 1
+    assert found["governor_enforcement_level/numpty", where] == 0
+    assert ("governor_numsiginfo_held_max", where) in found
+    assert ("governor_numsiginfo_limit", where) not in found
+
+
 def test_series_vanish_with_their_container_and_hierarchy() -> None:
     with Governor(metrics=0) as governor:
         load = governor.mount("load", ["numtasks"])

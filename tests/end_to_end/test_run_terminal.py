@@ -18,6 +18,7 @@ import pytest
 
 from tests.capabilities import need
 from tests.end_to_end.runner import DEADLINE, Runner
+from tests.end_to_end.running import Shell
 
 TAKE_TERMINAL = """
 import fcntl, os, sys, termios
@@ -258,3 +259,15 @@ def test_background_job_of_a_shell_does_not_take_the_terminal(
         assert (directory / "result").read_text() == "done\n"
         session.type("exit\n")
         assert session.finish() == 0
+
+
+def test_what_is_typed_reaches_a_job_of_a_running_governor(shell: Shell) -> None:
+    shell.up()
+    script = "trap 'echo \"<told>\"; exit 5' INT; echo '<ready>'; sleep 1000"
+    command = governed("--at", str(shell.directory), "--", "sh", "-c", script)
+    with terminal(shell.runner, *command) as session:
+        session.see("<ready>")
+        session.type(CTRL_C)
+        # The shell is only told when its sleep has been ended as well, by the same key.
+        session.see("<told>")
+        assert session.finish() == 5

@@ -58,15 +58,20 @@ def tell(*words):
 MANY = """
 children = int(sys.argv[3])
 begin, start = os.pipe()
+told, tell_parent = os.pipe()
 for _ in range(children):
     if os.fork() == 0:
         os.close(start)
         os.read(begin, 1)  # all at once
         made, error = make(sys.argv[2])
-        tell(error, *made)
+        os.write(tell_parent, (" ".join(map(str, [error, *made])) + "\\n").encode())
         os.read(0, 1)
         os._exit(0)
 os.close(start)
+os.close(tell_parent)
+# One after the other: two that write to an unnamed file at once may write to the same place.
+for line in open(told):
+    tell(line.strip())
 for _ in range(children):
     os.wait()
 """

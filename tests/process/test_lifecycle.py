@@ -41,11 +41,11 @@ def children(pid: int) -> list[int]:
 
 
 def directory(gov: Governor) -> Path:
-    return Path(gov._launched.directory)
+    return Path(gov.directory)
 
 
 def supervisor(gov: Governor) -> int:
-    return gov._launched.pid
+    return gov.pid
 
 
 def spawner(gov: Governor) -> int:
@@ -206,18 +206,31 @@ def test_end_of_the_owner_is_the_end_of_everything(runtime: Path, number: signal
         eventually(lambda: not os.listdir(runtime), "the directory is gone")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_end_of_the_supervisor_is_the_end_of_its_jobs(
-    gov: Governor, runtime: Path, number: signal.Signals
-) -> None:
+def test_end_of_the_supervisor_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
     job = gov.spawn(["sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"], containers=[box])
-    os.kill(supervisor(gov), number)
+    os.kill(supervisor(gov), signal.SIGKILL)
     with pytest.raises(GovernorError, match="the supervisor has ended"):
         job.wait(DEADLINE)
     gov.close()
     eventually(lambda: not os.listdir(runtime), "the directory is gone")
     assert not exists(job.pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_supervisor_that_is_asked_to_end_asks_its_jobs_first(
+    gov: Governor, runtime: Path, number: signal.Signals
+) -> None:
+    reads, writes = os.pipe()
+    command = ["sh", "-c", "trap 'exit 9' TERM; echo; while :; do sleep 0.01; done"]
+    job = gov.spawn(command, stdout=writes)
+    assert os.read(reads, 1) == b"\n"
+    os.kill(supervisor(gov), number)
+    assert job.wait(DEADLINE).exit_code == 9
+    gov.close()
+    assert not os.listdir(runtime)
+    os.close(reads)
+    os.close(writes)
 
 
 def test_end_of_the_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:

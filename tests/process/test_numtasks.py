@@ -12,6 +12,8 @@ from contextlib import ExitStack
 import pytest
 
 from governor.api import Container, Governor
+from governor.errors import GovernorError
+from tests.capabilities import need
 from tests.process.helpers import (
     DEADLINE,
     PYTHONPATH,
@@ -21,6 +23,7 @@ from tests.process.helpers import (
     run_job,
     wait_all,
 )
+from workers.privilege import privileged
 
 NOBODY = 65534
 KINDS = {
@@ -285,3 +288,86 @@ def test_ordinary_user_is_held_to_the_limit_as_well() -> None:
         made, refused, other = map(int, done.stdout.split())
         assert kernel.peak == 24
     assert (made > 23, refused > 0, other) == (True, True, 0)
+
+
+# -- the barrier --------------------------------------------------------------------------
+
+ORDINARY = ["setpriv", "--bounding-set=-sys_resource,-sys_admin"]
+"""Runs a program of root's without the capabilities that pass barriers."""
+
+
+def ordinary(command: list[str]) -> list[str]:
+    return [*ORDINARY, *command] if os.geteuid() == 0 else command
+
+
+@pytest.mark.parametrize("barrier", [2, 12, 24])
+def test_ordinary_caller_is_refused_exactly_at_the_barrier(
+    gov: Governor, box: Container, barrier: int
+) -> None:
+    box["numtasks.limit"] = 24
+    box["numtasks.barrier"] = barrier
+    result, output = run_job(gov, ordinary(bomb(6)), [box])
+    made, refused, other = map(int, output.split())
+    assert (result.exit_code, other) == (0, 0)
+    assert made >= barrier - 1
+    assert box["numtasks.failcnt"] == refused > 0
+    assert box["numtasks.maxheld"] == barrier
+
+
+@pytest.mark.parametrize("cruel", [False, True], ids=["kind", "cruel"])
+def test_kernel_never_counts_an_ordinary_task_over_the_barrier_nor_any_over_the_limit(
+    gov: Governor, box: Container, cruel: bool
+) -> None:
+    box["numtasks.limit"] = 20
+    box["numtasks.barrier"] = 12
+    with kernel_pids() as kernel:
+        run_job(gov, kernel.inside(ordinary(bomb(12, cruel))), [box])
+        assert kernel.peak == 12
+    need(privileged(os.getpid()), "root has neither CAP_SYS_ADMIN nor CAP_SYS_RESOURCE here")
+    with kernel_pids() as kernel:
+        run_job(gov, kernel.inside(bomb(12, cruel)), [box])
+        assert kernel.peak == 20
+
+
+def test_raised_and_dropped_barrier_holds_for_the_next_fork(gov: Governor, box: Container) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("the puppet is privileged")
+    box["numtasks.limit"] = 9
+    box["numtasks.barrier"] = 2
+    with puppet(gov, box) as job:
+        job.make()
+        assert job.is_refused()
+        box["numtasks.barrier"] = 3
+        job.make()
+        assert job.is_refused("t")
+        box["numtasks.barrier"] = "max"
+        job.fill(6)
+        assert job.is_refused()
+        assert box["numtasks.failcnt"] == 3
+
+
+def test_barrier_over_the_limit_is_refused(gov: Governor, box: Container) -> None:
+    box["numtasks.limit"] = 9
+    with pytest.raises(GovernorError, match=r"allowed is numtasks\.limit, 9, or less") as caught:
+        box["numtasks.barrier"] = 10
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_figures_are_reset_to_what_is_held(gov: Governor, box: Container) -> None:
+    box["numtasks.limit"] = 4
+    with puppet(gov, box) as job:
+        job.fill(3)
+        assert job.is_refused()
+        job.end(2)
+        assert [box[f"numtasks.{name}"] for name in FIGURES] == [2, 0, 4, 1]
+        for name in ("minheld", "maxheld", "failcnt"):
+            box[f"numtasks.{name}"] = 0
+        assert [box[f"numtasks.{name}"] for name in FIGURES] == [2, 2, 2, 0]
+        job.make()
+        assert [box[f"numtasks.{name}"] for name in FIGURES] == [3, 2, 3, 0]
+    with pytest.raises(GovernorError, match="allowed is 0") as caught:
+        box["numtasks.maxheld"] = 1
+    assert caught.value.errno == errno.EINVAL
+
+
+FIGURES = ("held", "minheld", "maxheld", "failcnt")

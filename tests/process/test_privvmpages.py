@@ -90,6 +90,14 @@ class TestOneProcess:
             assert it.do("u0") == (0, 0)
             assert it.do("m1") == (0, 0)
 
+    def test_barrier_is_for_ordinary_callers(self, gov: Governor, container: Container) -> None:
+        with puppet(gov, container) as it:
+            container["privvmpages.barrier"] = held(container) + 10
+            assert it.do("m10") == (0, 0)
+            expected = errno.ENOMEM if os.geteuid() else 0
+            assert it.do("m1")[0] == expected
+            assert failcnt(container) == (1 if expected else 0)
+
     @pytest.mark.parametrize("kind", ["mprotect", "mremap", "thread", "fork"])
     def test_every_other_way(self, gov: Governor, container: Container, kind: str) -> None:
         """At the limit each is refused; as soon as there is room it is not."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from workers.accounts import Demand
+from workers.bills import Demand
 from workers.census import Census
 from workers.membership import Tag
 from workers.tasks import Reservation

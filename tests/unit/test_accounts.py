@@ -16,7 +16,8 @@ from tests.unit.fake_census import (
     FakeCensus,
     Flight,
 )
-from workers.accounts import Accounts, Demand, Note, Verdict
+from workers.accounts import Accounts, Verdict
+from workers.bills import Demand, Note
 
 
 @pytest.fixture
@@ -269,3 +270,148 @@ def test_groups_with_hidden_files_are_told(kernel: FakeCensus, accounts: Account
     kernel.reap(hidden)
     assert accounts.unreadable_groups(kernel.members()) == []
     assert seen.pid not in kernel.unreadable
+
+
+# -- barriers, rates and pools ------------------------------------------------------------
+
+
+def never() -> bool:
+    raise AssertionError("nobody needs to know whether the caller is privileged")
+
+
+def test_a_barrier_stops_the_ordinary_and_the_limit_everybody(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    kernel.start(group=1)
+    plan(accounts, {2: 3})
+    accounts.set_barrier(2, 2)
+    bill = accounts.terms[1].bill(FORK)
+    counter = accounts.counters[2]
+    assert accounts.judge(bill, set(), never) == (Verdict.ADMIT, None)
+    kernel.start(group=1)
+    assert accounts.judge(bill, set()) == (Verdict.REFUSE, counter)
+    assert accounts.judge(bill, set(), lambda: True) == (Verdict.ADMIT, counter)
+    kernel.start(group=1)
+    for privileged in (True, False):
+        assert accounts.judge(bill, set(), lambda p=privileged: p) == (Verdict.REFUSE, counter)  # type: ignore[misc]
+
+
+def test_over_the_barrier_a_privileged_caller_is_told_of_once(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    kernel.start(group=1)
+    plan(accounts, {2: 9})
+    accounts.set_barrier(2, 1)
+    bill = accounts.terms[1].bill(FORK)
+    crossed = []
+    for _ in range(3):
+        crossed.append(accounts.judge(bill, set(), lambda: True)[1])
+        kernel.start(group=1)
+    assert crossed == [accounts.counters[2], None, None]
+
+
+def test_nobody_asks_who_is_privileged_where_there_is_no_barrier(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    kernel.start(group=1)
+    plan(accounts, {2: 1})
+    bill = accounts.terms[1].bill(FORK)
+    assert accounts.judge(bill, set(), never)[0] is Verdict.REFUSE
+
+
+def test_a_new_barrier_voids_what_was_paid_in_advance(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    kernel.start(group=1)
+    plan(accounts, {2: 1000})
+    bill = accounts.terms[1].bill(FORK)
+    assert accounts.prepay(bill)
+    accounts.set_barrier(2, 1)
+    assert bill.credit == 0
+    assert not accounts.prepay(bill)
+
+
+class Seconds:
+    """A clock that stands still until it is set."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_rate_refuses_at_once_until_its_interval_is_over(kernel: FakeCensus) -> None:
+    clock = Seconds()
+    accounts = Accounts(kernel, clock)
+    accounts.set_counter(8, "tasks", 3)
+    accounts.set_interval(8, 2.5)
+    accounts.set_plan(1, {"tasks": [8]}, {}, None)
+    rate, bill = accounts.counters[8], accounts.terms[1].bill(FORK)
+    for _ in range(3):
+        assert accounts.prepay(bill)
+        bill.credit -= 1
+    kernel.watch = lambda: pytest.fail("there is nothing to be counted")
+    assert not accounts.prepay(bill)
+    assert accounts.judge(bill, set()) == (Verdict.REFUSE, rate)
+    assert rate.held == 3, "who is told of the refusal is told what was held"
+    clock.now += 2.4
+    assert accounts.judge(bill, set()) == (Verdict.REFUSE, rate)
+    clock.now += 0.1
+    assert accounts.judge(bill, set()) == (Verdict.ADMIT, None)
+    accounts.recount()
+    assert (rate.held, rate.maxheld) == (1, 3)
+    clock.now += 60
+    accounts.recount()
+    assert (rate.held, rate.maxheld) == (0, 3)
+
+
+def test_a_rate_beside_a_limit_is_charged_for_admitted_calls_only(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    kernel.start(group=1)
+    accounts.set_counter(2, "tasks", 1)
+    accounts.set_counter(8, "tasks", 1)
+    accounts.set_interval(8, 3600)
+    accounts.set_plan(1, {"tasks": [2, 8]}, {"tasks": [2]}, None)
+    assert judge(accounts, 1, FORK) == (Verdict.REFUSE, 2)
+    assert accounts.counters[8].charged == 0
+    accounts.set_counter(2, "tasks", 2)
+    assert judge(accounts, 1, FORK) == (Verdict.ADMIT, None)
+    assert judge(accounts, 1, FORK) == (Verdict.REFUSE, 8)
+
+
+def test_bills_are_worked_out_again_when_a_counter_becomes_a_rate_or_a_borrower(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    plan(accounts, {2: 8, 3: 8, 1: 8})
+    assert not accounts.terms[1].bill(FORK).singly
+    accounts.set_interval(2, 1)
+    assert accounts.terms[1].bill(FORK).singly
+    assert not accounts.terms[3].bill(FORK).singly
+    accounts.set_lender(3, 1, 0)
+    assert accounts.terms[3].bill(FORK).singly
+    accounts.set_lender(3, 0, 0)
+    assert not accounts.terms[3].bill(FORK).singly
+
+
+def test_who_borrows_from_a_counter_that_is_gone_stands_alone(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    plan(accounts, {})
+    accounts.set_lender(2, 1, 3)
+    accounts.set_lender(3, 2, 1)
+    accounts.drop_counter(2)
+    assert accounts.counters[3].lender is None
+    assert not accounts.counters[1].borrowers
+
+
+def test_a_reset_starts_from_what_is_held_now(kernel: FakeCensus, accounts: Accounts) -> None:
+    others = [kernel.start(group=1) for _ in range(3)]
+    plan(accounts, {2: 8})
+    for other in others[1:]:
+        kernel.exit(other)
+        kernel.reap(other)
+    accounts.reset(2, "maxheld")
+    accounts.reset(2, "minheld")
+    counter = accounts.counters[2]
+    assert (counter.held, counter.minheld, counter.maxheld) == (1, 1, 1)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from governor.core.counter import Counter
+from governor.core.counter import FIGURES, Counter
 from governor.units import UNLIMITED
 from tests.unit.fake_census import (
     CLONE_WITH_PIDFD,
@@ -21,11 +21,15 @@ from tests.unit.fake_census import (
     FakeCensus,
     Flight,
 )
-from workers.accounts import Accounts, Bill, Demand, Verdict
+from workers.accounts import Accounts, Verdict
+from workers.bills import Bill, Demand
 
 groups = st.sampled_from(sorted(COUNTS))
 limits = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, UNLIMITED])
+barriers = st.sampled_from([0, 1, 2, 3, 4, 5, UNLIMITED, UNLIMITED])
 demands = st.sampled_from([FORK, PIPE, OPEN, CLONE_WITH_PIDFD])
+calls = st.tuples(demands, st.booleans(), st.booleans())
+"""What is asked for, whether it makes a thread, whether the caller is privileged."""
 interludes: st.SearchStrategy[list[int]] = st.one_of(
     st.builds(list), st.lists(st.integers(0, 30), min_size=1, max_size=10)
 )
@@ -37,6 +41,7 @@ class Waiting(NamedTuple):
     tid: int
     bill: Bill
     thread: bool
+    privileged: bool
 
 
 class AccountsMachine(RuleBasedStateMachine):
@@ -53,6 +58,7 @@ class AccountsMachine(RuleBasedStateMachine):
         self.waiting: list[Waiting] = []
         self.failcnt = dict.fromkeys(RESOURCES, 0)
         self.seen = dict.fromkeys(RESOURCES, 0)
+        self.least = dict.fromkeys(RESOURCES, 0)
         for id, resource in RESOURCES.items():
             self.accounts.set_counter(id, resource, limits[id])
         for group, count in files:
@@ -79,7 +85,11 @@ class AccountsMachine(RuleBasedStateMachine):
         return {call.tid for call in self.waiting}
 
     def judge(
-        self, bill: Bill, between: list[int], recounted: set[Counter] | None = None
+        self,
+        bill: Bill,
+        between: list[int],
+        recounted: set[Counter] | None = None,
+        privileged: bool = False,
     ) -> tuple[Verdict, Counter | None]:
         """Judge, with things happening meanwhile; check the verdict against the truth."""
         recounted = set() if recounted is None else recounted
@@ -91,22 +101,32 @@ class AccountsMachine(RuleBasedStateMachine):
 
         watch()
         self.kernel.between, self.kernel.watch = list(between), watch
-        verdict, counter = self.accounts.judge(bill, recounted)
+        asked = 0
+
+        def ask() -> bool:
+            nonlocal asked
+            asked += 1
+            return privileged
+
+        verdict, counter = self.accounts.judge(bill, recounted, ask)
         self.kernel.between, self.kernel.watch = [], lambda: None
-        if counter is not None:
+        if asked:
+            assert any(c.barrier < c.limit for c, _ in bill.entries), "asked without a barrier"
+        if verdict is Verdict.ADMIT:
+            if counter is not None:
+                assert privileged
+                assert counter.ceiling < counter.charged <= counter.limit, "no barrier was crossed"
+        elif counter is not None:
             amounts = {counter.id: amount for counter, amount in bill.entries}
             if verdict is Verdict.REFUSE:
-                assert self.most[counter.id] + amounts[counter.id] > counter.limit, (
-                    "a stale refusal"
-                )
+                bound = counter.limit if privileged else counter.ceiling
+                assert self.most[counter.id] + amounts[counter.id] > bound, "a stale refusal"
             else:
                 assert any(
                     not GROUPS[counter.id].isdisjoint(note.groups)
                     and counter.resource in dict(note.demand)
                     for note in self.accounts.pending.values()
                 ), "a wait for nothing"
-        else:
-            assert verdict is Verdict.ADMIT
         return verdict, counter
 
     def answer(self, call: Waiting, between: list[int]) -> None:
@@ -122,7 +142,7 @@ class AccountsMachine(RuleBasedStateMachine):
 
     def consider(self, call: Waiting, between: list[int], recounted: set[Counter]) -> None:
         """What the agent does with a call that a listener could not admit."""
-        verdict, counter = self.judge(call.bill, between, recounted)
+        verdict, counter = self.judge(call.bill, between, recounted, call.privileged)
         if verdict is Verdict.WAIT:
             self.waiting.append(call)
         elif verdict is Verdict.REFUSE:
@@ -138,7 +158,8 @@ class AccountsMachine(RuleBasedStateMachine):
         self.kernel.flights[call.tid] = Flight(process, dict(call.bill.note.demand), call.thread)
         for counter, _ in call.bill.entries:
             total = self.live(counter.id) + self.coming(counter.id)
-            assert total <= counter.limit, f"{counter} is exceeded by {total - counter.limit}"
+            bound = counter.limit if call.privileged else counter.ceiling
+            assert total <= bound, f"{counter} is exceeded by {total - bound}"
 
     # -- the agent's work ----------------------------------------------------------
 
@@ -154,15 +175,15 @@ class AccountsMachine(RuleBasedStateMachine):
             counter.refuse()
             self.failcnt[counter.id] += 1
 
-    @rule(data=st.data(), calls=st.lists(st.tuples(demands, st.booleans()), min_size=1, max_size=4))
-    def trap(self, data: st.DataObject, calls: list[tuple[Demand, bool]]) -> None:
-        for demand, thread in calls:
+    @rule(data=st.data(), calls=st.lists(calls, min_size=1, max_size=4))
+    def trap(self, data: st.DataObject, calls: list[tuple[Demand, bool, bool]]) -> None:
+        for demand, thread, privileged in calls:
             callers = sorted(set(self.kernel.callers()) - self.blocked())
             if callers:
                 tid = data.draw(st.sampled_from(callers))
                 self.kernel.doubted.discard(tid)
                 bill = self.accounts.terms[self.kernel.process_of(tid).group].bill(demand)
-                self.answer(Waiting(tid, bill, thread), data.draw(interludes))
+                self.answer(Waiting(tid, bill, thread, privileged), data.draw(interludes))
 
     @precondition(lambda self: self.kernel.flights)
     @rule(data=st.data(), between=interludes)
@@ -172,7 +193,7 @@ class AccountsMachine(RuleBasedStateMachine):
         flight = self.kernel.flights[tid]
         self.kernel.land(tid, succeeds=False)
         bill = self.accounts.terms[flight.process.group].bill(tuple(flight.demand.items()))
-        self.answer(Waiting(tid, bill, flight.thread), between)
+        self.answer(Waiting(tid, bill, flight.thread, False), between)
 
     @precondition(lambda self: self.waiting)
     @rule(between=interludes)
@@ -180,12 +201,29 @@ class AccountsMachine(RuleBasedStateMachine):
         waiting, self.waiting = self.waiting, []
         recounted: set[Counter] = set()
         for call in waiting:
+            call = call._replace(bill=self.accounts.renewed(call.bill))
             self.consider(call, between, recounted)
 
     @rule(id=st.sampled_from(sorted(RESOURCES)), limit=limits)
     def set_limit(self, id: int, limit: int) -> None:
         self.accounts.set_counter(id, RESOURCES[id], limit)
         self.set_plans()
+
+    @rule(id=st.sampled_from(sorted(RESOURCES)), barrier=barriers)
+    def set_barrier(self, id: int, barrier: int) -> None:
+        self.accounts.set_barrier(id, barrier)
+        self.set_plans()
+
+    @rule(id=st.sampled_from(sorted(RESOURCES)), figure=st.sampled_from(FIGURES))
+    def reset(self, id: int, figure: str) -> None:
+        counter = self.accounts.counters[id]
+        self.accounts.reset(id, figure)
+        if figure == "failcnt":
+            self.failcnt[id] = 0
+        else:
+            assert getattr(counter, figure) == counter.held
+            self.seen[id] = counter.maxheld
+            self.least[id] = counter.minheld
 
     @rule(id=st.sampled_from(sorted(RESOURCES)), limit=st.integers(0, 6))
     def set_another_limit(self, id: int, limit: int) -> None:
@@ -271,7 +309,9 @@ class AccountsMachine(RuleBasedStateMachine):
         for id, counter in self.accounts.counters.items():
             assert counter.failcnt == self.failcnt[id]
             assert counter.maxheld >= max(self.seen[id], counter.held)
+            assert counter.minheld <= min(self.least[id], counter.held)
             self.seen[id] = counter.maxheld
+            self.least[id] = counter.minheld
 
     def teardown(self) -> None:
         """Once all is quiet a recount is the truth, and nothing has to wait."""

@@ -39,9 +39,45 @@ def standing(subsystem: Subsystem, *missing: str) -> Standing:
     return doctor.standing(subsystem, {**ALL_OK, **{name: Finding(False) for name in missing}})
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_a_host_that_can_do_everything_enforces_everything(name: str) -> None:
-    assert level(registry.load(name)) == "enforced"
+@pytest.mark.parametrize("name", registry.names())
+def test_a_host_that_can_do_everything_has_every_subsystem_at_its_best(name: str) -> None:
+    subsystem = registry.load(name)
+    assert level(subsystem) == subsystem.best
+
+
+@pytest.mark.parametrize(
+    ("name", "best"), [("numtasks", "enforced"), ("numpty", "partial"), ("numsiginfo", "observed")]
+)
+def test_what_no_host_enforces_is_not_called_weak(name: str, best: str) -> None:
+    subsystem = registry.load(name)
+    found = standing(subsystem)
+    assert (found.level, found.best) == (best, best)
+    assert found.why
+    kept = Diagnosis("0.1.0", "Linux 6.1", "x86_64", "nobody", [], [found])
+    lost = kept._replace(standings=[standing(subsystem, "tag")])
+    assert (kept.weak, lost.weak) == ([], [name])
+
+
+@pytest.mark.parametrize(
+    ("missing", "levels"),
+    [
+        ("seccomp_notification", ["observed", "observed", "observed", "observed"]),
+        ("memory", ["partial", "partial", "observed", "enforced"]),
+        ("kcmp", ["partial", "partial", "observed", "enforced"]),
+    ],
+)
+def test_what_it_costs_the_minor_resources(missing: str, levels: list[str]) -> None:
+    subsystems = map(registry.load, ["numflock", "numpty", "numsiginfo", "numsock"])
+    assert [level(subsystem, missing) for subsystem in subsystems] == levels
+
+
+def test_what_no_subsystem_can_see_is_told_with_reasons() -> None:
+    text = " ".join(command.to_text(diagnosis("ok")).split())
+    told = doctor.to_json(diagnosis("ok"))["unseen"]
+    assert {row["name"] for row in told} >= {"kmemsize", "pagetables", "dcachesize", "numiptent"}
+    for row in told:
+        assert row["name"] in text
+        assert row["why"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +113,7 @@ def test_what_cannot_be_told_is_not_taken_for_granted() -> None:
 
 
 def test_subsystems_of_other_packages_have_a_level() -> None:
-    assert standing(Trapping()) == ("third", "enforced", "traps calls for files and tasks")
+    assert standing(Trapping())[:3] == ("third", "enforced", "traps calls for files and tasks")
     assert level(Trapping(), "seccomp_notification") == "observed"
     assert level(Trapping(), "kcmp") == "enforced"
 
@@ -90,7 +126,7 @@ def test_a_subsystem_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(registry, "names", lambda: ["third"])
     monkeypatch.setattr(probe, "examine", lambda: ALL_OK)
     assert doctor.examine().standings == [
-        ("third", "none", "cannot be loaded: invalid syntax (third.py, line 3)")
+        ("third", "none", "cannot be loaded: invalid syntax (third.py, line 3)", "enforced")
     ]
 
 
@@ -131,7 +167,7 @@ def test_a_reason_shared_by_several_is_told_once() -> None:
 
 def test_the_verdict() -> None:
     good, bad = diagnosis("ok"), diagnosis("ok", level="partial")
-    assert command.to_text(good).endswith("\n\nEvery subsystem is enforced on this host.")
+    assert command.to_text(good).endswith("\n\nEvery subsystem is at its best on this host.")
     assert command.to_text(bad).endswith("a_name_of_thirty_one_characters, numtasks.")
     assert (good.weak, bad.weak) == ([], ["a_name_of_thirty_one_characters", "numtasks"])
 

@@ -47,7 +47,10 @@ def test_a_refusal_names_what_there_is(forest: Forest) -> None:
     assert "one:/a/b/c" in missing
     assert "one:/a has no 'b'" in missing
     unknown = refusal(lambda: forest.control_file(forest.lookup("one", "/a"), "alpha.x")).message
-    assert "alpha.held, alpha.maxheld, alpha.limit, alpha.failcnt" in unknown
+    assert (
+        "alpha.held, alpha.minheld, alpha.maxheld, alpha.barrier, alpha.limit, alpha.failcnt"
+        in unknown
+    )
     assert "hierarchy 'one'" in refusal(lambda: forest.mount("two", ["alpha", "beta"])).message
 
 

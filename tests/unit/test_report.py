@@ -190,6 +190,14 @@ def test_a_third_party_resource_shows_up_as_well() -> None:
     assert list(refusals([container])) == ["x:/ refused 3 requests at its limit of 2 locks"]
 
 
+def test_a_refusal_names_the_barrier_where_there_is_one() -> None:
+    files = counted(8, 24, 2) | {"numtasks.barrier": 8}
+    container = ContainerReport("load", "/a", {}, files)
+    assert list(refusals([container])) == [
+        "load:/a refused 2 forks at its barrier of 8 or limit of 24 tasks"
+    ]
+
+
 def test_of_cpu_time_the_whole_is_shown_and_not_its_parts() -> None:
     files: dict[str, int | str] = {"cpuset.cpus": "0-1", "cpuacct.usage": 1_500_000_000}
     parts: dict[str, int | str] = {"cpuacct.usage_user": 5, "cpuacct.stat": "user 1\nsystem 2"}

@@ -105,17 +105,29 @@ def test_what_it_writes_it_reads_back(forest: Forest, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "resource", "trap"),
-    [("numtasks", "tasks", "tasks"), ("numfiles", "files", "files")],
+    [
+        ("numtasks", "tasks", "tasks"),
+        ("numfiles", "files", "files"),
+        ("numsock", "sockets", "sockets"),
+        ("numpty", "ptys", "ptys"),
+        ("numflock", "locks", "locks"),
+    ],
 )
 def test_a_counted_resource(forest: Forest, name: str, resource: str, trap: str) -> None:
     subsystem = registry.load(name)
     assert isinstance(subsystem, CountedSubsystem)
     assert (subsystem.resource, subsystem.traps) == (resource, frozenset({trap}))
     hierarchy = forest.mount("one", [name])
-    figures = ("held", "maxheld", "limit", "failcnt")
+    figures = ("held", "minheld", "maxheld", "barrier", "limit", "failcnt")
     assert list(control_files(hierarchy.root)) == [f"{name}.{figure}" for figure in figures]
     root = hierarchy.root
-    assert [f.read(root) for f in control_files(hierarchy.root).values()] == [0, 0, "max", 0]
+    assert [f.read(root) for f in control_files(root).values()] == [0, 0, 0, "max", "max", 0]
+
+
+def test_what_cannot_be_limited_has_no_limit(forest: Forest) -> None:
+    files = control_files(forest.mount("one", ["numsiginfo"]).root)
+    assert {"numsiginfo.held", "numsiginfo.maxheld"} <= files.keys()
+    assert not {"numsiginfo.limit", "numsiginfo.barrier", "numsiginfo.failcnt"} & files.keys()
 
 
 # -- cpuacct ------------------------------------------------------------------------------

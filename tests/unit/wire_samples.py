@@ -22,12 +22,23 @@ SAMPLES: dict[str, list[Message]] = {
             unreadable=[7],
         ),
         agent.Pong(request=11),
+        agent.Figures(
+            request=10,
+            counters=[[1, 5, 0, 8, 0], [2, 0, 0, 0, 2**40]],
+            rows=[[4242, 987_654, 1, 7, 10**9, 20_000_000, 0, 3]],
+            unreadable=[7],
+        ),
+        agent.Hit(counter=1, bound="barrier", times=2317, held=64, pid=4242),
         agent.Entering(ticket=1, pid=4242, child=False),
         agent.Entered(ticket=1, entered=True, cpu=10**9, start=987_654),
     ],
     "agent.ON_CHANNEL": [agent.Listening(job=3)],
     "agent.TO_AGENT": [
         agent.SetCounter(id=1, resource="tasks", limit=2**63 - 1),
+        agent.SetBarrier(id=1, barrier=60),
+        agent.SetInterval(id=1, interval=2.5),
+        agent.SetLender(id=2, lender=1, guarantee=16),
+        agent.Reset(id=1, figure="maxheld"),
         agent.DropCounter(id=1),
         agent.SetPlan(
             group=7,

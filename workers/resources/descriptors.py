@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from workers import files
 from workers.files import Holder
 from workers.resources import Resource
-from workers.syscalls import Table
+from workers.syscalls import Table, read_memory
+from workers.tasks import process_of
 
 
 class Described(Resource):
@@ -32,6 +33,15 @@ class Described(Resource):
         self._leaving = frozenset(pid for pid in hidden if files.exiting(pid))
         self.unreadable.update(set(hidden) - self._leaving)
         return self.look(found)
+
+    def memory(self, tid: int, address: int, size: int) -> bytes | None:
+        """Read what a call of ``tid`` points to; a process that may not be read is noted."""
+        data = read_memory(tid, address, size)
+        if data is None:
+            pid = process_of(tid)
+            if pid is not None:
+                self.unreadable.add(pid)
+        return data
 
     def leaving(self) -> int:
         """Descriptors of processes that end: any of them may be one of these."""

@@ -11,7 +11,7 @@ from workers.files import Holder
 from workers.locks import F_OFD_SETLK, F_OFD_SETLKW, F_SETLK, F_SETLKW, LOCK_EX, LOCK_SH
 from workers.resources import When
 from workers.resources.descriptors import Described
-from workers.syscalls import Table, read_memory
+from workers.syscalls import Table
 
 _POSIX = (F_SETLK, F_SETLKW)
 _OFD = (F_OFD_SETLK, F_OFD_SETLKW)
@@ -49,7 +49,7 @@ class Counted(Described):
         if nr == self.table.flock:
             return int(not locks.spans(details, b"FLOCK"))
         # What cannot be read is let pass: it may be an unlock.
-        data = read_memory(tid, args[2], _SIZE)
+        data = self.memory(tid, args[2], _SIZE)
         return 0 if data is None else _more(data, details, args[1] & 0xFFFFFFFF)
 
     def look(self, found: list[Holder]) -> int:

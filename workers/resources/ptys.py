@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from workers import files
 from workers.files import Holder
 from workers.resources.descriptors import Described
-from workers.syscalls import Table, read_memory
+from workers.syscalls import Table
 
 _DEVICE = b"ptmx"
 _PATH_MAX = 4096
@@ -35,7 +35,7 @@ class Counted(Described):
 
     def exact(self, nr: int, args: Sequence[int], tid: int) -> int:
         """A path that ends in ptmx, as /dev/ptmx and /dev/pts/ptmx do."""
-        path = read_memory(tid, args[self.table.opens[nr]], _PATH_MAX)
+        path = self.memory(tid, args[self.table.opens[nr]], _PATH_MAX)
         return int(path is not None and path.partition(b"\0")[0].endswith(_DEVICE))
 
     def look(self, found: list[Holder]) -> int:

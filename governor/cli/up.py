@@ -1,0 +1,149 @@
+"""``governor up``: a governor that goes on running, for whoever of its user comes to use it.
+
+The process is the governor's owner, as a Python program with one of its own is: the supervisor
+ends with it, and metrics are served by it. Detached, it is the same in a session of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from governor.cli.arguments import add_directory, checked, port
+from governor.cli.layout import Layout, add_layout
+from governor.errors import GovernorError
+
+if TYPE_CHECKING:
+    from governor.api import Governor
+    from governor.daemon import Ready
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_DESCRIPTION = """\
+Run a governor until Ctrl-C, SIGTERM or 'governor down'. Other commands use it:
+mount, mkdir, set, 'run --at' and so on. Only its user and root may.
+
+Exit status: 0 when it was ended on purpose, 1 when it failed or could not
+start, 2 for a mistake on the command line."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the ``up`` command."""
+    parser = subparsers.add_parser(
+        "up",
+        help="run a governor for others to use",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--detach", action="store_true", help="in the background; return when it is ready"
+    )
+    add_layout(parser)
+    parser.add_argument(
+        "--metrics", type=checked(port), metavar="PORT", help="serve Prometheus on 127.0.0.1"
+    )
+    add_directory(parser)
+    parser.set_defaults(run=run, failure=1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a governor, or leave one running; returns the exit code."""
+    from governor import rundir
+
+    layout = Layout.exactly(args.hierarchy, args.settings)
+    path = rundir.directory(args.dir)
+    if args.detach:
+        from governor.daemon import detach
+
+        print(detach(lambda ready: _keep(path, layout, args.metrics, ready, log=True)))
+        return 0
+    return _keep(path, layout, args.metrics, _say, log=False)
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
+
+
+def _keep(path: str, layout: Layout, metrics: int | None, ready: Ready, log: bool) -> int:
+    """Own a governor at ``path`` until it ends, or is to end."""
+    from governor import rundir
+    from governor.api import Governor
+    from governor.launch import open_standard_streams
+
+    open_standard_streams()  # the lock must not get one of their numbers
+    lock = rundir.claim(path)
+    try:
+        if log:
+            descriptor = rundir.open_log(path)
+            os.dup2(descriptor, 2)
+            os.close(descriptor)
+        with Governor(metrics=metrics, fork=True, directory=path) as governor:
+            rundir.record(path, governor.pid, governor.nonce)
+            layout.build(governor)
+            served = f", metrics at http://127.0.0.1:{metrics}/metrics" if metrics else ""
+            with _signals() as heard:
+                ready(f"governor runs at {path}: process {governor.pid}{served}")
+                ended_by = _wait(governor, heard, log)
+        if not log:
+            print(f"governor: ended by {ended_by}", file=sys.stderr)
+        return 0
+    finally:
+        rundir.leave(path, lock)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """A socket on which the numbers of signals arrive that would end us."""
+    here, there = socket.socketpair()
+    there.setblocking(False)
+    with here, there:
+        before = signal.set_wakeup_fd(there.fileno())
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda *_: None)
+        try:
+            yield here
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def _wait(governor: Governor, heard: socket.socket, log: bool) -> str:
+    """Wait for the end or for a reason to end; what it was. EIO: the supervisor has failed.
+
+    ``log``: standard error is a log, where that has to be before it is closed.
+    """
+    try:
+        return _wait_for_end(governor, heard)
+    except GovernorError as error:
+        if log:
+            print(f"governor: {error.message}", file=sys.stderr, flush=True)
+        raise
+
+
+def _wait_for_end(governor: Governor, heard: socket.socket) -> str:
+    ended = os.pidfd_open(governor.pid)
+    try:
+        if heard.fileno() in select.select([heard.fileno(), ended], [], [])[0]:
+            return signal.Signals(heard.recv(1)[0]).name
+        # Only looked at: Governor.close reaps it.
+        status = os.waitid(os.P_PIDFD, ended, os.WEXITED | os.WNOWAIT)
+    finally:
+        os.close(ended)
+    assert status is not None
+    if status.si_code != os.CLD_EXITED:
+        raise GovernorError(
+            errno.EIO,
+            f"the supervisor was ended by signal {status.si_status}; all jobs were ended with it",
+        )
+    if status.si_status:
+        raise GovernorError(errno.EIO, "the supervisor has failed; all jobs were ended with it")
+    return "request"

@@ -1,0 +1,276 @@
+"""The well-known directory of a running governor: where it is, whose it may be, who is there.
+
+Whoever runs there holds a lock on the directory itself. It is taken before the supervisor is
+forked, so supervisor and spawner share it: it is free when the last of them has cleaned up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import socket
+import stat
+import struct
+import time
+
+from governor.errors import GovernorError, NotRunning
+from governor.launch import DIRECTORY_MAX
+from governor.transport import AGENTS, CLIENTS, STDIO
+from workers import spawner
+
+LOG = "log"
+"""Where a governor without a terminal says what went wrong; kept if there is anything in it."""
+
+_OURS = frozenset({CLIENTS, AGENTS, STDIO, LOG, *spawner.RECORDS})
+_PATIENCE = 10.0
+"""Seconds in which a governor that is starting or ending has done so."""
+_LOOK_AGAIN = 0.02
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Connected:
+    """A link to a governor that somebody runs; closing it leaves that alone."""
+
+    nonce = 0
+
+    def __init__(self, directory: str, pid: int, gone: int) -> None:
+        self.directory = directory
+        self.pid = pid
+        self.gone = gone
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until the governor has ended and cleaned up; False if not in ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(self.gone, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            return False
+        while _is_locked(self.directory):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_AGAIN)  # flock(2) knows no timeout
+        return True
+
+    def close(self) -> None:
+        """Let go."""
+        if self.pid:
+            os.close(self.gone)
+            self.pid = 0
+
+
+def directory(given: str | os.PathLike[str] | None = None) -> str:
+    """Where to run or look: ``given``, or else the usual place.
+
+    That is GOVERNOR_DIR, or governor in XDG_RUNTIME_DIR, or else /run/governor for root and
+    /tmp/governor-UID for others. ENAMETOOLONG: sockets there could not be addressed.
+    """
+    path = os.fspath(given) if given else os.environ.get("GOVERNOR_DIR") or _usual()
+    path = os.path.abspath(path)
+    if len(os.fsencode(path)) > DIRECTORY_MAX:
+        raise GovernorError(
+            errno.ENAMETOOLONG,
+            f"{path} is too long a path for sockets: {DIRECTORY_MAX} bytes are allowed",
+        )
+    return path
+
+
+def _usual() -> str:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return os.path.join(runtime, "governor")
+    user = os.geteuid()
+    return f"/tmp/governor-{user}" if user else "/run/governor"
+
+
+# -- running there -----------------------------------------------------------------
+
+
+def claim(path: str) -> int:
+    """Make ``path`` ours to run a governor in; returns the descriptor that holds the lock.
+
+    What a killed governor left there is ended and removed. EBUSY: one runs there. EACCES: the
+    directory is another user's, or open to others. ENOTEMPTY: it is used for something else.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        lock = _lock(path)
+        if lock is not None:
+            try:
+                _clear(path)
+            except BaseException:
+                os.close(lock)
+                raise
+            return lock
+        with contextlib.suppress(NotRunning):
+            pid = _listener(path)
+            raise GovernorError(errno.EBUSY, f"a governor runs at {path} already: process {pid}")
+        if time.monotonic() >= deadline:
+            raise GovernorError(errno.EBUSY, f"a governor is starting or ending at {path}")
+        time.sleep(_LOOK_AGAIN)  # flock(2) knows no timeout
+
+
+def record(path: str, pid: int, nonce: int) -> None:
+    """Write down who runs there: for people, and for the one who cleans up after a crash."""
+    for name, number in (("pid", pid), ("nonce", nonce)):
+        with open(os.path.join(path, name), "x", encoding="ascii", opener=_private) as file:
+            file.write(f"{number}\n")
+
+
+def open_log(path: str) -> int:
+    """An empty log; returns its descriptor."""
+    file = os.path.join(path, LOG)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(file)
+    return _private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+
+
+def leave(path: str, lock: int) -> None:
+    """Remove what has stayed of the directory, except a log that says something."""
+    file = os.path.join(path, LOG)
+    with contextlib.suppress(OSError):
+        if not os.stat(file).st_size:
+            os.unlink(file)
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
+    os.close(lock)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _lock(path: str) -> int | None:
+    """Lock the directory, made if it is not there; None when somebody has it, or it goes."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        _check(path, os.lstat(path))
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        if os.path.isdir(os.path.dirname(path)):  # its governor has just removed it
+            return None
+        raise _refusal(path, error) from None
+    except OSError as error:
+        raise _refusal(path, error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A lock on a directory that was removed before we had it is worth nothing.
+        if os.path.samestat(os.fstat(lock), os.lstat(path)):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(lock)
+    return None
+
+
+def _is_locked(path: str) -> bool:
+    """Whether somebody runs there, or is about to have gone."""
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(directory)
+    return False
+
+
+def _refusal(path: str, error: OSError) -> GovernorError:
+    number = error.errno or errno.EIO
+    return GovernorError(number, f"cannot run a governor at {path}: {os.strerror(number)}")
+
+
+def _check(path: str, found: os.stat_result) -> None:
+    """Refuse whatever somebody else could have a hand in."""
+    user = os.geteuid()
+    if not stat.S_ISDIR(found.st_mode):
+        raise GovernorError(errno.ENOTDIR, f"{path} is no directory; a link is not followed")
+    if found.st_uid != user:
+        raise GovernorError(
+            errno.EACCES,
+            f"{path} belongs to user {found.st_uid}, not to you (user {user}); choose another "
+            f"with --dir or GOVERNOR_DIR",
+        )
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077:
+        raise GovernorError(
+            errno.EACCES, f"{path} is open to others (mode {mode:o}); it must have mode 700"
+        )
+
+
+def _clear(path: str) -> None:
+    """End and remove what a killed governor left."""
+    strange = sorted(set(os.listdir(path)) - _OURS)
+    if strange:
+        raise GovernorError(
+            errno.ENOTEMPTY,
+            f"{path} is used for something else: {strange[0]!r} is in it; choose another",
+        )
+    with (
+        contextlib.suppress(OSError, ValueError),
+        open(os.path.join(path, "nonce"), encoding="ascii", opener=_private) as file,
+    ):
+        spawner.end_leftovers(int(file.read()))
+    for name in _OURS - {LOG}:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(path, name))
+
+
+# -- being its client --------------------------------------------------------------
+
+
+def find(path: str) -> Connected:
+    """The governor that runs in ``path``, for its own user and for root.
+
+    `NotRunning` when there is none, EACCES when it is another user's.
+    """
+    try:
+        owner = os.lstat(path).st_uid
+        if os.geteuid() not in (0, owner):
+            raise PermissionError
+        pid = _listener(path)
+        return Connected(path, pid, os.pidfd_open(pid))
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        raise _not_running(path) from None
+    except PermissionError:
+        raise GovernorError(
+            errno.EACCES, f"{path} is another user's: only that user and root may use a governor"
+        ) from None
+
+
+def _listener(path: str) -> int:
+    """The process that listens at the clients' socket, as the kernel remembers it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.path.join(path, CLIENTS))
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            raise _not_running(path) from None
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
+    if not pid:
+        raise GovernorError(errno.ESRCH, f"the governor at {path} is in another PID namespace")
+    return pid
+
+
+def _not_running(path: str) -> NotRunning:
+    last = _last_words(path)
+    said = f" (the last one said: {last})" if last else ""
+    return NotRunning(
+        errno.ENOENT, f"no governor runs at {path}{said}; start one with 'governor up'"
+    )
+
+
+def _last_words(path: str) -> str:
+    """The last line of the log of the governor that ran there."""
+    try:
+        with open(os.path.join(path, LOG), encoding="utf-8", errors="replace") as file:
+            lines = file.read().split("\n")
+    except OSError:
+        return ""
+    return next((line for line in reversed(lines) if line), "").removeprefix("governor: ")

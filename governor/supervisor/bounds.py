@@ -1,0 +1,63 @@
+"""Barriers and limits that are met: which container's they are, and telling of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from governor.core.container import Container
+from governor.core.counter import Counter
+from governor.core.forest import Forest
+from governor.supervisor.events import Events
+from governor.wire import agent as wire
+
+
+class Bounds:
+    """Finds counters of a forest by the ids the agent knows them by."""
+
+    def __init__(self, forest: Forest, events: Events) -> None:
+        self._forest = forest
+        self._events = events
+
+    def at_limit(self, counter: int) -> str:
+        """Which container is at which limit, in words."""
+        found = self._find(counter)
+        if found is None:
+            return "a container is at its limit"
+        container, own = found
+        if own.interval:
+            made = f"{own.limit} new {own.resource} in {own.interval:g} s"
+            return f"{container.label} is at its limit of {made}"
+        return f"{container.label} is at its limit of {own.limit} {own.resource}"
+
+    def hit(self, message: wire.Hit) -> None:
+        """The agent tells of a bound that was met: an event, unless its container is gone."""
+        found = self._find(message.counter)
+        if found is None:
+            return
+        container, counter = found
+        at_limit = message.bound == "limit"
+        self._events.of(
+            "limit" if at_limit else "barrier",
+            container,
+            resource=counter.resource,
+            bound=counter.limit if at_limit else counter.barrier,
+            held=message.held,
+            times=message.times,
+            pid=message.pid,
+            answer="admitted" if message.bound == "passed" else "refused",
+        )
+
+    def _find(self, id: int) -> tuple[Container, Counter] | None:
+        """A counter by its id, with its container."""
+        for hierarchy in self._forest.hierarchies.values():
+            for container in hierarchy.containers():
+                for own in own_counters(container):
+                    if own.id == id:
+                        return container, own
+        return None
+
+
+def own_counters(container: Container) -> Iterator[Counter]:
+    """The counters that the subsystems keep for a container."""
+    for subsystem in container.hierarchy.subsystems.values():
+        yield from subsystem.counters(container)

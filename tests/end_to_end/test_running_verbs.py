@@ -1,0 +1,240 @@
+"""The commands on a running governor, what they print and with what they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.runner import end, heard
+from tests.end_to_end.running import Shell
+
+A, B = "load:/a", "load:/a/b"
+
+
+@pytest.fixture
+def load(shell: Shell) -> Shell:
+    """A running governor with hierarchies load (containers /a, /a/b) and cpu."""
+    shell.up("--hierarchy", "load=numtasks", "--hierarchy", "cpu=cpuacct")
+    shell.say("mkdir", "-p", B)
+    return shell
+
+
+def told(shell: Shell, *arguments: str) -> Any:
+    return json.loads(shell.say(*arguments, "--json"))
+
+
+@contextmanager
+def job(shell: Shell, *options: str, script: str = "exec sleep 1000") -> Iterator[tuple[Any, int]]:
+    """A job that runs, and its pid."""
+    command = ["run", "--at", *options, "--", "sh", "-c", f"echo $$; {script}"]
+    with shell.start(*command) as client:
+        try:
+            yield client, int(heard(client))
+        finally:
+            client.terminate()
+            end(client, "")
+
+
+def test_hierarchies(shell: Shell) -> None:
+    shell.up()
+    shell.say("mount", "load", "numtasks")
+    reused = shell.governor("mount", "other", "numtasks")
+    assert reused.exit_code == 0
+    assert "'load' has just these subsystems" in reused.errors
+    shell.say("remount", "load", "numtasks,cpuacct")
+    assert shell.say("ls") == "0\nload\n"
+    table = shell.say("containers").splitlines()
+    assert table[0].split() == ["hierarchy", "mounted", "containers", "groups", "subsystems"]
+    assert table[2].split()[:3] == ["load", "yes", "1"]
+    assert table[2].split()[-1] == "numtasks,cpuacct"
+    assert [one["name"] for one in told(shell, "containers")] == ["0", "load"]
+    shell.say("umount", "load")
+    assert shell.say("ls") == "0\n"
+
+
+def test_containers(load: Shell) -> None:
+    assert load.say("tree", "load").split() == (
+        "load:/ numtasks 0 └── a numtasks 0 └── b numtasks 0".split()
+    )
+    assert [(one["hierarchy"], one["path"]) for one in told(load, "tree", A)] == [
+        ("load", "/a"),
+        ("load", "/a/b"),
+    ]
+    assert load.say("ls", A).splitlines()[0] == "b/"
+    assert told(load, "ls", A)["files"]["numtasks.limit"] == {"writable": True, "value": "max"}
+    load.say("mv", B, "c")
+    assert "drwx  c/" in load.say("ls", "-l", A).splitlines()
+    assert load.governor("rmdir", A).errors.endswith("[EBUSY]\n")
+    load.say("rmdir", "-r", A)
+    assert load.say("tree", "load") == "load:/  numtasks 0\n"
+
+
+def test_control_files(load: Shell) -> None:
+    load.say("set", f"{A}:numtasks.limit=9", f"{B}:numtasks.limit=3")
+    assert load.say("get", f"{A}:numtasks.limit") == "9\n"
+    assert "numtasks.limit=3" in load.say("get", B).splitlines()
+    assert told(load, "get", f"{B}:numtasks.limit") in (3, "3")
+    ended = load.governor("set", f"{A}:numtasks.limit=-1", f"{B}:numtasks.limit=4")
+    assert ended.exit_code == 1
+    assert ended.errors.endswith("[EINVAL]\n")
+    assert load.say("get", f"{B}:numtasks.limit") == "3\n"
+
+
+def test_processes(load: Shell) -> None:
+    with job(load, "--in", B) as (client, pid):
+        assert load.say("where", str(pid)) == "numtasks:/a/b\ncpuacct:/\n"
+        (line,) = told(load, "ps", "-r", A)
+        assert (line["pid"], line["containers"]) == (pid, [B])
+        assert told(load, "ps", A) == []
+        assert load.say("ps").splitlines()[1].split()[0] == str(pid)
+        load.say("attach", A, str(pid))
+        assert load.say("get", f"{A}:tasks") == f"{pid}\n"
+        load.say("kill", "-s", "USR1", A)
+        assert client.wait() == 128 + signal.SIGUSR1
+
+
+def test_rmdir_can_kill(load: Shell) -> None:
+    with job(load, "--in", B) as (client, _):
+        assert load.governor("rmdir", "-r", A).errors.endswith("[EBUSY]\n")
+        load.say("rmdir", "-r", "--kill", A)
+        assert client.wait() == 128 + signal.SIGTERM
+    assert load.governor("ls", A).exit_code == 1
+
+
+def test_run_has_streams_exit_code_and_limits(load: Shell) -> None:
+    command = ["run", "--at", "--in", A, "--set", f"{A}:numtasks.limit=1", "--"]
+    ended = load.governor(*command, "sh", "-c", "cat; echo err >&2; exit 7", input="through")
+    assert ended.exit_code != 0
+    assert "Cannot fork" in ended.errors
+    load.say("set", f"{A}:numtasks.limit=max")
+    ended = load.governor(*command[:4], "--", "sh", "-c", "cat; echo err >&2; exit 7", input="to")
+    assert ended == (7, "to", "err\n")
+
+
+def test_what_a_job_leaves_stays_in_its_container(load: Shell) -> None:
+    script = "sleep 1000 >/dev/null 2>&1 & echo $!"
+    pid = int(load.say("run", "--at", "--in", A, "--", "sh", "-c", script))
+    assert [one["pid"] for one in told(load, "ps", A)] == [pid]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_signals_are_passed_on(load: Shell, number: signal.Signals) -> None:
+    with job(load, script="exec sleep 1000") as (client, _):
+        client.send_signal(number)
+        assert client.wait() == 128 + number
+
+
+def test_a_timeout_ends_the_job(load: Shell) -> None:
+    ended = load.governor("run", "--at", "--timeout", "50ms", "--", "sleep", "1000")
+    assert (ended.exit_code, ended.errors) == (124, "governor: sleep timed out\n")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--max-tasks", "0"], ["--cpus", "0"], ["--hierarchy", "a=numtasks"], ["--report", "x"]],
+)
+def test_what_is_for_a_governor_of_its_own_is_refused(shell: Shell, option: list[str]) -> None:
+    ended = shell.governor("run", "--at", *option, "--", "true")
+    assert ended.exit_code == 125
+    assert ended.errors.startswith(f"governor: {option[0]} is for a governor of the command's own")
+
+
+def test_events_are_a_stream_until_ctrl_c(load: Shell) -> None:
+    with load.start("events", "--json", "--after", "0", "--kind", "mkdir") as stream:
+        assert [json.loads(heard(stream))["path"] for _ in range(2)] == ["/a", "/a/b"]
+        load.say("mkdir", f"{B}/c")
+        event = json.loads(heard(stream))
+        assert (event["hierarchy"], event["path"], event["kind"]) == ("load", "/a/b/c", "mkdir")
+        stream.send_signal(signal.SIGINT)
+        assert end(stream, "") == (130, "", "")
+
+
+def test_events_end_when_nobody_reads_them(load: Shell) -> None:
+    with load.start("events", "--after", "0") as stream:
+        assert " mount load:/" in heard(stream)
+        assert stream.stdout is not None
+        stream.stdout.close()
+        load.say("mkdir", f"{B}/c")
+        assert stream.wait() == 0
+
+
+def test_events_end_with_the_governor(load: Shell) -> None:
+    with load.start("events", "--after", "0") as stream:
+        heard(stream)
+        load.say("down")
+        ended = end(stream, "")
+    assert (ended.exit_code, ended.errors) == (1, "governor: the supervisor has ended [EIO]\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["mkdir"], ["mkdir", "a"], ["set", "a:/b"], ["get", "a"], ["kill", "-s", "NO", "a:/"],
+        ["attach", "a:/", "x"], ["where", "-1"], ["mount", "a", ","], ["ls", "--nope"], ["up", "x"],
+        ["completion", "tcsh"], ["down", "--grace", "x"],
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line(shell: Shell, command: list[str]) -> None:
+    ended = shell.governor(*command)
+    assert (ended.exit_code, ended.output) == (2, "")
+    assert ended.errors.startswith("governor")
+    assert ended.errors.count("\n") == 1
+
+
+def test_bash_completes_from_the_running_governor(load: Shell, tmp_path: Path) -> None:
+    script = tmp_path / "governor"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m governor "$@"\n')
+    script.chmod(0o755)
+    ask = (
+        f"PATH={tmp_path}:$PATH; source <(governor completion bash) && complete -p governor && "
+        'for COMP_LINE; do COMP_POINT=${#COMP_LINE}; _governor; echo "${COMPREPLY[*]}"; done'
+    )
+    lines = [
+        "governor get lo",
+        "governor get load:/",
+        "governor set load:/a:numtasks.l",
+        "governor m",
+    ]
+    with load.runner.command(
+        ["bash", "-c", ask, "bash", *lines],
+        env={"GOVERNOR_DIR": str(load.directory)},
+    ) as process:
+        ended = end(process, "")
+    assert ended.errors == ""
+    assert [line.split() for line in ended.output.splitlines()] == [
+        ["complete", "-o", "default", "-F", "_governor", "governor"],
+        ["load:/"],
+        ["/a"],
+        ["numtasks.limit="],
+        ["mount", "mkdir", "mv"],
+    ]
+
+
+def test_fish_completes_from_the_running_governor(load: Shell, tmp_path: Path) -> None:
+    if which("fish") is None:
+        pytest.skip("no fish")
+    script = tmp_path / "governor"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m governor "$@"\n')
+    script.chmod(0o755)
+    ask = "governor completion fish | source; complete -C 'governor get load:/'"
+    env = {"GOVERNOR_DIR": str(load.directory), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with load.runner.command(["fish", "--no-config", "-c", ask], env=env) as process:
+        assert end(process, "").output.split() == ["load:/a"]
+
+
+def test_zsh_takes_the_script(shell: Shell, tmp_path: Path) -> None:
+    if which("zsh") is None:
+        pytest.skip("no zsh")
+    script = tmp_path / "_governor"
+    script.write_text(shell.say("completion", "zsh"))
+    with shell.runner.command(["zsh", "-n", str(script)]) as process:
+        assert end(process, "") == (0, "", "")

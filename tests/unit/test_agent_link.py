@@ -1,0 +1,102 @@
+"""What the supervisor tells its agent of counters: only changes, and what is taken away first."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from governor.core.counter import Counter
+from governor.core.plan import Plan
+from governor.supervisor.agent import AgentLink
+from governor.transport import Server, close_all
+from governor.units import UNLIMITED
+from governor.wire import agent as wire
+from governor.wire.codec import Message
+
+PLAN = Plan({}, {}, {}, [])
+
+
+class Link(AgentLink):
+    """Keeps what it would send."""
+
+    def __init__(self, server: Server, end: socket.socket) -> None:
+        super().__init__(server, end, lambda: True, lambda message: None)
+        self.sent: list[Message] = []
+
+    def _send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    def take(self) -> list[Message]:
+        sent, self.sent = self.sent, []
+        return [message for message in sent if not isinstance(message, wire.SetPlan)]
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Iterator[Link]:
+    server = Server(str(tmp_path / "agents"), wire.FROM_AGENT)
+    here, there = socket.socketpair()
+    with here, there:
+        yield Link(server, here)
+    close_all([server])
+
+
+def test_only_what_differs_from_a_new_counter_is_told(link: Link) -> None:
+    plain, barred, rate = (Counter(id, "tasks", 9) for id in (1, 2, 3))
+    barred.barrier = 4
+    rate.interval = 2.5
+    link.set_plan(1, PLAN, [plain, barred, rate])
+    told: list[Message] = [
+        wire.SetCounter(1, "tasks", 9),
+        wire.SetCounter(2, "tasks", 9),
+        wire.SetBarrier(2, 4),
+    ]
+    told += [wire.SetCounter(3, "tasks", 9), wire.SetInterval(3, 2.5)]
+    assert link.take() == told
+    link.set_plan(1, PLAN, [plain, barred, rate])
+    assert link.sent == []
+    barred.barrier = UNLIMITED
+    link.renew([plain, barred, rate])
+    assert link.take() == [wire.SetBarrier(2, UNLIMITED)]
+
+
+def test_a_lender_is_told_of_before_its_borrowers(link: Link) -> None:
+    child, parent = Counter(1, "tasks"), Counter(2, "tasks", 8)
+    child.borrow(parent, 3)
+    link.set_plan(1, PLAN, [child, parent])
+    kinds = [(type(message).__name__, message.id) for message in link.take()]
+    assert kinds == [("SetCounter", 1), ("SetCounter", 2), ("SetLender", 1)]
+    child.borrow(None)
+    link.renew([child, parent])
+    assert link.take() == [wire.SetLender(1, 0, 0)]
+
+
+@pytest.mark.parametrize("parent_first", [True, False])
+def test_what_one_loses_is_told_before_what_another_gains(link: Link, parent_first: bool) -> None:
+    child, parent = Counter(1, "tasks"), Counter(2, "tasks", 8)
+    child.borrow(parent, 0)
+    counters = [parent, child] if parent_first else [child, parent]
+    link.set_plan(1, PLAN, counters)
+    link.take()
+    parent.limit, child.guarantee = 5, 3
+    link.renew(counters)
+    assert link.take() == [wire.SetCounter(2, "tasks", 5), wire.SetLender(1, 2, 3)]
+    parent.limit, child.guarantee = 7, 1
+    link.renew(counters)
+    assert link.take() == [wire.SetLender(1, 2, 1), wire.SetCounter(2, "tasks", 7)]
+
+
+def test_a_reset_is_told_once_and_only_of_counters_the_agent_has(link: Link) -> None:
+    known, unknown = Counter(1, "tasks"), Counter(2, "tasks")
+    link.set_plan(1, PLAN, [known])
+    link.take()
+    for counter in (known, unknown):
+        counter.reset("maxheld")
+        counter.reset("failcnt")
+    link.renew([known, unknown])
+    assert link.take() == [wire.Reset(1, "failcnt"), wire.Reset(1, "maxheld")]
+    link.set_plan(1, PLAN, [known, unknown])
+    link.renew([known, unknown])
+    assert [type(message).__name__ for message in link.take()] == ["SetCounter"]

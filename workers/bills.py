@@ -1,0 +1,70 @@
+"""What trapped calls are charged: the plan of a group, and each demand worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from governor.core.counter import Counter, Entry, flow
+
+Demand = tuple[tuple[str, int], ...]
+"""What a call asks for: resources and amounts, such as ``(("files", 2),)`` for a pipe."""
+
+_MANY_BILLS = 1024
+
+
+class Note(NamedTuple):
+    """What a reservation is for."""
+
+    groups: tuple[int, ...]
+    """Where what the call makes may turn up: more than one when its process is moved meanwhile."""
+    demand: Demand
+
+
+class Bill:
+    """A demand of one group, worked out: which counters to charge, how much.
+
+    ``credit`` is how often the demand has been charged in advance. It makes the cost of a
+    call independent of how many limits apply to it, and is void after a recount. A rate or
+    a borrower is charged call by call: ``singly``.
+    """
+
+    __slots__ = ("credit", "entries", "note", "singly")
+
+    def __init__(self, entries: list[Entry], note: Note) -> None:
+        self.entries = entries
+        self.note = note
+        self.credit = 0
+        self.singly = any(c.interval or c.lender is not None for c, _ in entries)
+
+    def due(self) -> list[Entry]:
+        """What is to be charged now, what is borrowed included."""
+        return list(flow(self.entries)) if self.singly else self.entries
+
+
+class Terms:
+    """The plan of one group, with the counters themselves and bills worked out once."""
+
+    def __init__(
+        self, group: int, charges: Mapping[str, list[Counter]], cpus: frozenset[int] | None
+    ) -> None:
+        self.group = group
+        self.cpus = cpus
+        self._charges = charges
+        self.limited = charges.keys()
+        """Resources that a counter of this group limits."""
+        self.bills: dict[Demand, Bill] = {}
+
+    def bill(self, demand: Demand) -> Bill:
+        """The bill for ``demand``, worked out at its first use."""
+        bill = self.bills.get(demand)
+        if bill is None:
+            if len(self.bills) >= _MANY_BILLS:  # amounts of memory come in any number
+                self.bills.clear()
+            entries = [
+                (counter, amount)
+                for resource, amount in demand
+                for counter in self._charges.get(resource, ())
+            ]
+            bill = self.bills[demand] = Bill(entries, Note((self.group,), demand))
+        return bill
