@@ -110,11 +110,15 @@ class WatchedSubsystem(PagesSubsystem):
     def _tell(self, container: Container, state: Watched, host: Host) -> None:
         above, over = state.held > state.barrier_pages, state.held > state.most
         if above and not state.over_barrier:
-            host.event("barrier", container, resource=self.name, held=state.held)
+            self._report("barrier", container, state.barrier_pages, host)
         if over and not state.over_limit:
-            host.event("limit", container, resource=self.name, held=state.held)
+            self._report("limit", container, state.most, host)
             state.taken += state.action == "stop"
         state.over_barrier, state.over_limit = above, over
+
+    def _report(self, kind: str, container: Container, bound: int, host: Host) -> None:
+        held = self.counter(container).held
+        host.event(kind, container, resource=self.name, bound=bound, held=held)
 
     def _stopped(self, root: Container) -> set[int]:
         return {pid for node in root.descendants() for pid in self.counter(node).stopped}
