@@ -41,6 +41,8 @@ SAMPLE_INTERVAL = 0.01
 """Seconds between two counts for ``maxheld`` while traps arrive; without traps nothing grows."""
 SAMPLE_SHARE = 100
 """Counting for ``maxheld`` alone takes at most one part in so many of the agent's time."""
+_FIRST_TASK = (("tasks", 1), ("physpages", 1), ("rsspages", 1))
+"""What the process that a job begins with asks for, as any fork does."""
 _LONG_STREAK = 64
 """Traps of one listener in a row after which it is worth waiting in that one alone."""
 _SAMPLES_AFTER_TRAP = 2
@@ -269,7 +271,7 @@ class Agent:
     def _place(self, job: int, pid: int, group: int, traps: list[str]) -> None:
         """Admit a job's first process: charged like any other task, so it may be refused."""
         listener_fd = self._receive_listener() if traps else None
-        bill = self.accounts.terms[group].bill((("tasks", 1),))
+        bill = self.accounts.terms[group].bill(_FIRST_TASK)
         verdict, counter = self.accounts.judge(bill, set(), partial(privileged, pid))
         refused = failed = 0
         used = cpu.sample(pid)

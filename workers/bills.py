@@ -10,6 +10,8 @@ from governor.core.counter import Counter, Entry, flow
 Demand = tuple[tuple[str, int], ...]
 """What a call asks for: resources and amounts, such as ``(("files", 2),)`` for a pipe."""
 
+_MANY_BILLS = 1024
+
 
 class Note(NamedTuple):
     """What a reservation is for."""
@@ -73,6 +75,8 @@ class Terms:
         """The bill for ``demand``, worked out at its first use."""
         bill = self.bills.get(demand)
         if bill is None:
+            if len(self.bills) >= _MANY_BILLS:  # amounts of memory come in any number
+                self.bills.clear()
             entries = [
                 (counter, amount)
                 for resource, amount in demand

@@ -15,8 +15,16 @@ import socket
 from typing import NoReturn
 
 from governor.results import NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE
+from governor.wire.codec import encode
 from governor.wire.job import SPEC, TO_WORKER, Bind, Failed, Go, JobSpec, Ready
 from workers import channel
+from workers.membership import STARTING
+
+_OBJECTS = 64
+_LARGEST = 480
+"""How many objects of each size up to how many bytes there is room for when memory is trapped."""
+_BLOCK = 60_000
+"""The same for what is larger, in bytes altogether."""
 
 
 def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> NoReturn:
@@ -35,6 +43,8 @@ def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> 
         step = "set the CPU affinity"
         if spec.cpus:
             os.sched_setaffinity(0, spec.cpus)
+        if not spec.callable:
+            _call_oneself(STARTING)
         step = "install the seccomp filter"
         _install_filter(spec.filter, report)
         step = "bind its memory to nodes"
@@ -71,18 +81,42 @@ def _set_session(pgid: int) -> None:
 
 
 def _install_filter(program: bytes, report: socket.socket) -> None:
-    """From here on trapped calls wait for the agent, so nothing below may make one before Go."""
+    """From here on trapped calls wait for the agent, so nothing may make one before it listens.
+
+    Not even for memory: what it takes to hand the listener over is there before.
+    """
     from governor.errors import GovernorError
     from workers import seccomp
 
+    ready = encode(Ready(""))
+    room = _make_room()
     try:
         listener = seccomp.install(program)
     except (OSError, GovernorError) as error:
         # The job is not harmed; that nothing is enforced for it is said by the supervisor.
         channel.send(report, Ready(str(error)))
         return
-    channel.send(report, Ready(""), [listener])
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        socket.send_fds(report, [ready], [listener])
     os.close(listener)
+    del room
+
+
+def _make_room() -> object:
+    """Have some free memory, which Python and the C library keep while the result exists.
+
+    Python's arenas go back to the kernel when nothing is left in them; a C library keeps more
+    than a block of this size.
+    """
+    bytearray(_BLOCK)
+    small = [[bytes(size) for _ in range(_OBJECTS)] for size in range(0, _LARGEST, 16)]
+    return [objects[-1] for objects in small]
+
+
+def _call_oneself(name: bytes) -> None:
+    """Set the name that a process has until its next exec."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb", buffering=0) as file:
+        file.write(name)
 
 
 def _wait_for_go(report: socket.socket) -> None:

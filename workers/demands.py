@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from workers.bills import Demand
-from workers.resources import trapped
+from workers.resources import Resource, trapped
 from workers.seccomp import NAMESPACES
 from workers.syscalls import Table
 
@@ -42,8 +42,15 @@ class Demands:
 
     def exact(self, nr: int, args: Sequence[int], tid: int) -> Demand:
         """What this very call of ``tid`` asks for; empty when it makes nothing new."""
+        return self._of_each(nr, lambda resource: resource.exact(nr, args, tid))
+
+    def unasked(self, nr: int, args: Sequence[int], tid: int) -> Demand:
+        """What ``tid`` may have got by the way, and is to be charged whatever the limits."""
+        return self._of_each(nr, lambda resource: resource.unasked(nr, args, tid))
+
+    def _of_each(self, nr: int, amount: Callable[[Resource], int]) -> Demand:
         amounts = (
-            (name, resource.exact(nr, args, tid))
+            (name, amount(resource))
             for name, resource in self._resources.items()
             if nr in resource.calls
         )

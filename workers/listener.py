@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Final
 
+from governor.core.counter import charge
 from workers import membership, seccomp
 from workers.bills import Bill, Demand, Terms
 from workers.demands import Demands
@@ -189,6 +190,8 @@ class Listener:
         args = REQUEST.unpack_from(self._request)[6:]
         trap = Trap(self, id, tid, nr, args, self._group)
         if nr != self._affinity:
+            if unasked := self.demands.unasked(nr, args, tid):
+                charge(self._terms().bill(unasked).entries)
             trap.demand = self.demands.exact(nr, args, tid)
             if not trap.demand and nr not in self.demands.closely:
                 trap.admit()

@@ -25,6 +25,8 @@ MAX_NONCE = (1 << NONCE_BITS) - 1
 MAX_JOB = (1 << JOB_BITS) - 1
 MAX_GROUP = (1 << GROUP_BITS) - 1
 UNTAGGED = resource.RLIM_INFINITY
+STARTING = b"governor-start"
+"""The name (``/proc/PID/comm``) of a tagged process that is about to exec its job's program."""
 
 _JOB_SHIFT = GROUP_BITS
 _NONCE_SHIFT = GROUP_BITS + JOB_BITS

@@ -219,15 +219,19 @@ def _one(number: int, body: list[bytes]) -> list[bytes]:
 
 def _trap_when(conditions: Iterable[When]) -> list[bytes]:
     """Trap a call that meets any of these conditions, let it pass otherwise."""
-    trap = _return(_USER_NOTIF)
-    body: list[bytes] = []
-    for when in conditions:
-        body.append(_load(_argument(when.argument)))
-        if when.bits:
-            body += [_branch(_JUMP_BITS, when.bits, 0, 1), trap]
-        for value in when.values:
-            body += [_branch(_JUMP_EQUAL, value, 0, 1), trap]
+    body = [instruction for when in conditions for instruction in _trap_if(when)]
     return [*body, _return(_ALLOW)]
+
+
+def _trap_if(when: When) -> list[bytes]:
+    """Trap a call that meets this condition, go on after it otherwise."""
+    then = _trap_if(when.also) if when.also else [_return(_USER_NOTIF)]
+    tests = [(_JUMP_BITS, when.bits)] if when.bits else []
+    tests += [(_JUMP_EQUAL, value) for value in when.values]
+    body: list[bytes] = []
+    for test, value in tests:
+        body += [_load(_argument(when.argument)), _branch(test, value, 0, len(then)), *then]
+    return body
 
 
 def _setting_locks_by_setrlimit() -> list[bytes]:

@@ -16,9 +16,24 @@ from governor.errors import GovernorError
 
 CLONE_PIDFD = 0x1000
 """Flag of clone(2): the parent also receives a pidfd, which is a new open file."""
+CLONE_VM = 0x100
+"""Flag of clone(2): the child shares the memory of its parent."""
 
 NO_DESCRIPTOR = 0xFFFFFFFF
 """-1 as a 32-bit argument: signalfd(2) then creates a file instead of changing one."""
+
+
+class MemoryCalls(NamedTuple):
+    """Calls that can make private writable address space."""
+
+    mmap: int
+    brk: int
+    mremap: int
+    mprotect: tuple[int, ...]
+    """mprotect and pkey_mprotect, whose arguments are alike."""
+    copies: tuple[int, ...]
+    """Calls that copy the caller's memory, unless their flags say CLONE_VM."""
+    map_shadow_stack: int = 453
 
 
 class Table(NamedTuple):
@@ -37,6 +52,7 @@ class Table(NamedTuple):
     """Calls among ``files`` that create nothing unless their first argument is -1."""
     may_block: frozenset[int]
     """Calls among ``files`` that may rightly sleep for ever (an accept, the open of a FIFO)."""
+    memory: MemoryCalls
     sockets: dict[int, int]
     """Call -> sockets it creates."""
     opens: dict[int, int]
@@ -107,6 +123,7 @@ _X86_64 = Table(
     },
     signalfd=frozenset({282, 289}),
     may_block=frozenset({2, 257, _OPENAT2, 85, 43, 288}),
+    memory=MemoryCalls(9, 12, 25, mprotect=(10, 329), copies=(56, 57, _CLONE3)),
     sockets={41: 1, 288: 1, 43: 1, 53: 2},  # socket, accept4, accept, socketpair
     opens={257: 1, 2: 0, 85: 0, _OPENAT2: 1},
     flock=73,
@@ -152,6 +169,7 @@ _AARCH64 = Table(
     },
     signalfd=frozenset({74}),
     may_block=frozenset({56, _OPENAT2, 202, 242}),
+    memory=MemoryCalls(222, 214, 216, mprotect=(226, 288), copies=(220, _CLONE3)),
     sockets={198: 1, 242: 1, 202: 1, 199: 2},  # socket, accept4, accept, socketpair
     opens={56: 1, _OPENAT2: 1},
     flock=32,
@@ -191,15 +209,24 @@ def table(machine: str | None = None) -> Table:
 def extra_files(table: Table, nr: int, args: Sequence[int], tid: int | None = None) -> int:
     """Open files (0 or 1) that a call creates besides its purpose: the pidfd of a clone.
 
-    The flags of clone3 are in the caller's memory: they are read when ``tid`` is given; when
-    it is not, or its memory cannot be read, the answer is 1, an upper bound.
+    Where the flags of a clone3 are unknown (see `clone_flags`) the answer is 1, an upper bound.
+    """
+    if nr not in (table.clone, table.clone3):
+        return 0
+    flags = clone_flags(table, nr, args, tid)
+    return 1 if flags is None or flags & CLONE_PIDFD else 0
+
+
+def clone_flags(table: Table, nr: int, args: Sequence[int], tid: int | None) -> int | None:
+    """The flags of a call that makes a task, 0 for fork; None when they cannot be known.
+
+    Those of clone3 are in the caller's memory: they are read when ``tid`` is given.
     """
     if nr == table.clone:
-        return 1 if args[0] & CLONE_PIDFD else 0
+        return args[0]
     if nr != table.clone3:
         return 0
-    flags = None if tid is None else _read_u64(tid, args[0])
-    return 1 if flags is None or flags & CLONE_PIDFD else 0
+    return None if tid is None else _read_u64(tid, args[0])
 
 
 def created(table: Table, nr: int, args: Sequence[int], tid: int | None = None) -> int:

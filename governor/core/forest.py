@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from governor.subsystem import ControlFile, Subsystem, Value
 
 
+TASKS = "tasks"
+"""The control file of every container that lists, and takes, its processes."""
+
+
 class Forest:
     """Hierarchies by name, in mount order, and the interned container groups.
 
@@ -109,8 +113,7 @@ class Forest:
         if not names:
             raise GovernorError(errno.EEXIST, f"the root of hierarchy {hierarchy!r} exists")
         parent = self.lookup(hierarchy, "/" + "/".join(names[:-1]))
-        if names[-1] in parent.children:
-            raise GovernorError(errno.EEXIST, f"container {hierarchy}:{path} exists already")
+        self._check_name_free(parent, names[-1])
         if parent.ending:
             raise GovernorError(errno.ENODEV, f"container {parent.label} is being removed")
         container = Container(parent.hierarchy, parent, names[-1])
@@ -119,6 +122,14 @@ class Forest:
         parent.children[names[-1]] = container
         parent.occupied = True
         return container
+
+    def _check_name_free(self, parent: Container, name: str) -> None:
+        """EEXIST for a name that a sibling has, or a control file of the parent."""
+        path = f"{parent.label.rstrip('/')}/{name}"
+        if name in parent.children:
+            raise GovernorError(errno.EEXIST, f"container {path} exists already")
+        if name == TASKS or name in self.files(parent):
+            raise GovernorError(errno.EEXIST, f"{path} is a control file, not a container")
 
     def rename(self, hierarchy: str, path: str, name: str) -> Container:
         """Give a container another name in the same parent.
@@ -137,8 +148,7 @@ class Forest:
             raise GovernorError(errno.EBUSY, f"{container.label} is a root and has no name")
         if name == container.name:
             return container
-        if name in parent.children:
-            raise GovernorError(errno.EEXIST, f"{parent.children[name].label} exists already")
+        self._check_name_free(parent, name)
         # In the place it had, so that listings keep their order.
         parent.children = {
             name if child is container else key: child for key, child in parent.children.items()

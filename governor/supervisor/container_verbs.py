@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from governor.core.container import Container
+from governor.core.forest import TASKS
 from governor.core.hierarchy import Hierarchy
 from governor.errors import GovernorError
 from governor.supervisor.answers import Handler, Reply, at_once
@@ -15,9 +16,6 @@ from governor.supervisor.endings import Endings, signal_all
 from governor.supervisor.figures import Figures
 from governor.supervisor.policy import Policy
 from governor.wire import client as wire
-
-TASKS = "tasks"
-"""The control file that is no attribute of a container but its processes."""
 
 
 class ContainerVerbs:

@@ -7,6 +7,7 @@ import time
 
 from governor import __version__
 from governor.core.container import Container
+from governor.core.forest import TASKS
 from governor.core.hierarchy import Hierarchy
 from governor.results import HierarchyReport, JobReport, Place, ProcessReport, StatusReport
 from governor.supervisor.answers import Handler, Reply, at_once
@@ -54,7 +55,7 @@ class Queries:
     def _list(self, request: wire.List) -> list[object]:
         container = self._policy.forest.lookup(request.hierarchy, request.path)
         files = self._policy.forest.files(container)
-        rows = [["tasks", True], *([name, file.writable] for name, file in files.items())]
+        rows = [[TASKS, True], *([name, file.writable] for name, file in files.items())]
         return [list(container.children), rows]
 
     def _where(self, request: wire.Where) -> list[list[object]]:

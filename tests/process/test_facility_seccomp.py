@@ -105,6 +105,31 @@ def test_affinity_is_trapped_on_demand() -> None:
     assert [call.nr for call in calls] == [CALLS.sched_setaffinity]
 
 
+def test_only_memory_that_counts_is_trapped() -> None:
+    """The filter looks at two arguments of mmap and lets the rest pass."""
+    size = 12345 * mmap.PAGESIZE
+    kinds = [
+        (mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE),
+        (mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED),
+        (mmap.PROT_READ, mmap.MAP_PRIVATE),
+        (mmap.PROT_READ, mmap.MAP_SHARED),
+    ]
+
+    def body() -> None:
+        for protection, flags in kinds:
+            with mmap.mmap(-1, size, flags | mmap.MAP_ANONYMOUS, protection) as made:
+                if flags == mmap.MAP_PRIVATE:
+                    address = ctypes.addressof(ctypes.c_char.from_buffer_copy(b"x"))
+                    raw(CALLS.memory.mprotect[0], address & -mmap.PAGESIZE, 0, protection)
+                del made
+
+    _, calls = governed({"privvmpages"}, body)
+    mapped = [call for call in calls if call.nr == CALLS.memory.mmap and call.args[1] == size]
+    assert [call.args[2:4] for call in mapped] == [(3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)]
+    protected = [call for call in calls if call.nr in CALLS.memory.mprotect and not call.args[1]]
+    assert [call.args[2] for call in protected] == [mmap.PROT_READ | mmap.PROT_WRITE]
+
+
 def make_pipe() -> None:
     os.pipe()
 

@@ -140,3 +140,11 @@ def test_what_is_removed_cannot_be_kept_any_more(forest: Forest) -> None:
     forest.rmdir("one", "/a")
     container.ending = False
     assert refusal(container.keep).errno == errno.ENODEV
+
+
+def test_a_container_cannot_be_called_as_a_control_file(forest: Forest) -> None:
+    forest.mount("one", ["alpha"])
+    forest.mkdir("one", "/a")
+    for name in ("tasks", "alpha.limit"):
+        assert refusal(lambda n=name: forest.mkdir("one", f"/{n}")).errno == errno.EEXIST  # type: ignore[misc]
+        assert refusal(lambda n=name: forest.rename("one", "/a", n)).errno == errno.EEXIST  # type: ignore[misc]

@@ -11,7 +11,17 @@ from typing import ClassVar, NamedTuple
 
 from workers.syscalls import Table
 
-NAMES = ("tasks", "files", "sockets", "ptys", "locks", "signals")
+NAMES = (
+    "tasks",
+    "files",
+    "sockets",
+    "ptys",
+    "locks",
+    "signals",
+    "privvmpages",
+    "physpages",
+    "rsspages",
+)
 """All of them, in the order of demands: whoever reads the first one of a fork finds a task."""
 
 
@@ -19,12 +29,13 @@ class When(NamedTuple):
     """The filter itself lets a call pass unless an argument shows that it may matter.
 
     Looked at are the low 32 bits of the ``argument`` (0 to 5): any of ``bits`` set, or the
-    whole equal to one of ``values``.
+    whole equal to one of ``values``. What is said in ``also`` must hold besides.
     """
 
     argument: int
     bits: int = 0
     values: tuple[int, ...] = ()
+    also: When | None = None
 
 
 class Resource:
@@ -61,6 +72,13 @@ class Resource:
     def exact(self, nr: int, args: Sequence[int], tid: int) -> int:
         """What this very call of ``tid`` makes when it succeeds; never too little."""
         return self.calls[nr]
+
+    def unasked(self, nr: int, args: Sequence[int], tid: int) -> int:
+        """What the caller may have got without a call since it was counted; charged in any case.
+
+        To be asked for calls of a `vague` resource only.
+        """
+        return 0
 
     def refusal(self, nr: int, args: Sequence[int], tid: int) -> tuple[int, int]:
         """How this call is answered when it is refused: the value it returns, or else an errno.
