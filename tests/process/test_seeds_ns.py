@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import signal
 
 import pytest
 
 from governor.api import Container, Governor
 from tests.capabilities import need
-from tests.process.helpers import Puppet, eventually, run_job
+from tests.process.helpers import DEADLINE, Puppet, eventually, run_job
 from tests.process.running import plain, program
 
 
@@ -64,3 +66,20 @@ def test_a_container_of_namespaces_is_limited_like_any_other(gov: Governor) -> N
         job.make("f")
         assert job.do("f")[0] == errno.EAGAIN
         assert (node["auto_remove"], box["auto_remove"]) == (1, 0)
+
+
+def test_pids_are_those_that_governor_sees(gov: Governor) -> None:
+    """Whoever reads them asks governor, from where it is, and not from inside."""
+    box = gov.mount("load", ["numtasks"]).mkdir("/box")
+    command = ["unshare", "-Urpf", "--kill-child", "sh", "-c", "echo $$; exec sleep 1000"]
+    said, tell = os.pipe()
+    with open(said, "rb") as reader:
+        job = gov.spawn(command, containers=[box], stdout=tell)
+        os.close(tell)
+        assert reader.readline() == b"1\n"
+        assert box.tasks[0] == job.pid
+        (inner,) = box.tasks[1:]
+        with open(f"/proc/{inner}/status") as status:
+            assert f"NSpid:\t{inner}\t1\n" in status.read()
+        box.kill(signal.SIGKILL)
+        job.wait(DEADLINE)
