@@ -244,6 +244,7 @@ class ForestMachine(RuleBasedStateMachine):
     def mkdir(self, name: str, path: str) -> None:
         model = self.hierarchies.get(name)
         bound = model.subsystems if model else []
+        assume(self.refusing("populate", bound) is None)  # names of files are looked at
         refused_at = self.refusing("create", bound)
         expected = 0
         if path == "/":
@@ -288,6 +289,7 @@ class ForestMachine(RuleBasedStateMachine):
     @rule(name=hierarchy_names, path=paths, new=st.sampled_from((*NAMES, "c", "..", "a/b", "")))
     def rename(self, name: str, path: str, new: str) -> None:
         model = self.hierarchies.get(name)
+        assume(model is None or self.refusing("populate", model.subsystems) is None)
         target = f"{parent_of(path).rstrip('/')}/{new}"
         expected = self.missing(name, path)
         if not expected and model is not None:
