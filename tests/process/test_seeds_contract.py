@@ -65,6 +65,10 @@ class Toy(CountedSubsystem):
 
         return {**super().populate(), f"{self.name}.keep": ControlFile(lambda c: c.busy, int, keep)}
 
+    def lapsed(self, container):
+        decide("lapsed", self)
+        return False
+
     def sampled(self, root, host):
         decide("sampled", self)
         return ()
@@ -397,6 +401,14 @@ def test_a_failing_look_at_the_figures_harms_nobody(toys: Toys, one: Hierarchy) 
         assert job.is_refused()
 
 
+def test_a_failing_word_on_its_level_is_not_called_enforced(toys: Toys, one: Hierarchy) -> None:
+    x = one.mkdir("/x")
+    with puppet(toys.gov, x):
+        toys.bad("lapsed", "toy2", "fails")
+        (level,) = (report.level for report in toys.gov.containers() if report.path == "/x")
+        assert level == {"toy1": "enforced", "toy2": "partial", "toy3": "enforced"}
+
+
 # -- references ---------------------------------------------------------------------------
 
 
@@ -412,3 +424,17 @@ def test_what_a_subsystem_keeps_is_not_removed(toys: Toys, one: Hierarchy) -> No
         assert caught.value.errno == errno.EBUSY
         x[let_go] = 0
     eventually(lambda: one.root.children == [], "the container goes when nothing keeps it")
+
+
+def test_an_agent_that_is_refused_is_said_and_ends_nothing(toys: Toys, one: Hierarchy) -> None:
+    """A release agent is a job: a subsystem may refuse it, and must not bring all down."""
+    x = one.mkdir("/x")
+    x["notify_on_release"] = 1
+    one.root["release_agent"] = "/bin/true"
+    with puppet(toys.gov, x):
+        toys.bad("can_fork", "toy2", "refuses")
+    failed = next(event for event in toys.gov.events(after=0) if event.kind == "release-failed")
+    assert (failed.path, "toy2 refuses" in str(failed.fields["reason"])) == ("/x", True)
+    toys.good()
+    job_in(toys, x)
+    eventually(lambda: len(toys.gov.jobs()) == 3, "the next time it is run")
