@@ -296,6 +296,42 @@ def test_a_refused_value_is_not_kept(toys: Toys, one: Hierarchy, how: str, numbe
         assert job.is_refused()
 
 
+@every_way
+def test_who_runs_already_keeps_its_plan_when_there_is_no_other(
+    toys: Toys, how: str, number: int
+) -> None:
+    """A mount moves nobody and so is not refused for them; what cannot hold is said."""
+    gov = toys.gov
+    box = gov.mount("load", ["numtasks"]).mkdir("/box")
+    box["numtasks.limit"] = 2
+    with puppet(gov, box) as job:
+        toys.bad("contribute", "toy2", how)
+        one = gov.mount("one", [*TOYS])
+        said = [e.path for e in events_so_far(gov) if e.kind == "unenforced"]
+        assert set(said) == {"/", "/box"}
+        job.make()
+        assert job.is_refused()
+        toys.good()
+        one.root["toy1.limit"] = "max"  # from here on there is a plan
+        assert one.root["toy1.held"] == 2
+        box["numtasks.limit"] = "max"
+        one.root["toy1.limit"] = 3
+        job.make()
+        assert job.is_refused()
+
+
+def events_so_far(gov: Governor) -> list[governor.api.Event]:
+    """Everything up to a hierarchy that is made to be seen."""
+    gov.mount("end", ["numflock"])
+    events = []
+    for event in gov.events(after=0):
+        events.append(event)
+        if (event.kind, event.hierarchy) == ("mount", "end"):
+            break
+    gov.umount("end")
+    return events
+
+
 # -- who may not --------------------------------------------------------------------------
 
 
