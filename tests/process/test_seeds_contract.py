@@ -297,6 +297,43 @@ def test_a_refused_value_is_not_kept(toys: Toys, one: Hierarchy, how: str, numbe
 
 
 @every_way
+def test_no_refused_value_is_kept_of_any_file(toys: Toys, how: str, number: int) -> None:
+    gov = toys.gov
+    root = gov.mount("both", ["numtasks", "physpages", *TOYS]).root
+    box = root.mkdir("box")
+    box["numtasks.shares"] = "min_shares=10,max_shares=50"
+    box["numtasks.limit"] = 9
+    with puppet(gov, box) as job:
+        before = everything(gov, job.pid)
+        toys.bad("contribute", "toy3", how)
+        for container, file, value in (
+            (root, "numtasks.total", 100),
+            (root, "numtasks.forkrate", 100),
+            (root, "numtasks.forkrate_interval", 10),
+            (box, "numtasks.shares", "min_shares=20,child_shares_divisor=1000"),
+            (box, "numtasks.barrier", 5),
+            (box, "numtasks.limit", 20),
+            (box, "physpages.limit", "1G"),
+            (box, "physpages.action", "kill"),
+        ):
+            with pytest.raises(governor.GovernorError) as caught:
+                container[file] = value
+            assert caught.value.errno == errno.EBUSY, file
+        toys.good()
+        after = everything(gov, job.pid)
+        assert no_memory(after) == no_memory(before)
+        box["numtasks.shares"] = "min_shares=100,max_shares=100"  # none of it was used up
+
+
+def no_memory(figures: list[Any]) -> list[Any]:
+    """Without figures of resident memory, which change by themselves."""
+    for report in figures[1]:
+        for name in ("held", "maxheld", "minheld"):
+            report.files.pop(f"physpages.{name}", None)
+    return figures
+
+
+@every_way
 def test_who_runs_already_keeps_its_plan_when_there_is_no_other(
     toys: Toys, how: str, number: int
 ) -> None:
