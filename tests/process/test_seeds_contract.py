@@ -7,6 +7,7 @@ counts and files as they were; where one may not refuse, its failure must be nob
 from __future__ import annotations
 
 import errno
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +15,15 @@ from typing import Any, NamedTuple
 import pytest
 
 import governor
+import subsystems
 from governor.api import Container, Governor, Hierarchy
 from tests.process.helpers import DEADLINE, eventually, puppet
 from workers import membership
 
 TOYS = ("toy1", "toy2", "toy3")
+OWN = [
+    module.name for module in pkgutil.iter_modules(subsystems.__path__) if "_" not in module.name
+]
 MODULE = """
 import errno
 from pathlib import Path
@@ -172,6 +177,19 @@ every_toy = pytest.mark.parametrize("at", [0, 1, 2])
 every_way = pytest.mark.parametrize(
     ("how", "number"), [("refuses", errno.EXFULL), ("fails", errno.EIO)]
 )
+
+
+def test_all_is_everybody_whoever_offers_it(toys: Toys) -> None:
+    gov = toys.gov
+    before = gov.hierarchies()
+    for labels, number in ((["all", "nothing"], errno.ENOENT), (["all", "toy1@x"], errno.EINVAL)):
+        with pytest.raises(governor.GovernorError) as caught:
+            gov.mount("one", labels)
+        assert caught.value.errno == number
+        assert gov.hierarchies() == before
+    one = gov.mount("one", ["all", "numtasks"])
+    assert one.subsystems == sorted([*TOYS, *OWN])
+    assert toys.calls("create") == toys.all("create", "/")
 
 
 # -- who may refuse -----------------------------------------------------------------------
