@@ -11,6 +11,8 @@ import sys
 
 from governor.errors import GovernorError
 
+AGENT_TIMEOUT = 10.0
+"""Seconds of silence after which an agent is taken for hung."""
 NONCE_MAX = 2**23 - 1
 DIRECTORY_MAX = 107 - len("/clients")
 """Bytes in the path of a directory, so that a socket in it can be addressed (unix(7))."""
@@ -38,12 +40,15 @@ class Launched:
             self.pid = 0
 
 
-def launch(fork: bool, directory: str | None = None) -> Launched:
+def launch(
+    fork: bool, directory: str | None = None, agent_timeout: float = AGENT_TIMEOUT
+) -> Launched:
     """Start a supervisor and wait until clients may connect.
 
     ``fork``: fork this process, which is quick but only safe while it has one thread and
     no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
-    there for its sockets, and is removed at the end; a new one of its own otherwise. Raises
+    there for its sockets, and is removed at the end; a new one of its own otherwise.
+    ``agent_timeout``: seconds of silence after which an agent is replaced. Raises
     GovernorError(EIO) when the supervisor does not come up.
     """
     open_standard_streams()
@@ -51,7 +56,10 @@ def launch(fork: bool, directory: str | None = None) -> Launched:
     nonce = int.from_bytes(os.urandom(3), "little") % NONCE_MAX + 1
     if directory is None:
         directory = make_directory(nonce)
-    pid = _fork(directory, here, there, nonce) if fork else _exec(directory, there, nonce)
+    if fork:
+        pid = _fork(directory, here, there, nonce, agent_timeout)
+    else:
+        pid = _exec(directory, there, nonce, agent_timeout)
     there.close()
     launched = Launched(directory, pid, nonce, here)
     if not here.recv(1):
@@ -97,7 +105,9 @@ def make_directory(nonce: int) -> str:
     )
 
 
-def _fork(directory: str, here: socket.socket, there: socket.socket, nonce: int) -> int:
+def _fork(
+    directory: str, here: socket.socket, there: socket.socket, nonce: int, agent_timeout: float
+) -> int:
     pid = os.fork()
     if pid:
         # Both sides do it: whichever comes first, no Ctrl-C gets in between.
@@ -108,7 +118,7 @@ def _fork(directory: str, here: socket.socket, there: socket.socket, nonce: int)
     try:
         os.setpgid(0, 0)
         here.close()
-        status = _serve(directory, there, nonce)
+        status = _serve(directory, there, nonce, agent_timeout)
     except BaseException:
         import traceback
 
@@ -117,8 +127,8 @@ def _fork(directory: str, here: socket.socket, there: socket.socket, nonce: int)
         os._exit(status)
 
 
-def _exec(directory: str, there: socket.socket, nonce: int) -> int:
-    arguments = [directory, str(there.fileno()), str(nonce)]
+def _exec(directory: str, there: socket.socket, nonce: int, agent_timeout: float) -> int:
+    arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout)]
     os.set_inheritable(there.fileno(), True)
     # posix_spawn: forking a process with threads, or a large one, is what must not happen here.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -133,22 +143,22 @@ def _exec(directory: str, there: socket.socket, nonce: int) -> int:
 
 
 def main() -> None:
-    """The fresh interpreter's entry: directory, descriptor and nonce are its arguments."""
-    directory, descriptor, nonce = sys.argv[1:4]
+    """The fresh interpreter's entry; `_exec` gives it its arguments."""
+    directory, descriptor, nonce, agent_timeout = sys.argv[1:5]
     owner = socket.socket(fileno=int(descriptor))
     owner.set_inheritable(False)
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
     os.closerange(3, owner.fileno())
     os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    sys.exit(_serve(directory, owner, int(nonce)))
+    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout)))
 
 
-def _serve(directory: str, owner: socket.socket, nonce: int) -> int:
+def _serve(directory: str, owner: socket.socket, nonce: int, agent_timeout: float) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
     _leave_stdio()
-    return server.main(directory, owner, nonce)
+    return server.main(directory, owner, nonce, agent_timeout)
 
 
 def _leave_stdio() -> None:

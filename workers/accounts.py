@@ -37,9 +37,18 @@ class Verdict(enum.Enum):
 class Accounts:
     """Counters, terms of groups and reservations."""
 
-    def __init__(self, census: Census, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        census: Census,
+        clock: Callable[[], float] = time.monotonic,
+        make: Callable[[int, str, int], Counter] = Counter,
+    ) -> None:
+        """``make(id, resource, limit)`` makes a counter."""
         self._census = census
         self._clock = clock
+        self._make = make
+        self.complete = True
+        """Whether everything that counts is known: nothing is recounted before."""
         self.counters: dict[int, Counter] = {}
         self.terms: dict[int, Terms] = {}
         self._counts: dict[int, list[int]] = {}
@@ -55,7 +64,7 @@ class Accounts:
         """A counter exists or has a new limit, which holds from the next charge on."""
         counter = self.counters.get(id)
         if counter is None:
-            self.counters[id] = Counter(id, resource, limit)
+            self.counters[id] = self._make(id, resource, limit)
         else:
             counter.limit = limit
             self._void_credit(counter)
@@ -154,6 +163,7 @@ class Accounts:
         if without_room(due):
             return False
         charge(due)
+        _keep_rates(due)
         bill.prepay(1)
         return True
 
@@ -213,7 +223,9 @@ class Accounts:
         if over := without_room(lacking, passes):
             return self._denial(bill, over, passes)
         crossed = [counter for counter, _ in lacking if counter.charged <= counter.barrier]
-        charge(bill.due())
+        due = bill.due()
+        charge(due)
+        _keep_rates(due)
         bill.paid += 1
         return Verdict.ADMIT, crossed[0] if crossed else None
 
@@ -258,6 +270,8 @@ class Accounts:
 
     def recount(self, counters: Iterable[Counter] | None = None) -> None:
         """Count these counters (all without an argument) from the kernel."""
+        if not self.complete:
+            return
         named = list(self.counters.values() if counters is None else counters)
         for counter in named:
             if counter.interval:
@@ -365,7 +379,8 @@ class Accounts:
         """Drop the reservations of calls that are over: each is a call of all it demands."""
         for tid, note in list(self.pending.items()):
             reservation = self.doubtful.setdefault(tid, reserve(tid))
-            if self._census.settled(reservation, note.demand[0][0]):
+            calls = note.demand if note.vague else note.demand[:1]
+            if all(self._census.settled(reservation, resource) for resource, _ in calls):
                 del self.pending[tid]
                 del self.doubtful[tid]
 
@@ -388,6 +403,13 @@ class Accounts:
         hidden = self._census.unreadable & members.keys()
         self._census.unreadable.intersection_update(members)
         return sorted({members[pid].group for pid in hidden})
+
+
+def _keep_rates(entries: Iterable[Entry]) -> None:
+    """What has been made is in no recount, so that a rate's figures are right at once, or never."""
+    for counter, _ in entries:
+        if counter.interval:
+            counter.recount(counter.charged)
 
 
 def _at_barrier(entries: Iterable[Entry]) -> bool:

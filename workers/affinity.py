@@ -11,8 +11,11 @@ _MAX_MASK_BYTES = 8192
 """Longer masks than any kernel is built for are cut off, as the kernel does it."""
 
 
-def confine(pids: Iterable[int], cpus: frozenset[int], proc: str = "/proc") -> None:
-    """Let every thread of these processes run on ``cpus`` only.
+def confine(
+    pids: Iterable[int], cpus: frozenset[int], proc: str = "/proc", anew: bool = True
+) -> None:
+    """Let every thread of these processes run on ``cpus`` only: on all of them when ``anew``,
+    otherwise those that keep to some of them already stay there.
 
     A new thread inherits the set of its creator, perhaps the old one: so look again until none
     has come. Threads of the kernel's own (io_uring's) and vanished ones are passed over.
@@ -22,7 +25,8 @@ def confine(pids: Iterable[int], cpus: frozenset[int], proc: str = "/proc") -> N
         done: set[int] = set()
         while new := _threads(pid, proc) - done:
             for tid in new:
-                _set(tid, cpus, proc)
+                if anew or not _keeps_to(tid, cpus):
+                    _set(tid, cpus, proc)
             done |= new
 
 
@@ -63,6 +67,13 @@ def _threads(pid: int, proc: str) -> set[int]:
         return {int(name) for name in os.listdir(f"{proc}/{pid}/task")}
     except (FileNotFoundError, ProcessLookupError):
         return set()
+
+
+def _keeps_to(tid: int, cpus: frozenset[int]) -> bool:
+    try:
+        return os.sched_getaffinity(tid) <= cpus
+    except ProcessLookupError:
+        return True
 
 
 def _set(tid: int, cpus: frozenset[int], proc: str) -> None:

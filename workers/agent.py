@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING
+from functools import partial
 
 from governor.transport import Peer, close_all
 from governor.wire import agent as wire
@@ -23,14 +23,12 @@ from workers.census import Census
 from workers.confinement import Confinement
 from workers.demands import Demands
 from workers.docket import Docket
+from workers.estate import COUNTER, LISTENER, Estate, KeptCounter
 from workers.hits import Hits
 from workers.listener import ONCE, Listener
 from workers.membership import Tag
 from workers.syscalls import table
 from workers.watch import Watch
-
-if TYPE_CHECKING:
-    pass
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
@@ -49,17 +47,22 @@ _SAMPLES_AFTER_TRAP = 2
 class Agent:
     """Serves one supervisor. Listeners come over ``end``, everything else over ``peer``."""
 
-    def __init__(self, peer: Peer, end: socket.socket, nonce: int) -> None:
+    def __init__(self, peer: Peer, end: socket.socket, nonce: int, estate: Estate) -> None:
         self._peer = peer
         self._end = end
         self._nonce = nonce
         self._table = table()
         self._census = Census(nonce, self._table)
-        self.accounts = Accounts(self._census)
+        self._estate = estate
+        self.accounts = Accounts(self._census, make=partial(KeptCounter, estate))
+        # Until `Resume`, what a successor counts would lack what is under way.
+        self.accounts.complete = not estate.successor
         self._hits = Hits(time.monotonic)
         self._listeners: dict[int, Listener] = {}
         self._confinement = Confinement(self._census, self.accounts, nonce)
-        self._docket = Docket(self._table, self.accounts, self._confinement, self._hits, peer.send)
+        self._docket = Docket(
+            self._table, self.accounts, self._confinement, self._hits, estate, peer.send
+        )
         self._unsampled = 0
         self._next_sample = 0.0
         self._epoll = select.epoll()
@@ -171,6 +174,7 @@ class Agent:
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
                 self._hits.forget(id)
+                self._estate.drop(COUNTER, id)
             case wire.SetPlan(group, charges, counts, confined):
                 self._set_plan(group, charges, counts, confined)
             case wire.DropPlan(group):
@@ -182,6 +186,10 @@ class Agent:
                 self._move(request, pid, job, group)
             case wire.Count(request):
                 self._count(request)
+            case wire.Adopt(job, group, traps):
+                self._adopt(job, group, traps)
+            case wire.Resume(request):
+                self._resume(request)
             case wire.Enter(ticket, group):
                 self._docket.enter(ticket, group, self._follow)
             case wire.Ping(request):
@@ -211,17 +219,20 @@ class Agent:
     def _place(self, job: int, pid: int, group: int, traps: list[str]) -> None:
         """Admit a job's first process: charged like any other task, so it may be refused."""
         listener_fd = self._receive_listener() if traps else None
-        bill = self.accounts.terms[group].bill(_FIRST_TASK)
-        full = self._docket.admits(bill, pid)
+        tag = Tag(self._nonce, job, group)
+        full = None
+        if not self._is_tagged(pid, tag):  # by an agent that could not tell of it any more
+            bill = self.accounts.terms[group].bill(_FIRST_TASK)
+            full = self._docket.admits(bill, pid)
         failed = 0
         used = cpu.sample(pid)
         if full is None:
-            failed = self._tag(pid, Tag(self._nonce, job, group))
+            failed = self._tag(pid, tag)
             cpus = self.accounts.terms[group].cpus
             if cpus is not None:  # they may have changed since the worker was described
                 affinity.confine([pid], cpus)
             if listener_fd is not None:
-                self._listen(listener_fd, job, group, traps)
+                self._hear(self._listen(listener_fd, job, group, traps))
             self._unsampled = _SAMPLES_AFTER_TRAP
             self.accounts.recount_group(group)
         elif listener_fd is not None:
@@ -242,21 +253,56 @@ class Agent:
         except OSError as error:
             return error.errno or errno.EPERM
 
-    def _listen(self, fd: int, job: int, group: int, traps: list[str]) -> None:
+    def _is_tagged(self, pid: int, tag: Tag) -> bool:
+        try:
+            return membership.read(pid) == tag
+        except ProcessLookupError:
+            return False
+
+    def _listen(self, fd: int, job: int, group: int, traps: list[str]) -> Listener:
         self._docket.trapping(traps)
         demands = Demands(self._table, traps, self._census.unreadable)
         affinity_call = self._table.sched_setaffinity
-        self._listeners[fd] = Listener(fd, job, group, demands, affinity_call, self.accounts)
-        self._epoll.register(fd, select.EPOLLIN)
+        listener = Listener(fd, job, group, demands, affinity_call, self.accounts, self._estate)
+        self._listeners[fd] = listener
+        return listener
+
+    def _hear(self, listener: Listener) -> None:
+        self._epoll.register(listener.fd, select.EPOLLIN)
 
     def _forget(self, listener: Listener) -> None:
         """No task is left under this filter, and so nobody who waits for an answer."""
         self._docket.drop(listener)
         self._epoll.unregister(listener.fd)
         del self._listeners[listener.fd]
+        self._estate.drop(LISTENER, listener.job)
         self._last = None
         os.close(listener.fd)
         self.accounts.prune()
+
+    # -- in the place of another agent ------------------------------------------------
+
+    def _adopt(self, job: int, group: int, traps: list[str]) -> None:
+        """Listen to a job that another agent has placed, from `Resume` on."""
+        fd = self._receive_listener()
+        if fd is not None:
+            self._listen(fd, job, group, traps)
+
+    def _resume(self, request: int) -> None:
+        """Go on where the agent before this one was ended."""
+        from workers.succession import Succession
+
+        listeners = list(self._listeners.values())
+        succession = Succession(self._estate, self._census, self.accounts, listeners)
+        succession.complete()
+        self._confinement.resume(self.accounts.terms)
+        self._unsampled = _SAMPLES_AFTER_TRAP
+        tickets = self._docket.resume(succession.waits)
+        for trap in succession.received():
+            self._docket.consider(trap)
+        for listener in listeners:
+            self._hear(listener)
+        self._peer.send(wire.Resumed(request, tickets))
 
     def _move(self, request: int, pid: int, job: int, group: int) -> None:
         """One write moves the process and its children to come; then its figures follow."""
@@ -281,8 +327,8 @@ class Agent:
                 listener.follow()
 
     def _count(self, request: int) -> None:
-        self.accounts.recount()
         self.accounts.book()
+        self.accounts.recount()
         members = self._census.members()
         figures = [
             [c.id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
@@ -304,13 +350,15 @@ class Agent:
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)
 
 
-def main(endpoint: str, end: socket.socket, nonce: int) -> None:
+def main(endpoint: str, end: socket.socket, nonce: int, estate: int) -> None:
     """Run an agent until its supervisor says stop or goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     gc.disable()  # nothing here makes cycles, and a collection would delay a trap
     peer = Peer(endpoint, wire.TO_AGENT)
     try:
-        Agent(peer, end, nonce).serve()
+        records = Estate(estate)
+        os.close(estate)
+        Agent(peer, end, nonce, records).serve()
     finally:
         close_all([peer])

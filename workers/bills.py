@@ -19,6 +19,8 @@ class Note(NamedTuple):
     groups: tuple[int, ...]
     """Where what the call makes may turn up: more than one when its process is moved meanwhile."""
     demand: Demand
+    vague: bool = False
+    """Nobody knows which of the calls that make any of it is under way."""
 
 
 class Bill:

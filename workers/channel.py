@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from governor.wire.codec import Catalogue, Message, encode
 
+PATIENCE = 10.0
+"""Seconds after which a peer that takes nothing is as good as gone."""
 _FRAME_MAX = 64 * 1024
 _ANCILLARY_MAX = socket.CMSG_LEN(8 * 4)
 """Room for eight descriptors."""
@@ -22,10 +24,13 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> bool:
-    """Send a message with copies of ``descriptors``; False when the peer is gone."""
+    """Send a message with copies of ``descriptors``; False when the peer is gone.
+
+    An end with a timeout takes a peer that reads nothing for so long for one that is gone.
+    """
     try:
         socket.send_fds(end, [encode(message)], descriptors)
-    except (BrokenPipeError, ConnectionResetError):
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
         return False
     return True
 

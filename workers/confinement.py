@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from workers import affinity, membership
@@ -58,8 +58,14 @@ class Confinement:
         if self._mover is not None:
             self._mover.moved(pid, old, new)
 
+    def resume(self, groups: Iterable[int]) -> None:
+        """Another agent may have been confining some of these when it was ended."""
+        forks = self._accounts.forking()
+        for group in groups:
+            self.confine(group, forks)
+
     def confine(self, group: int, forks: dict[int, Reservation] | None = None) -> None:
-        """Set the affinity of every member.
+        """Set the affinity of every member; given ``forks``, of those outside the set only.
 
         A child takes its parent's affinity early in a fork and appears late: whoever was
         in a fork when the set changed may yet bring a child with the old one. So this is
@@ -72,7 +78,7 @@ class Confinement:
         under_way = self._accounts.forking()
         if forks is not None:
             under_way = {tid: r for tid, r in forks.items() if under_way.get(tid) is r}
-        affinity.confine(self._members(group), terms.cpus)
+        affinity.confine(self._members(group), terms.cpus, anew=forks is None)
         if under_way:
             self._confining[group] = under_way
         else:

@@ -33,6 +33,10 @@ class Demands:
                 if resource.vague:
                     self.vague[nr] = self.vague.get(nr, frozenset()) | {name}
 
+        amounts = {name: max(r.calls.values()) for name, r in self._resources.items() if r.calls}
+        self.most: Demand = tuple(amounts.items())
+        """What any one of these calls asks for at most."""
+
         self.closely: frozenset[int] = frozenset()
         """Calls to look at one by one, since it matters what else they do."""
         if NAMESPACES in traps:

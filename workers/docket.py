@@ -14,6 +14,7 @@ from workers import affinity, cpu, seccomp
 from workers.accounts import Accounts, Verdict
 from workers.bills import Bill
 from workers.confinement import Confinement
+from workers.estate import Estate
 from workers.hits import Hits
 from workers.listener import Listener, Trap
 from workers.privilege import privileged
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class Docket:
-    """All calls that are looked at closely. ``send`` tells the supervisor."""
+    """All calls that are looked at closely. ``send`` tells the supervisor.
+
+    What waits for its answer is kept in the ``estate``.
+    """
 
     def __init__(
         self,
@@ -32,12 +36,14 @@ class Docket:
         accounts: Accounts,
         confinement: Confinement,
         hits: Hits,
+        estate: Estate,
         send: Callable[[Message], None],
     ) -> None:
         self._table = table
         self._accounts = accounts
         self._confinement = confinement
         self._hits = hits
+        self._estate = estate
         self._send = send
         self._waiting: list[Trap] = []
         # Made by the first listener that traps what brings a task into other namespaces.
@@ -52,7 +58,7 @@ class Docket:
         if seccomp.NAMESPACES in traps and self._entries is None:
             from workers.entries import Entries
 
-            self._entries = Entries(self._table)
+            self._entries = Entries(self._table, self._estate)
 
     # -- judging -------------------------------------------------------------------
 
@@ -80,6 +86,7 @@ class Docket:
         caller = partial(privileged, trap.tid)
         verdict, counter = self._accounts.judge(trap.bill, recounted, caller)
         if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
+            trap.keep()
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
             self._accounts.pending[trap.tid] = trap.bill.note
@@ -87,23 +94,19 @@ class Docket:
             if counter is not None:
                 self._hits.passed(counter, trap.tid)
         elif counter is not None and trap.refuse(counter):
-            self._refused(counter, trap.tid)
+            self._hits.refused(counter, trap.tid)
 
     def admits(self, bill: Bill, pid: int) -> Counter | None:
         """Charge a bill for a process that waits for no answer; the counter without room."""
         verdict, counter = self._accounts.judge(bill, set(), partial(privileged, pid))
         if verdict is not Verdict.ADMIT:
             assert counter is not None
-            self._refused(counter, pid)
+            counter.refuse()
+            self._hits.refused(counter, pid)
             return counter
         if counter is not None:
             self._hits.passed(counter, pid)
         return None
-
-    def _refused(self, counter: Counter, tid: int) -> None:
-        """A refusal has been answered: count it, and tell of it."""
-        counter.refuse()
-        self._hits.refused(counter, tid)
 
     # -- what happens to callers -----------------------------------------------------
 
@@ -115,12 +118,22 @@ class Docket:
 
     def drop(self, listener: Listener) -> None:
         """No task is left under this filter, and so nobody who waits for an answer."""
+        for trap in self._waiting:
+            if trap.listener is listener:
+                trap.forget()
         self._waiting = [trap for trap in self._waiting if trap.listener is not listener]
         if self._entries is not None:
             for entry in self._entries.drop(lambda trap: trap.listener is listener):
                 self._send(wire.Entered(entry.ticket, False, 0, 0))
 
     # -- calls into other namespaces -------------------------------------------------
+
+    def resume(self, waits: Callable[[int, int], bool]) -> list[int]:
+        """Take over the calls that another agent saw; the tickets of those that are not over.
+
+        ``waits(job, id)``: whether a call waits for its answer.
+        """
+        return self._entries.resume(waits) if self._entries is not None else []
 
     def _begin_entry(self, trap: Trap) -> bool:
         """Ask the supervisor for a container if the call brings somebody into other namespaces."""
@@ -141,6 +154,7 @@ class Docket:
         if entry is None:
             return
         trap = entry.trap
+        assert trap is not None
         if entry.new is not None:
             self._accounts.moved(entry.pid, group)
             self._confinement.confine(group)

@@ -13,11 +13,13 @@ from governor.core.counter import charge
 from workers import membership, seccomp
 from workers.bills import Bill, Demand, Terms
 from workers.demands import Demands
+from workers.estate import CALL
 from workers.seccomp import CONTINUE, RECV, REQUEST, RESPONSE, SEND
 
 if TYPE_CHECKING:
     from governor.core.counter import Counter
     from workers.accounts import Accounts
+    from workers.estate import Estate
 
 PATIENCE: Final = 1.0
 """Seconds a call waits at most for reservations that stand in its way to settle."""
@@ -36,7 +38,18 @@ _pack_id = _ID.pack_into
 class Trap:
     """A call that needs more than the fast path."""
 
-    __slots__ = ("args", "bill", "deadline", "demand", "group", "id", "listener", "nr", "tid")
+    __slots__ = (
+        "args",
+        "bill",
+        "deadline",
+        "demand",
+        "group",
+        "id",
+        "kept",
+        "listener",
+        "nr",
+        "tid",
+    )
 
     def __init__(
         self, listener: Listener, id: int, tid: int, nr: int, args: Sequence[int], group: int
@@ -50,6 +63,20 @@ class Trap:
         self.deadline = time.monotonic() + PATIENCE
         self.demand: Demand = ()
         self.bill: Bill
+        self.kept = 0
+        """The record of the estate in which this waits, 0 for none."""
+
+    def keep(self) -> None:
+        """The answer will take a while: let a successor find it, whatever is received meanwhile."""
+        if not self.kept:
+            request = REQUEST.pack(self.id, self.tid, 0, self.nr, 0, 0, *self.args)
+            self.kept = self.listener.estate.add(CALL, self.listener.job, request)
+
+    def forget(self) -> None:
+        """It has been answered, or nobody waits for it."""
+        if self.kept:
+            self.listener.estate.free(self.kept)
+            self.kept = 0
 
     def still_valid(self) -> bool:
         """Whether the caller still waits for this answer."""
@@ -58,16 +85,29 @@ class Trap:
     def admit(self) -> None:
         """Let the kernel carry out the call."""
         self.listener.send(self.id, 0, CONTINUE)
+        self.forget()
 
     def fail(self, number: int) -> bool:
         """Answer the call with an errno, or with success for 0; False when nobody waits."""
-        return self.listener.send(self.id, -number, 0)
+        waited = self.listener.send(self.id, -number, 0)
+        self.forget()
+        return waited
 
     def refuse(self, counter: Counter) -> bool:
-        """Answer that the limit of ``counter`` is met; False when nobody waits any more."""
+        """Answer that the limit of ``counter`` is met, and count that there.
+
+        False when nobody waits any more.
+        """
         demands = self.listener.demands
         value, number = demands.refusal(counter.resource, self.nr, self.args, self.tid)
-        return self.listener.send(self.id, -number, 0, value)
+        estate = self.listener.estate
+        estate.refusing(counter.id, counter.failcnt + 1, self.listener.job, self.id)
+        waited = self.listener.send(self.id, -number, 0, value)
+        if waited:
+            counter.refuse()
+        estate.refused()
+        self.forget()
+        return waited
 
 
 class Bell:
@@ -83,7 +123,14 @@ class Listener:
     """Receives the traps of one job and answers those that there is room for."""
 
     def __init__(
-        self, fd: int, job: int, group: int, demands: Demands, affinity: int, accounts: Accounts
+        self,
+        fd: int,
+        job: int,
+        group: int,
+        demands: Demands,
+        affinity: int,
+        accounts: Accounts,
+        estate: Estate,
     ) -> None:
         self.fd = fd
         self.job = job
@@ -93,7 +140,8 @@ class Listener:
         self._affinity = affinity
         self._accounts = accounts
         self._bills: dict[int, Bill] = {}
-        self._request = bytearray(REQUEST.size)
+        self.estate = estate
+        self._request = estate.slot(job)
         self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE))
         self._sync = self._can_sync = seccomp.set_sync(fd, True)
         self._changes = self._judged_id = 0
@@ -109,6 +157,13 @@ class Listener:
         """Plans have changed: work the bills out again."""
         self._bills.clear()
 
+    def found_in(self, groups: set[int]) -> None:
+        """These are the groups of the job's processes, some of which may have moved before."""
+        if len(groups) == 1:
+            (self._group,) = groups
+        else:
+            self.follow()
+
     def follow(self) -> None:
         """Something of the job has moved: from now on the tag of each caller tells its group."""
         self._moved = True
@@ -117,6 +172,7 @@ class Listener:
     def _answerer(self) -> Callable[[Bell], Trap | None]:
         """The hot path: a closure, since looking up attributes takes a tenth of an answer."""
         fd, request, go_on, bills = self.fd, self._request, self._go_on, self._bills
+        filled = request[: REQUEST.size]
         accounts = self._accounts
         prepay, pending, doubtful = accounts.prepay, accounts.pending, accounts.doubtful
         everything = slice(None)
@@ -129,7 +185,7 @@ class Listener:
             """
             nonlocal last_tid
             while True:
-                request[everything] = _ZERO  # the kernel insists
+                filled[everything] = _ZERO  # the kernel insists
                 try:
                     ioctl(fd, RECV, request)
                 except OSError as error:
@@ -143,7 +199,7 @@ class Listener:
                     self._changes += 1
                 bill = bills.get(nr) or self._work_out(nr, tid)
                 if bill is None or not (bill.credit or prepay(bill)):
-                    return self._look_closer(id, tid, nr)
+                    return self._look_closer(id, tid, nr, REQUEST.unpack_from(request)[6:])
                 bill.credit -= 1
                 # Replaces what this thread reserved before: it is in one call at a time.
                 pending[tid] = bill.note
@@ -184,11 +240,23 @@ class Listener:
             self._bills[nr] = bill
         return bill
 
-    def _look_closer(self, id: int, tid: int, nr: int) -> Trap | None:
+    def again(self, request: bytes, kept: int) -> Trap | None:
+        """Look at a call that an agent before this one has received.
+
+        ``kept``: its record in the estate, 0 for none.
+        """
+        id, tid, _, nr, _, _, *args = REQUEST.unpack(request)
+        if self._moved:
+            self._find_group(tid)
+        return self._look_closer(id, tid, nr, args, kept)
+
+    def _look_closer(
+        self, id: int, tid: int, nr: int, args: Sequence[int], kept: int = 0
+    ) -> Trap | None:
         """There may be too little room, or it is no call to charge: look at its arguments."""
         self._accounts.settle_thread(tid)
-        args = REQUEST.unpack_from(self._request)[6:]
         trap = Trap(self, id, tid, nr, args, self._group)
+        trap.kept = kept
         if nr != self._affinity:
             if unasked := self.demands.unasked(nr, args, tid):
                 charge(self._terms().bill(unasked).entries)

@@ -73,7 +73,7 @@ class Spawner:
         try:
             match message:
                 case StartAgent(endpoint):
-                    self._start(0, lambda: self._become_agent(endpoint, descriptors[0]))
+                    self._start(0, lambda: self._become_agent(endpoint, *descriptors))
                 case StartWorker(job):
                     self._start(job, lambda: self._become_worker(descriptors))
                 case Quit():
@@ -109,10 +109,10 @@ class Spawner:
         os.close(self._wake)
         self._end.close()
 
-    def _become_agent(self, endpoint: str, descriptor: int) -> None:
+    def _become_agent(self, endpoint: str, end: int, estate: int) -> None:
         from workers import agent
 
-        agent.main(endpoint, socket.socket(fileno=descriptor), self._nonce)
+        agent.main(endpoint, socket.socket(fileno=end), self._nonce, estate)
         os._exit(0)
 
     def _become_worker(self, descriptors: list[int]) -> None:

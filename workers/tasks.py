@@ -97,6 +97,24 @@ def settled(reservation: Reservation, syscalls: Container[int], proc: str = "/pr
     return int(where[0]) not in syscalls or _has_vfork_child(tid, proc)
 
 
+GONE = -1
+"""The call of a thread that has ended."""
+
+
+def call_of(tid: int, proc: str = "/proc") -> int | None:
+    """The call that a thread sleeps in, `GONE`, or None for one that runs or may not be seen."""
+    try:
+        where = _read_or_raise(f"{proc}/{tid}/syscall").split(None, 1)
+    except (FileNotFoundError, ProcessLookupError):
+        return GONE
+    except PermissionError:
+        return None
+    if not where:
+        return GONE
+    # It says -1 of a thread that sleeps outside of any call: in a fault, or stopped.
+    return None if where[0] in (b"running", b"-1") else int(where[0])
+
+
 def sleeps_in(tid: int, syscalls: Container[int], proc: str = "/proc") -> bool:
     """Whether a thread sleeps in one of these calls, let through and not just trapped again."""
     where = _read(f"{proc}/{tid}/syscall").split(None, 1)

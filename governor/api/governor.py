@@ -25,7 +25,7 @@ from governor.api.job import (
 )
 from governor.client import DEADLINE, Client
 from governor.errors import GovernorError
-from governor.launch import Launched, launch
+from governor.launch import AGENT_TIMEOUT, Launched, launch
 from governor.results import (
     ContainerReport,
     Event,
@@ -45,15 +45,24 @@ class Governor:
     """A governor of one's own: supervisor, spawner and agent, ended by `close`.
 
     ``metrics``: serve Prometheus text on this port of 127.0.0.1 (0: one that is free; see
-    ``metrics_port``). ``fork`` and ``directory`` are for the command line: start by a plain
-    fork, which is only safe while this process has one thread, in a directory that
-    `governor.rundir.claim` has made. One that runs already is had by `connect`.
+    ``metrics_port``). ``agent_timeout``: seconds in which the process that enforces has to
+    answer; one that does not is killed and replaced, and trapped calls wait until then. ``fork``
+    and ``directory`` are for the command line: start by a plain fork, which is only safe while
+    this process has one thread, in a directory that `governor.rundir.claim` has made. One that
+    runs already is had by `connect`.
     """
 
     def __init__(
-        self, *, metrics: int | None = None, fork: bool = False, directory: str | None = None
+        self,
+        *,
+        metrics: int | None = None,
+        agent_timeout: float = AGENT_TIMEOUT,
+        fork: bool = False,
+        directory: str | None = None,
     ) -> None:
-        self._open(launch(fork, directory))
+        if not agent_timeout > 0:
+            raise GovernorError(errno.EINVAL, f"agent_timeout {agent_timeout}: more than 0 s")
+        self._open(launch(fork, directory, agent_timeout))
         if metrics is not None:
             try:
                 self._serve_metrics(metrics)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import socket
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
@@ -12,14 +11,26 @@ from typing import Any, NamedTuple
 from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.errors import GovernorError
+from governor.supervisor.agent_process import DEATHS, DEATHS_SECONDS, AgentProcess
 from governor.transport import Poller, Server
 from governor.units import UNLIMITED
 from governor.wire import agent as wire
 from governor.wire.codec import Message
 from workers import channel
 
-DEADLINE = 10.0
-"""Seconds in which an agent answers whatever it is asked."""
+HEARTBEAT = 1.0
+"""Seconds between two questions whether the agent is there, while jobs run."""
+_LOOK = 0.05
+"""Seconds between two looks at what the spawner reports while an answer is waited for."""
+
+_LASTING = (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender, wire.SetPlan)
+"""What an agent goes by until it is told otherwise, in the order in which it is to hear it."""
+_ONCE = (wire.Reset, wire.Enter)
+"""What is said once, and said again if an agent may have died over it."""
+
+
+class AgentDied(Exception):
+    """The agent was ended, by itself or because it did not answer."""
 
 
 class Told(NamedTuple):
@@ -44,27 +55,39 @@ class Told(NamedTuple):
 
 
 class AgentLink:
-    """One agent: what it has been told, and a way to ask it.
+    """The agent, whichever process that is: what it has been told, and a way to ask it.
 
-    ``alive`` says whether the agent's process still runs; ``unasked`` takes messages that
-    arrive while an answer is waited for.
+    ``hear`` takes in what the spawner reports of the process; ``unasked`` takes messages that
+    arrive while an answer is waited for. An agent that is silent for ``timeout`` seconds when
+    it is asked for something is killed; one that has died is replaced.
     """
 
     def __init__(
         self,
         server: Server,
-        end: socket.socket,
-        alive: Callable[[], bool],
+        process: AgentProcess,
+        hear: Callable[[], None],
         unasked: Callable[[Message], None],
+        timeout: float,
     ) -> None:
         self._server = server
-        self._end = end
-        self._alive = alive
+        self.process = process
+        self._hear = hear
         self._unasked = unasked
+        self._timeout = timeout
         self._poller = Poller()
         self._poller.add(server)
+        self._poller.add(process.spawner.fileno())
         self._peer: bytes | None = None
         self._requests = itertools.count(1)
+        self._lasting: dict[type, dict[int, Message]] = {kind: {} for kind in _LASTING}
+        self._unsure: list[Message] = []
+        self.hand_over: Callable[[AgentLink], None] = lambda link: None
+        """Called with a new agent that knows all plans: tells it of the jobs, by `adopt`."""
+        self.taken_over: Callable[[str, wire.Resumed], None] = lambda how, resumed: None
+        """Called when a new agent goes on; with how the one before has ended."""
+        self._pinged: float | None = None
+        self._ticked = self._next_ping = 0.0
         self._told: dict[int, Told] = {}
         self._plans: dict[int, Plan] = {}
 
@@ -114,18 +137,34 @@ class AgentLink:
     def drop_plan(self, group: int) -> None:
         """Nobody is in this group any more."""
         if self._plans.pop(group, None) is not None:
+            self._lasting[wire.SetPlan].pop(group, None)
             self._send(wire.DropPlan(group))
 
     def drop_counter(self, counter: Counter) -> None:
         """The counter's container is gone."""
         if self._told.pop(counter.id, None) is not None:
+            for kind in (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender):
+                self._lasting[kind].pop(counter.id, None)
+            lent = self._lasting[wire.SetLender]
+            for id in [id for id, message in lent.items() if message.lender == counter.id]:
+                del lent[id]
             self._send(wire.DropCounter(counter.id))
 
     def place(self, job: int, pid: int, group: int, traps: list[str], listener: int) -> None:
         """Admit a worker; `Placed` arrives later. The listener goes ahead on the channel."""
-        if traps:
-            channel.send(self._end, wire.Listening(job), [listener])
+        self._send_listener(job, traps, listener)
         self._send(wire.Place(job, pid, group, traps))
+
+    def adopt(self, job: int, group: int, traps: list[str], listener: int) -> None:
+        """Have a new agent listen to a job that another one has placed."""
+        self._send_listener(job, traps, listener)
+        self._send(wire.Adopt(job, group, traps))
+
+    def _send_listener(self, job: int, traps: list[str], listener: int) -> None:
+        if self._peer is None:
+            self._connect()
+        if traps:
+            channel.send(self.process.end, wire.Listening(job), [listener])
 
     def enter(self, ticket: int, group: int) -> None:
         """Let a call go on that brings somebody into other namespaces, and into ``group``."""
@@ -154,35 +193,131 @@ class AgentLink:
         return answer
 
     def _ask(self, message: Message) -> Any:
-        self._send(message)
-        deadline = time.monotonic() + DEADLINE
+        """The answer to a question that may be asked again: of a new agent, if need be."""
         while True:
-            answer = self._receive(deadline)
+            try:
+                return self._ask_this_one(message)
+            except AgentDied:
+                self._take_over()
+
+    def _ask_this_one(self, message: Message) -> Any:
+        self._send(message)
+        while True:
+            answer = self._receive()
             if getattr(answer, "request", None) == message.request:
+                self._unsure.clear()  # what was said before has been carried out before
                 return answer
             self._unasked(answer)
 
-    def _receive(self, deadline: float) -> Message:
+    def _receive(self) -> Message:
+        """The next message. `AgentDied` when there is no agent to send one."""
+        remaining = self._timeout
         while True:
-            received = self._server.receive()
-            if received is not None:
-                self._peer, message = received
+            self._hear()
+            ended = self.process.ended
+            message = self._next()
+            if message is not None:
                 return message
-            if not self._alive():
-                raise GovernorError(errno.EIO, "the agent has died; nothing is enforced any more")
-            remaining = deadline - time.monotonic()
+            if ended:
+                raise AgentDied
             if remaining <= 0:
-                raise GovernorError(errno.ETIMEDOUT, f"the agent did not answer in {DEADLINE:g} s")
-            self._poller.poll(min(remaining, 0.05))
+                self.process.kill()
+            started = time.monotonic()
+            self._poller.poll(_LOOK)
+            # Time in which this process was stopped itself says nothing of the other.
+            remaining -= min(time.monotonic() - started, 2 * _LOOK)
 
-    def catch_up(self) -> None:
-        """Take in everything that has arrived, without waiting."""
+    def _next(self) -> Message | None:
+        """The next message of the agent there is; what an earlier one has left is dropped."""
         while (received := self._server.receive()) is not None:
-            self._peer, message = received
-            self._unasked(message)
+            peer, message = received
+            if peer == self._peer:
+                self._pinged = None
+                return message
+            if isinstance(message, wire.Hello):
+                self._hear()
+                if message.pid == self.process.pid:
+                    self._peer = peer
+                    return message
+        return None
 
     def _send(self, message: Message) -> None:
+        kind = type(message)
+        if kind in self._lasting:
+            self._lasting[kind][message[0]] = message
+        elif kind in _ONCE:
+            self._unsure.append(message)
         if self._peer is None:
-            self._unasked(self._receive(time.monotonic() + DEADLINE))
+            self._connect()
         assert self._peer is not None
         self._server.send(self._peer, message)
+
+    def _connect(self) -> None:
+        try:
+            self._greet()
+        except AgentDied:
+            self._take_over()
+
+    def _greet(self) -> None:
+        while self._peer is None:
+            self._receive()
+
+    # -- life and death ----------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Take in everything that has arrived, without waiting; replace an agent that has died."""
+        while (message := self._next()) is not None:
+            self._unasked(message)
+        if self.process.ended:
+            self._take_over()
+
+    def tick(self, busy: bool) -> float | None:
+        """See to it that the agent answers while it is ``busy``; seconds until the next look."""
+        now = time.monotonic()
+        if now - self._ticked > 2 * HEARTBEAT and self._pinged is not None:
+            self._pinged = now  # we were stopped, perhaps it was too
+        self._ticked = now
+        if self._pinged is not None and now - self._pinged >= self._timeout:
+            self.process.kill()  # its end will be reported
+            self._pinged = None
+            self._next_ping = now + HEARTBEAT
+        elif busy and self._pinged is None and now >= self._next_ping:
+            self._send(wire.Ping(next(self._requests)))
+            self._pinged = now
+            self._next_ping = now + HEARTBEAT
+        if self._pinged is not None:
+            return max(0.0, min(HEARTBEAT, self._pinged + self._timeout - now))
+        return max(0.0, self._next_ping - now) if busy else None
+
+    def _take_over(self) -> None:
+        """Have a new agent go on where the last one was ended. EIO: that happens all the time."""
+        while True:
+            how = self.process.ended
+            if self.process.hopeless:
+                raise GovernorError(
+                    errno.EIO,
+                    f"the agent has died {DEATHS} times in {DEATHS_SECONDS:g} s (the last one"
+                    f" {how}); nothing is enforced any more",
+                )
+            self._peer = self._pinged = None
+            self.process.start()
+            try:
+                resumed = self._resume()
+            except AgentDied:
+                continue
+            self.taken_over(how, resumed)
+            return
+
+    def _resume(self) -> wire.Resumed:
+        """Tell the new agent everything, in the order in which it has to know it."""
+        self._greet()
+        unsure = list(self._unsure)
+        for messages in list(self._lasting.values()):
+            for message in list(messages.values()):
+                self._send(message)
+        self.hand_over(self)
+        resumed: wire.Resumed = self._ask_this_one(wire.Resume(next(self._requests)))
+        self._unsure.clear()
+        for message in unsure:
+            self._send(message)
+        return resumed

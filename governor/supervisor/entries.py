@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 from collections import deque
+from collections.abc import Collection
 
 from governor.core.container import Container
 from governor.core.group import Group
@@ -13,6 +14,7 @@ from governor.errors import GovernorError
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.policy import Policy
 from governor.wire import agent as wire
+from workers import cpu
 
 
 class _Entry:
@@ -56,8 +58,23 @@ class Entries:
             else:
                 self._agent.enter(message.ticket, self._on_entering(message))
 
+    def resumed(self, tickets: Collection[int]) -> None:
+        """A new agent knows these; what the one before has said of others was lost."""
+        for ticket, entry in self._entries.items():
+            if ticket not in tickets:
+                entered = not entry.child and self._is_in(entry.pid, entry.target)
+                self.hear(wire.Entered(ticket, entered, *cpu.used(entry.pid)))
+
+    def _is_in(self, pid: int, group: Group) -> bool:
+        try:
+            return self._policy.group_of(pid) is group
+        except GovernorError:
+            return False
+
     def _on_entering(self, message: wire.Entering) -> int:
         """The group to be in, 0 for that of before: a call is never refused because of us."""
+        if message.ticket in self._entries:  # another agent had asked
+            return self._entries[message.ticket].target.id
         try:
             source = self._policy.group_of(message.pid)
             target = self._make(source)

@@ -39,6 +39,8 @@ class Job:
         self.grace = spec.grace
         self.timeout = spec.timeout
         self.pid = 0
+        self.ready = False
+        """Whether the agent has been asked to place it."""
         self.placed = False
         self.report: socket.socket | None = None
         self.listener: int | None = None
@@ -76,10 +78,8 @@ class Jobs:
         self._by_pid: dict[int, Job] = {}
         self.by_id: dict[int, Job] = {}
         self._running: dict[int, Job] = {}
-        self._agent_pid = 0
         self._user_ns = 0
         """The user part of what the next process that is reported as reaped has used."""
-        self.agent_alive = True
 
     def get(self, id: int) -> Job:
         """The job with this id; ESRCH."""
@@ -182,8 +182,8 @@ class Jobs:
             if received is None:
                 raise GovernorError(errno.EIO, "the spawner has died; no job can be seen any more")
             match received[0]:
-                case Started(0, pid, _):
-                    self._agent_pid = pid
+                case Started(0, pid, number):
+                    self._agent.process.on_started(pid, number)
                 case Started():
                     self._on_started(received[0])
                 case UserTime(ns):
@@ -236,13 +236,29 @@ class Jobs:
             job.listener = descriptors[0]
             self._heard[job.listener] = lambda: self._on_hangup(job)
             self._poller.add_hangup(job.listener)
+        job.ready = True
+        self._place(job)
+
+    def _place(self, job: Job) -> None:
         listener = -1 if job.listener is None else job.listener
         self._agent.place(job.id, job.pid, job.group, job.traps, listener)
+
+    def hand_over(self, agent: AgentLink) -> None:
+        """Tell a new agent of all jobs that the one before it has placed."""
+        for job in self.by_id.values():
+            if job.placed and job.listener is not None:
+                agent.adopt(job.id, job.group, job.traps, job.listener)
+
+    def place_again(self) -> None:
+        """A new agent is to place those jobs that the one before has said nothing of."""
+        for job in list(self._running.values()):
+            if job.ready and not job.placed and job.error is None:
+                self._place(job)
 
     def on_placed(self, message: agent_wire.Placed) -> None:
         """The agent admitted the worker to its containers, or met a limit."""
         job = self.by_id.get(message.job)
-        if job is None or job.result is not None:
+        if job is None or job.result is not None or job.placed:
             return
         if message.counter:
             job.error = (
@@ -270,8 +286,8 @@ class Jobs:
 
     def _on_reaped(self, message: Reaped) -> None:
         """A process of ours has ended; it may be a job's first one."""
-        if message.pid == self._agent_pid:
-            self.agent_alive = False
+        if message.pid == self._agent.process.pid:
+            self._agent.process.on_reaped(message.status)
         if message.group:
             use = Use(message.cpu, self._user_ns)
             self._policy.ledger.reap(message.pid, message.start, message.group, use)

@@ -12,6 +12,7 @@ from typing import Any
 from governor.core.container import Container
 from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.agent_process import AgentProcess
 from governor.supervisor.container_verbs import ContainerVerbs
 from governor.supervisor.endings import Endings
 from governor.supervisor.entries import Entries
@@ -27,7 +28,7 @@ from governor.transport import AGENTS, CLIENTS, STDIO, Poller, Server, close_all
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire.codec import Message
-from governor.wire.spawner import FROM_SPAWNER, Quit, StartAgent
+from governor.wire.spawner import FROM_SPAWNER, Quit
 from workers import channel, spawner
 
 GRACE = 1.0
@@ -41,7 +42,12 @@ class Supervisor:
     """Serves clients until told to shut down or until its owner goes away."""
 
     def __init__(
-        self, directory: str, end: socket.socket, owner: socket.socket, nonce: int
+        self,
+        directory: str,
+        end: socket.socket,
+        owner: socket.socket,
+        nonce: int,
+        agent_timeout: float,
     ) -> None:
         self._directory = directory
         self._nonce = nonce
@@ -52,7 +58,11 @@ class Supervisor:
         self._agents = Server(agents, agent_wire.FROM_AGENT)
         self._desk = StdioDesk(os.path.join(directory, STDIO))
         self._agent = AgentLink(
-            self._agents, self._start_agent(agents), self._see_agent, self._on_agent
+            self._agents,
+            AgentProcess(end, agents),
+            lambda: self._jobs.catch_up(),
+            self._on_agent,
+            agent_timeout,
         )
         self._events = Events()
         self._policy = policy = Policy(self._agent, nonce, self._events)
@@ -62,6 +72,8 @@ class Supervisor:
         self._jobs = jobs = Jobs(
             end, self._agent, policy, self._poller, self._endings, self._on_ended
         )
+        self._agent.hand_over = jobs.hand_over
+        self._agent.taken_over = self._on_taken_over
         self._figures = figures = Figures(self._agent, policy, jobs.catch_up)
         self._job_verbs = JobVerbs(policy, jobs, self._desk)
         self._handlers = (
@@ -79,17 +91,6 @@ class Supervisor:
         ):  # fmt: skip
             self._poller.add(source)
         self._running = True
-
-    def _start_agent(self, endpoint: str) -> socket.socket:
-        here, there = channel.pair()
-        channel.send(self._spawner, StartAgent(endpoint), [there.fileno()])
-        there.close()
-        return here
-
-    def _see_agent(self) -> bool:
-        """Whether the agent still runs, as far as the spawner has told."""
-        self._jobs.catch_up()
-        return self._jobs.agent_alive
 
     # -- the loop ------------------------------------------------------------------
 
@@ -117,8 +118,12 @@ class Supervisor:
         self._agent.catch_up()
         self._entries.tick()
         self._serve_clients()
-        if not self._jobs.agent_alive:
-            raise GovernorError(errno.EIO, "the agent has died; nothing is enforced any more")
+        self._agent.catch_up()  # an answer to a client does not say that it has died
+
+    def _on_taken_over(self, how: str, resumed: agent_wire.Resumed) -> None:
+        self._entries.resumed(resumed.tickets)
+        self._jobs.place_again()
+        self._events.publish("agent-restart", reason=f"the agent {how}")
 
     def _on_agent(self, message: Message) -> None:
         if isinstance(message, agent_wire.Placed):
@@ -174,6 +179,7 @@ class Supervisor:
         due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick()]
         if self._jobs.count_running:
             due.append(self._figures.tick())
+        due.append(self._agent.tick(bool(self._jobs.count_running)))
         due.append(self._release.check())
         due.append(self._events.tick())  # last: it tells of what the others did
         return min((seconds for seconds in due if seconds is not None), default=None)
@@ -192,6 +198,7 @@ class Supervisor:
         self._agent.stop()
         channel.send(self._spawner, Quit())
         self._desk.close()
+        self._agent.process.close()
         close_all([self._clients, self._agents])
         # The spawner closes its end when nothing of ours is left.
         while channel.receive(self._spawner, FROM_SPAWNER) is not None:
@@ -211,7 +218,7 @@ def _signals() -> socket.socket:
     return here
 
 
-def main(directory: str, owner: socket.socket, nonce: int) -> int:
+def main(directory: str, owner: socket.socket, nonce: int, agent_timeout: float) -> int:
     """Run a supervisor with its spawner in this process, which has no threads yet.
 
     ``owner`` hears one byte when everything is ready; its end is the supervisor's end. Returns
@@ -222,7 +229,7 @@ def main(directory: str, owner: socket.socket, nonce: int) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     end = spawner.start(nonce, directory)
-    supervisor = Supervisor(directory, end, owner, nonce)
+    supervisor = Supervisor(directory, end, owner, nonce, agent_timeout)
     owner.send(READY)
     try:
         supervisor.serve()

@@ -226,7 +226,33 @@ class Entered(NamedTuple):
     start: int
 
 
-FROM_AGENT = Catalogue([Hello, Placed, Moved, Counted, Pong, Figures, Hit, Entering, Entered])
+class Adopt(NamedTuple):
+    """Supervisor: a job that another agent has placed; its listener is on the channel.
+
+    To be listened to from `Resume` on. ``group`` is where the job was placed.
+    """
+
+    job: int
+    group: int
+    traps: list[str]
+
+
+class Resume(NamedTuple):
+    """Supervisor: all has been told that another agent knew; go on where it was ended."""
+
+    request: int
+
+
+class Resumed(NamedTuple):
+    """Agent: the answer to `Resume`; ``tickets`` are those of calls that are not over yet."""
+
+    request: int
+    tickets: list[int]
+
+
+FROM_AGENT = Catalogue(
+    [Hello, Placed, Moved, Counted, Pong, Figures, Hit, Entering, Entered, Resumed]
+)
 ON_CHANNEL = Catalogue([Listening])
 TO_AGENT = Catalogue(
     [
@@ -244,5 +270,7 @@ TO_AGENT = Catalogue(
         Ping,
         Stop,
         Enter,
+        Adopt,
+        Resume,
     ]
 )

@@ -8,7 +8,10 @@ from governor.wire.codec import Catalogue
 
 
 class StartAgent(NamedTuple):
-    """Supervisor: fork an agent that connects to ``endpoint``. Descriptor: its channel."""
+    """Supervisor: fork an agent that connects to ``endpoint``.
+
+    Descriptors: its channel and its estate, the memory that outlives it.
+    """
 
     endpoint: str
 

@@ -11,6 +11,7 @@ import pytest
 from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.agent_process import AgentProcess
 from governor.transport import Server, close_all
 from governor.units import UNLIMITED
 from governor.wire import agent as wire
@@ -23,7 +24,8 @@ class Link(AgentLink):
     """Keeps what it would send."""
 
     def __init__(self, server: Server, end: socket.socket) -> None:
-        super().__init__(server, end, lambda: True, lambda message: None)
+        process = AgentProcess(end, "nowhere")
+        super().__init__(server, process, lambda: None, lambda message: None, 1.0)
         self.sent: list[Message] = []
 
     def _send(self, message: Message) -> None:
@@ -39,7 +41,9 @@ def link(tmp_path: Path) -> Iterator[Link]:
     server = Server(str(tmp_path / "agents"), wire.FROM_AGENT)
     here, there = socket.socketpair()
     with here, there:
-        yield Link(server, here)
+        link = Link(server, here)
+        yield link
+        link.process.close()
     close_all([server])
 
 

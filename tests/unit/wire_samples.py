@@ -31,6 +31,7 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Hit(counter=1, bound="barrier", times=2317, held=64, pid=4242),
         agent.Entering(ticket=1, pid=4242, child=False),
         agent.Entered(ticket=1, entered=True, cpu=10**9, start=987_654),
+        agent.Resumed(request=12, tickets=[1, 5]),
     ],
     "agent.ON_CHANNEL": [agent.Listening(job=3)],
     "agent.TO_AGENT": [
@@ -53,6 +54,8 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Ping(request=11),
         agent.Stop(),
         agent.Enter(ticket=1, group=9),
+        agent.Adopt(job=7, group=3, traps=["tasks", "affinity"]),
+        agent.Resume(request=12),
     ],
     "client.TO_SUPERVISOR": [
         client.Mount(request=1, name="load", subsystems=["numtasks", "numfiles"]),

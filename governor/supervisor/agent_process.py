@@ -1,0 +1,73 @@
+"""The agent as a process: started by the spawner, ended by itself or by us, replaced."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import deque
+
+from governor.wire.spawner import StartAgent
+from workers import channel, estate
+from workers.spawner import kill
+
+DEATHS = 5
+DEATHS_SECONDS = 10.0
+"""So many deaths in so many seconds are too many to go on."""
+
+
+class AgentProcess:
+    """The process that is the agent now, if there is one. ``endpoint``: where it connects to."""
+
+    def __init__(self, spawner: socket.socket, endpoint: str) -> None:
+        self.spawner = spawner
+        self._endpoint = endpoint
+        self._estate = estate.make()
+        self._deaths: deque[float] = deque(maxlen=DEATHS)
+        self.pid = 0
+        """0 while none is known of."""
+        self.end: socket.socket
+        self.ended = ""
+        """How it ended; empty while it runs, or is about to."""
+        self.start()
+
+    def start(self) -> None:
+        """Have one forked; the spawner tells of it later."""
+        self.pid, self.ended = 0, ""
+        self.end, there = channel.pair()
+        self.end.settimeout(channel.PATIENCE)
+        descriptors = [there.fileno(), self._estate]
+        channel.send(self.spawner, StartAgent(self._endpoint), descriptors)
+        there.close()
+
+    def on_started(self, pid: int, errno: int) -> None:
+        """The spawner has forked it, or could not."""
+        self.pid = pid
+        if errno:
+            self.on_ended(f"could not be forked: {os.strerror(errno)}")
+
+    def on_reaped(self, status: int) -> None:
+        """It has ended."""
+        code = os.waitstatus_to_exitcode(status)
+        self.on_ended(f"was ended by signal {-code}" if code < 0 else f"ended with {code}")
+
+    def on_ended(self, how: str) -> None:
+        """There is none any more."""
+        self.pid, self.ended = 0, how
+        self._deaths.append(time.monotonic())
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it has died too often for another one to fare better."""
+        deaths = self._deaths
+        return len(deaths) == DEATHS and deaths[-1] - deaths[0] < DEATHS_SECONDS
+
+    def close(self) -> None:
+        """There will be no other one."""
+        self.end.close()
+        os.close(self._estate)
+
+    def kill(self) -> None:
+        """End one that does nothing any more."""
+        if self.pid:
+            kill([self.pid])

@@ -1,0 +1,231 @@
+"""The estate: what one agent leaves to the next, in memory that outlives it.
+
+The supervisor makes the memory and hands it to every agent in turn; only one of them runs at a
+time. It is a row of records. A record counts from the store of its kind, which is the last one
+made for it, and no longer from the store that clears the kind: whenever the agent is killed, a
+record is there as a whole or not at all.
+
+Requests are received right into their records. The kernel is given more room than it fills,
+since Python would bounce anything up to 1024 bytes through its stack, where it is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+
+from governor.core.counter import Counter
+
+SIZE = 16 << 20
+"""Bytes of an estate: room for 130,000 counters, listeners and waiting calls. Unused, none."""
+
+LISTENER, CALL, COUNTER, ENTRY = range(1, 5)
+"""Kinds of records, and their owners: a job, a job, a counter, a ticket."""
+
+_LEAST = 4096
+_RECORD = 128
+_WORD = 8
+_WORDS = _RECORD // _WORD
+_BODY = 2
+"""The first words of a record are its kind and its owner."""
+REQUEST_SIZE = 80
+_ROOM = 2048
+"""Bytes handed to RECV; it writes no more than `REQUEST_SIZE` of them."""
+
+_USED, _AGENTS, _TICKET = range(3)
+"""Words of record 0: how many records are or were in use, agents so far, the last ticket."""
+_SCRAP = 1
+"""The record of everything that there is no room for; nobody inherits it."""
+_REFUSAL = 2
+"""The record of a refusal that is being answered: counter, failcnt with it, job, call."""
+_FIRST = 3
+
+
+def make() -> int:
+    """The descriptor of an empty estate; smaller where no file may be that large."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = SIZE if limit == resource.RLIM_INFINITY else min(SIZE, limit)
+    descriptor = os.memfd_create("governor-estate", os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, max(size, _LEAST))
+    return descriptor
+
+
+class Estate:
+    """The records, for the agent that runs now. ``successor``: another one ran before it."""
+
+    def __init__(self, descriptor: int) -> None:
+        import mmap
+
+        size = os.fstat(descriptor).st_size
+        self._bytes = memoryview(mmap.mmap(descriptor, size))
+        self.words = self._bytes.cast("q")
+        self._room = (size - _ROOM) // _RECORD
+        self._used = max(self.words[_USED], _FIRST)
+        self._free: list[int] = []
+        self._found: dict[tuple[int, int], int] = {}
+        for record in range(_FIRST, self._used):
+            kind, owner = self.words[record * _WORDS : record * _WORDS + _BODY]
+            if kind:
+                self._found[kind, owner] = record
+            else:
+                self._free.append(record)
+        self.successor = self.words[_AGENTS] > 0
+        self.words[_AGENTS] += 1
+
+    # -- records -------------------------------------------------------------------
+
+    def find(self, kind: int, owner: int) -> int | None:
+        """The record of this kind and owner."""
+        return self._found.get((kind, owner))
+
+    def add(self, kind: int, owner: int, body: bytes = b"") -> int:
+        """A new record that begins with ``body`` and has zeros after it."""
+        record = self._take()
+        start = record * _RECORD + _BODY * _WORD
+        whole = body.ljust(_RECORD - _BODY * _WORD, b"\0")
+        self._bytes[start : start + len(whole)] = whole
+        self.words[record * _WORDS + 1] = owner
+        if record != _SCRAP:
+            self.words[record * _WORDS] = kind
+            self._found[kind, owner] = record
+        return record
+
+    def free(self, record: int) -> None:
+        """Forget a record."""
+        if record != _SCRAP:
+            first = record * _WORDS
+            key = self.words[first], self.words[first + 1]
+            self.words[first] = 0
+            if self._found.get(key) == record:
+                del self._found[key]
+            self._free.append(record)
+
+    def drop(self, kind: int, owner: int) -> None:
+        """Forget the record of this kind and owner, if there is one."""
+        record = self.find(kind, owner)
+        if record is not None:
+            self.free(record)
+
+    def owners(self, kind: int) -> list[int]:
+        """Who has a record of this kind; for calls, once each."""
+        return [owner for other, owner in self._found if other == kind]
+
+    def body(self, record: int) -> bytes:
+        """What a record has after its kind and owner."""
+        return bytes(self._bytes[record * _RECORD + _BODY * _WORD : (record + 1) * _RECORD])
+
+    def word(self, record: int, index: int) -> int:
+        """Where in ``words`` this word of a record's body is."""
+        return record * _WORDS + _BODY + index
+
+    def _take(self) -> int:
+        if self._free:
+            return self._free.pop()
+        if self._used >= self._room:
+            return _SCRAP
+        self._used += 1
+        self.words[_USED] = self._used
+        return self._used - 1
+
+    # -- calls ---------------------------------------------------------------------
+
+    def slot(self, job: int) -> memoryview:
+        """Where requests of this job's listener are received."""
+        record = self.find(LISTENER, job) or self.add(LISTENER, job)
+        start = record * _RECORD + _BODY * _WORD
+        return self._bytes[start : start + _ROOM]
+
+    def calls(self) -> Iterator[tuple[int, int, bytes]]:
+        """All that was received and may not be answered: record, job, request."""
+        for record in range(_FIRST, self._used):
+            kind, job = self.words[record * _WORDS : record * _WORDS + _BODY]
+            if kind in (LISTENER, CALL):
+                start = record * _RECORD + _BODY * _WORD
+                yield record, job, bytes(self._bytes[start : start + REQUEST_SIZE])
+
+    def is_kept(self, record: int) -> bool:
+        """Whether this is the record of a call that waits."""
+        return self.words[record * _WORDS] == CALL
+
+    # -- refusals ------------------------------------------------------------------
+
+    def refusing(self, counter: int, failcnt: int, job: int, call: int) -> None:
+        """This call is about to be refused, and with that its counter has ``failcnt``."""
+        first = _REFUSAL * _WORDS
+        self.words[first + 1 : first + 5] = memoryview(
+            b"".join(n.to_bytes(8, "little") for n in (counter, failcnt, job, call))
+        ).cast("q")
+        self.words[first] = 1
+
+    def refused(self) -> None:
+        """It has been answered and counted, or nobody waits for it."""
+        self.words[_REFUSAL * _WORDS] = 0
+
+    def last_refusal(self) -> tuple[int, int, int, int] | None:
+        """What `refusing` was told, if `refused` did not follow."""
+        first = _REFUSAL * _WORDS
+        if not self.words[first]:
+            return None
+        counter, failcnt, job, call = self.words[first + 1 : first + 5]
+        return counter, failcnt, job, call % (1 << 64)
+
+    # -- tickets -------------------------------------------------------------------
+
+    def new_ticket(self) -> int:
+        """A number that no agent has used yet."""
+        self.words[_TICKET] += 1
+        return self.words[_TICKET]
+
+
+_FAILCNT, _MAXHELD, _MINHELD, _HELD, _ADMITTED, _CHARGED, _SINCE = range(7)
+_NANO = 1_000_000_000
+
+
+class KeptCounter(Counter):
+    """A counter that goes on with the figures that an agent before this one has left."""
+
+    __slots__ = ("_estate", "_record")
+
+    def __init__(self, estate: Estate, id: int, resource: str, limit: int) -> None:
+        super().__init__(id, resource, limit)
+        self._estate = estate
+        record = estate.find(COUNTER, id)
+        if record is None:
+            record = estate.add(COUNTER, id)
+        else:
+            self._inherit(record)
+        self._record = record
+
+    def _inherit(self, record: int) -> None:
+        first = self._estate.word(record, 0)
+        figures = self._estate.words[first : first + 7].tolist()
+        self.failcnt, self.maxheld, self.minheld, self.held = figures[:4]
+        self.admitted, self.charged = figures[_ADMITTED], figures[_CHARGED]
+        if figures[_SINCE]:
+            self.since = figures[_SINCE] / _NANO
+
+    def recount(self, held: int, reserved: int = 0) -> None:
+        """As the base does, for good."""
+        super().recount(held, reserved)
+        self._leave()
+
+    def _leave(self) -> None:
+        words, first = self._estate.words, self._estate.word(self._record, 0)
+        words[first + _MAXHELD] = self.maxheld
+        words[first + _MINHELD] = self.minheld
+        words[first + _HELD] = self.held
+        words[first + _ADMITTED] = self.admitted
+        words[first + _CHARGED] = self.charged
+        words[first + _SINCE] = 0 if self.since < 0 else int(self.since * _NANO)
+
+    def refuse(self) -> None:
+        """As the base does, for good."""
+        super().refuse()
+        self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
+
+    def reset(self, figure: str) -> None:
+        """As the base does, for good."""
+        super().reset(figure)
+        self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
+        self._leave()
