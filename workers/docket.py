@@ -14,7 +14,7 @@ from workers import affinity, cpu, seccomp
 from workers.accounts import Accounts, Verdict
 from workers.bills import Bill
 from workers.confinement import Confinement
-from workers.estate import Estate
+from workers.estate import ENTRY, Estate
 from workers.hits import Hits
 from workers.listener import Listener, Trap
 from workers.privilege import privileged
@@ -133,7 +133,11 @@ class Docket:
 
         ``waits(job, id)``: whether a call waits for its answer.
         """
-        return self._entries.resume(waits) if self._entries is not None else []
+        if self._entries is not None:
+            return self._entries.resume(waits)
+        for ticket in self._estate.owners(ENTRY):
+            self._estate.drop(ENTRY, ticket)
+        return []
 
     def _begin_entry(self, trap: Trap) -> bool:
         """Ask the supervisor for a container if the call brings somebody into other namespaces."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.errors import GovernorError
-from governor.supervisor.agent_process import DEATHS, DEATHS_SECONDS, AgentProcess
+from governor.supervisor.agent_process import AgentProcess
 from governor.transport import Poller, Server
 from governor.units import UNLIMITED
 from governor.wire import agent as wire
@@ -296,8 +296,7 @@ class AgentLink:
             if self.process.hopeless:
                 raise GovernorError(
                     errno.EIO,
-                    f"the agent has died {DEATHS} times in {DEATHS_SECONDS:g} s (the last one"
-                    f" {how}); nothing is enforced any more",
+                    f"the agent {how}, again and again; nothing is enforced any more",
                 )
             self._peer = self._pinged = None
             self.process.start()

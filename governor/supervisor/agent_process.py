@@ -14,6 +14,9 @@ from workers.spawner import kill
 DEATHS = 5
 DEATHS_SECONDS = 10.0
 """So many deaths in so many seconds are too many to go on."""
+_FORK_AGAIN = 0.1
+_FORKS = 50
+"""How often, and with which pause in seconds, forking is tried while it fails."""
 
 
 class AgentProcess:
@@ -24,6 +27,7 @@ class AgentProcess:
         self._endpoint = endpoint
         self._estate = estate.make()
         self._deaths: deque[float] = deque(maxlen=DEATHS)
+        self._unforked = 0
         self.pid = 0
         """0 while none is known of."""
         self.end: socket.socket
@@ -33,6 +37,8 @@ class AgentProcess:
 
     def start(self) -> None:
         """Have one forked; the spawner tells of it later."""
+        if self._unforked:
+            time.sleep(_FORK_AGAIN)  # perhaps some process ends meanwhile
         self.pid, self.ended = 0, ""
         self.end, there = channel.pair()
         self.end.settimeout(channel.PATIENCE)
@@ -43,23 +49,23 @@ class AgentProcess:
     def on_started(self, pid: int, errno: int) -> None:
         """The spawner has forked it, or could not."""
         self.pid = pid
+        self._unforked = self._unforked + 1 if errno else 0
         if errno:
-            self.on_ended(f"could not be forked: {os.strerror(errno)}")
+            self.ended = f"could not be forked: {os.strerror(errno)}"
 
     def on_reaped(self, status: int) -> None:
         """It has ended."""
         code = os.waitstatus_to_exitcode(status)
-        self.on_ended(f"was ended by signal {-code}" if code < 0 else f"ended with {code}")
-
-    def on_ended(self, how: str) -> None:
-        """There is none any more."""
-        self.pid, self.ended = 0, how
+        self.pid = 0
+        self.ended = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
         self._deaths.append(time.monotonic())
 
     @property
     def hopeless(self) -> bool:
-        """Whether it has died too often for another one to fare better."""
+        """Whether it has died, or could not be forked, too often for another to fare better."""
         deaths = self._deaths
+        if self._unforked >= _FORKS:
+            return True
         return len(deaths) == DEATHS and deaths[-1] - deaths[0] < DEATHS_SECONDS
 
     def close(self) -> None:

@@ -15,12 +15,14 @@ import pytest
 import governor
 from governor.api import Governor, Job
 from governor.errors import GovernorError
+from governor.supervisor.agent_process import DEATHS
 from tests.leftovers import Mark
 from tests.process.helpers import (
     DEADLINE,
     PYTHONPATH,
     eventually,
     exists,
+    kill_and_see,
     program,
     puppet,
     run_job,
@@ -56,6 +58,16 @@ def spawner(gov: Governor) -> int:
 def agent(gov: Governor, *jobs: int) -> int:
     (pid,) = set(children(spawner(gov))) - set(jobs)
     return pid
+
+
+def end_agents(spawner: int, job: int) -> None:
+    """Kill one agent after the other, until there will be no other."""
+    ended = {job}
+    for _ in range(DEATHS):
+        eventually(lambda: not ended.issuperset(children(spawner)), "there is an agent")
+        (agent,) = set(children(spawner)) - ended
+        kill_and_see([agent])
+        ended.add(agent)
 
 
 # -- who may connect ----------------------------------------------------------------------
@@ -233,10 +245,10 @@ def test_supervisor_that_is_asked_to_end_asks_its_jobs_first(
     os.close(writes)
 
 
-def test_end_of_the_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
+def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
     job = gov.spawn([program("tasks_forkwait"), "10000000"], containers=[box])
-    os.kill(agent(gov, job.pid), signal.SIGKILL)
+    end_agents(spawner(gov), job.pid)
     with pytest.raises(GovernorError, match="ended"):
         job.wait(DEADLINE)
     gov.close()

@@ -1,0 +1,164 @@
+"""Runs one scenario under a governor whose agents are killed at a named step; prints what it saw.
+
+    python -m tests.process.agent_faults SCENARIO {STEP WHEN NTH} ...
+
+WHEN is before or after the NTH time that any agent does the STEP; NTH 0: nobody is killed. The
+last line says how often the first step was done. The governor is a fork of this process, and so
+are its agents: that is how they come to have the faults.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import governor
+from governor.api import Governor
+from governor.transport import Peer
+from tests.process.helpers import Puppet, eventually, program, run_job
+from workers import agent, docket, listener, membership, seccomp, succession
+from workers.accounts import Accounts
+from workers.confinement import Confinement
+from workers.entries import Entries
+from workers.estate import Estate, KeptCounter
+
+STEPS: dict[str, tuple[Any, str]] = {
+    "receive": (listener, "ioctl"),
+    "answer": (listener, "ioctl"),
+    "look closely": (listener.Listener, "_look_closer"),
+    "keep": (Estate, "add"),
+    "forget": (Estate, "free"),
+    "note refusal": (Estate, "refusing"),
+    "count refusal": (KeptCounter, "refuse"),
+    "close refusal": (Estate, "refused"),
+    "recount": (Accounts, "recount"),
+    "plan": (agent.Agent, "_set_plan"),
+    "place": (agent.Agent, "_place"),
+    "listen": (agent.Agent, "_listen"),
+    "tag": (membership, "write"),
+    "move": (agent.Agent, "_move"),
+    "count": (agent.Agent, "_count"),
+    "tell": (Peer, "send"),
+    "confine": (Confinement, "confine"),
+    "adopt": (agent.Agent, "_adopt"),
+    "take over": (agent.Agent, "_resume"),
+    "reserve": (succession.Succession, "_reserve"),
+    "look again": (listener.Listener, "again"),
+    "consider": (docket.Docket, "consider"),
+    "begin entry": (Entries, "begin"),
+    "allow entry": (Entries, "allow"),
+}
+"""What agents do, where a fault can be."""
+
+_CODES = {"receive": seccomp.RECV, "answer": seccomp.SEND}
+_done = memoryview(mmap.mmap(-1, 4096)).cast("q")
+_is_agent = False
+
+
+def _plant(index: int, step: str, when: str, nth: int) -> None:
+    place, name = STEPS[step]
+    original = getattr(place, name)
+
+    def faulty(*arguments: Any, **keys: Any) -> Any:
+        if not _is_agent or (step in _CODES and arguments[1] != _CODES[step]):
+            return original(*arguments, **keys)
+        count = _done[index] = _done[index] + 1
+        if count == nth and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            return original(*arguments, **keys)
+        finally:
+            if count == nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(place, name, faulty)
+
+
+def _mark_agents() -> None:
+    serve = agent.Agent.serve
+
+    def marked(self: agent.Agent) -> None:
+        global _is_agent
+        _is_agent = True
+        serve(self)
+
+    setattr(agent.Agent, "serve", marked)  # noqa: B010 - mypy lets no method be assigned
+
+
+def tasks(gov: Governor) -> object:
+    """Forks up to a limit, refusals, a new limit, a move, another job."""
+    load = gov.mount("load", ["numtasks", "numfiles"])
+    cpus = gov.mount("cpu", ["cpuset"])
+    box, other = load.mkdir("/box"), load.mkdir("/other")
+    box["numtasks.limit"] = 5
+    other["numtasks.limit"] = 20
+    corner = cpus.mkdir("/corner")
+    corner["cpuset.cpus"] = str(min(os.sched_getaffinity(0)))
+    path = program("tasks_puppet")
+    said: list[object] = []
+    jobs = []
+
+    def start(stdin: int, stdout: int) -> None:
+        jobs.append(gov.spawn([path], containers=[box, corner], stdin=stdin, stdout=stdout))
+
+    with Puppet(start) as puppet:
+        children = [puppet.make(how) for how in "fvs"] + [puppet.make("t")]
+        said += [box["numtasks.held"], puppet.is_refused(), puppet.is_refused("t")]
+        said.append({len(os.sched_getaffinity(pid)) for pid in children if pid} == {1})
+        box["numtasks.limit"] = 6
+        said += [puppet.is_refused(), puppet.is_refused(), box["numtasks.held"]]
+        puppet.end(3)
+        other.attach(puppet.pid)
+        said += [puppet.is_refused(), other["numtasks.held"], box["numtasks.held"]]
+        result, output = run_job(gov, ["sh", "-c", "(echo said); exit 3"], [other])
+        said += [result.exit_code, output]
+        said += [box["numtasks.failcnt"], box["numtasks.maxheld"], other["numtasks.failcnt"]]
+    said.append(jobs[0].wait(60).exit_code)
+    said.append([box["numtasks.held"], other["numtasks.held"]])
+    said += [report.level for report in gov.containers() if report.path == "/box"]
+    return said
+
+
+def namespaces(gov: Governor) -> object:
+    """A child and then its parent in namespaces of their own."""
+    servers = gov.mount("servers", ["ns", "numtasks"])
+    box = servers.mkdir("/box")
+    path = program("ns_puppet")
+    with Puppet(lambda i, o: gov.spawn([path], containers=[box], stdin=i, stdout=o)) as puppet:
+        child = puppet.make("c")
+        said: list[object] = []
+
+        def places() -> list[tuple[bool, bool]]:
+            return [(child in c.tasks, puppet.pid in c.tasks) for c in box.children]
+
+        eventually(lambda: places() == [(True, False)], "the child has a container of its own")
+        said.append(sorted(box.tasks) == [puppet.pid])
+        said.append(puppet.do("u"))
+        wanted = [(False, True), (True, False)]
+        eventually(lambda: sorted(places()) == wanted, "the caller has one")
+        said.append(box.tasks)
+    return said
+
+
+SCENARIOS: dict[str, Callable[[Governor], object]] = {"tasks": tasks, "namespaces": namespaces}
+
+
+def main(scenario: str, *faults: str) -> None:
+    """Run it all and print the answers as JSON, then how often the step was done."""
+    _mark_agents()
+    for index in range(0, len(faults), 3):
+        step, when, nth = faults[index : index + 3]
+        _plant(index, step, when, int(nth))
+    with governor.Governor(fork=True) as gov:
+        said = SCENARIOS[scenario](gov)
+    print(json.dumps(said))
+    print(_done[0])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
