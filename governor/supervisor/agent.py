@@ -93,7 +93,19 @@ class AgentLink:
             counter.resets.clear()
 
     def _tell(self, counter: Counter, wanted: Told | None = None) -> bool:
-        """Send what the agent does not know of a counter yet; whether that was anything."""
+        """Send what the agent does not know of a counter yet; whether that was anything.
+
+        It has to know a lender before its borrowers.
+        """
+        unknown, lender = [], counter.lender
+        while lender is not None and lender.id not in self._told:
+            unknown.append(lender)
+            lender = lender.lender
+        for lender in reversed(unknown):
+            self._tell_alone(lender)
+        return self._tell_alone(counter, wanted)
+
+    def _tell_alone(self, counter: Counter, wanted: Told | None = None) -> bool:
         id, known = counter.id, self._told.get(counter.id, Told())
         wanted = wanted or Told.of(counter)
         if wanted == known:
@@ -106,8 +118,6 @@ class AgentLink:
         if wanted.interval != known.interval:
             self._send(wire.SetInterval(id, wanted.interval))
         if (wanted.lender, wanted.guarantee) != (known.lender, known.guarantee):
-            if counter.lender is not None and counter.lender.id not in self._told:
-                self._tell(counter.lender)
             self._send(wire.SetLender(id, wanted.lender, wanted.guarantee))
         return True
 
