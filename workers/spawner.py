@@ -197,15 +197,15 @@ def end_leftovers(nonce: int) -> None:
         time.sleep(_KILL_AGAIN_MS / 1000)  # they are no children of ours, so nobody tells us
 
 
-def start(nonce: int, directory: str) -> socket.socket:
-    """Fork the spawner; returns the supervisor's end of the socket to it.
+def start(nonce: int, directory: str) -> tuple[int, socket.socket]:
+    """Fork the spawner; returns its pid and the supervisor's end of the socket to it.
 
     To be called before this process has threads or ZeroMQ sockets.
     """
     here, there = channel.pair()
-    if os.fork():
+    if pid := os.fork():
         there.close()
-        return here
+        return pid, here
     try:
         here.close()
         _main(there, nonce, directory)

@@ -12,10 +12,13 @@ from governor.core.forest import TASKS
 from governor.core.hierarchy import Hierarchy
 from governor.errors import GovernorError
 from governor.supervisor.answers import Handler, Reply, at_once
-from governor.supervisor.endings import Endings, signal_all
+from governor.supervisor.endings import Endings, check_signal, signal_all
 from governor.supervisor.figures import Figures
 from governor.supervisor.policy import Policy
 from governor.wire import client as wire
+
+PID_DIGITS = 10
+"""More than any process id has, and fewer than Python refuses to read."""
 
 
 class ContainerVerbs:
@@ -56,7 +59,9 @@ class ContainerVerbs:
         self._policy.umount(request.name)
 
     def _rmdir(self, request: wire.Rmdir) -> None:
-        self._policy.forest.lookup(request.hierarchy, request.path)
+        container = self._policy.forest.lookup(request.hierarchy, request.path)
+        if container.ending:
+            raise GovernorError(errno.EBUSY, f"container {container.label} is being removed")
         self._figures.refresh()
         self._policy.populate(self._starting())
         self._policy.rmdir(request.hierarchy, request.path)
@@ -144,8 +149,7 @@ class ContainerVerbs:
 
     def _kill(self, request: wire.Kill) -> int:
         container = self._container(request)
-        if not 0 <= request.signal <= 64:
-            raise GovernorError(errno.EINVAL, f"{request.signal} is not a signal")
+        check_signal(request.signal)
         pids = list(self._policy.members_of(container, request.recursive))
         signal_all(pids, request.signal)
         return len(pids)
@@ -158,6 +162,6 @@ def _named(hierarchy: Hierarchy) -> list[object]:
 def _pid(value: int | str) -> int:
     """One pid, as `tasks` takes it."""
     text = str(value).strip()
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > PID_DIGITS:
         raise GovernorError(errno.EINVAL, f"{TASKS} takes one process id, not {value!r}")
     return int(text)

@@ -21,7 +21,7 @@ def parse_flag(value: Value) -> bool:
 def _parse_program(value: Value) -> str:
     """An absolute path of a program, or nothing for none."""
     path = str(value).strip()
-    if path and not path.startswith("/"):
+    if path and (not path.startswith("/") or "\0" in path):
         raise ValueError("the program is named by its absolute path, or by nothing for none")
     return path
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+
+from governor.errors import GovernorError
 
 AGAIN = 0.02
 """Seconds between two looks at what is being ended."""
@@ -58,6 +61,12 @@ class Endings:
             elif now >= ending.kill_at:
                 signal_all(left, signal.SIGKILL)
         return AGAIN if self._endings else None
+
+
+def check_signal(number: int) -> None:
+    """Refuse what is no signal; EINVAL."""
+    if not 0 <= number <= signal.SIGRTMAX:
+        raise GovernorError(errno.EINVAL, f"{number} is not a signal")
 
 
 def signal_all(pids: Iterable[int], number: int) -> None:

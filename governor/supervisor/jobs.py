@@ -15,7 +15,7 @@ from governor.core.usage import Use
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE, TIMED_OUT, JobResult, Value
 from governor.supervisor.agent import AgentLink
-from governor.supervisor.endings import Endings, signal_all
+from governor.supervisor.endings import Endings, check_signal, signal_all
 from governor.supervisor.policy import Policy
 from governor.transport import Poller
 from governor.wire import agent as agent_wire
@@ -184,6 +184,7 @@ class Jobs:
             match received[0]:
                 case Started(0, pid, _):
                     self._agent_pid = pid
+                    self._policy.machinery.add(pid)
                 case Started():
                     self._on_started(received[0])
                 case UserTime(ns):
@@ -202,11 +203,12 @@ class Jobs:
         job = self.by_id.get(message.job)
         if job is None:
             return
-        job.pid = message.pid
-        self._by_pid[job.pid] = job
         if message.errno:
             job.error = f"cannot fork for job {job.name}: {os.strerror(message.errno)}"
             self._finish(job, OWN_FAILURE << 8, 0)
+            return
+        job.pid = message.pid
+        self._by_pid[job.pid] = job
 
     def _on_word(self, job: Job) -> None:
         # The worker may be quicker than the spawner's word that it exists.
@@ -325,7 +327,8 @@ class Jobs:
     # -- ending --------------------------------------------------------------------
 
     def send_signal(self, job: Job, number: int) -> None:
-        """Signal a job's first process; nothing happens when it has ended already."""
+        """Signal a job's first process; nothing happens when it has ended already. EINVAL."""
+        check_signal(number)
         if job.result is None and job.pid:
             try:
                 os.kill(job.pid, number)

@@ -23,7 +23,7 @@ from governor.supervisor.levels import Levels
 from governor.supervisor.loading import expand, load
 from governor.supervisor.plans import Plans
 from governor.supervisor.told import tell
-from workers import cpu, membership
+from workers import cpu, membership, tasks
 from workers.membership import Tag
 
 RELEASED_MAX = 64
@@ -45,6 +45,8 @@ class Policy:
         self.plans = Plans(agent, self.forest, events)
         self.watched: set[Container] = set()
         """Containers that are to be released when the last process or child has left."""
+        self.machinery = {os.getpid()}
+        """The governor's own processes, which wait for nobody and so are in no container."""
         self._released: list[int] = []
 
     def _load(self, label: str) -> Subsystem:
@@ -167,8 +169,12 @@ class Policy:
         return list(bound(found)) if found is not None else []
 
     def attach(self, container: Container, pid: int) -> None:
-        """Move a running process into ``container``. ESRCH: gone. EACCES: another user's."""
+        """Move a running process into ``container``; a thread's id means that of its process.
+
+        ESRCH: gone. EACCES: another user's. EINVAL: the governor's own.
+        """
         tag = self._tag(pid)
+        pid = self._process_of(pid)
         group = self.forest.groups.get(tag.group) if tag else None
         group = group or self.forest.group([])
         old = next(c for c in group.containers if c.hierarchy is container.hierarchy)
@@ -209,6 +215,17 @@ class Policy:
         self.watch(container, occupied=True)
         self.events.of("move", container, pid=pid, source=old.path)
 
+    def _process_of(self, task: int) -> int:
+        """The process of a thread, if it may be governed."""
+        pid = tasks.process_of(task)
+        if pid is None:
+            raise GovernorError(errno.ESRCH, f"there is no process {task}")
+        if pid in self.machinery:
+            raise GovernorError(
+                errno.EINVAL, f"process {pid} is this governor itself, which cannot govern itself"
+            )
+        return pid
+
     def _tag(self, pid: int) -> Tag | None:
         if pid <= 0:
             raise GovernorError(errno.EINVAL, f"{pid} is not a process id")
@@ -227,10 +244,10 @@ class Policy:
 
     def populate(self, starting: Collection[int]) -> None:
         """Count who is in each group; ``starting`` are groups of jobs not placed yet."""
-        tasks: dict[int, int] = {}
+        counts: dict[int, int] = {}
         for group in [*(tag.group for tag in self.members().values()), *starting]:
-            tasks[group] = tasks.get(group, 0) + 1
-        self.forest.populate(tasks)
+            counts[group] = counts.get(group, 0) + 1
+        self.forest.populate(counts)
 
     # -- containers ----------------------------------------------------------------
 

@@ -50,6 +50,8 @@ class Release:
         for container in list(watched):
             if not (container.notify_on_release or container.auto_remove):
                 watched.discard(container)
+            elif container.ending:
+                pass  # it goes with all that is in it, by who has asked for that
             elif self._policy.forest.in_use(container):
                 if not container.children and not container.busy and not self._guard(container):
                     again = ZOMBIES_AGAIN

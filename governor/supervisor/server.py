@@ -41,8 +41,9 @@ class Supervisor:
     """Serves clients until told to shut down or until its owner goes away."""
 
     def __init__(
-        self, directory: str, end: socket.socket, owner: socket.socket, nonce: int
+        self, directory: str, pid: int, end: socket.socket, owner: socket.socket, nonce: int
     ) -> None:
+        """``end`` leads to the spawner, process ``pid``."""
         self._directory = directory
         self._nonce = nonce
         self._spawner = end
@@ -56,6 +57,7 @@ class Supervisor:
         )
         self._events = Events()
         self._policy = policy = Policy(self._agent, nonce, self._events)
+        policy.machinery.add(pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
         self._endings = Endings()
@@ -133,11 +135,18 @@ class Supervisor:
             try:
                 received = self._clients.receive()
             except ProtocolError as error:
-                print(f"governor: a client sent nonsense: {error}", file=sys.stderr)
+                self._refuse_nonsense(error)
                 continue
             if received is None:
                 return
             self._serve_client(*received)
+
+    def _refuse_nonsense(self, error: ProtocolError) -> None:
+        """A request can be answered that has a number, whatever else is wrong with it."""
+        if error.peer is not None and error.request is not None:
+            self._clients.send(error.peer, wire.Failure(error.request, errno.EINVAL, str(error)))
+        else:
+            print(f"governor: a client sent nonsense: {error}", file=sys.stderr)
 
     def _serve_client(self, peer: bytes, request: Any) -> None:
         def reply(value: Any) -> None:
@@ -148,6 +157,7 @@ class Supervisor:
             self._clients.send(peer, answer)
 
         try:
+            _check_times(request)
             self._handlers[type(request)](request, reply)
         except GovernorError as error:
             reply(error)
@@ -200,6 +210,13 @@ class Supervisor:
         spawner.sweep(self._nonce, self._directory)
 
 
+def _check_times(request: Any) -> None:
+    """Refuse what is no number, as it is neither before nor after any time; EINVAL."""
+    for name, value in zip(request._fields, request, strict=True):
+        if isinstance(value, float) and value != value:
+            raise GovernorError(errno.EINVAL, f"{name} cannot be {value}")
+
+
 def _signals() -> socket.socket:
     """A socket that hears of the signals that politely ask for the end."""
     here, there = socket.socketpair()
@@ -221,8 +238,8 @@ def main(directory: str, owner: socket.socket, nonce: int) -> int:
         # What is ignored, as under nohup, is to be ignored by the jobs as well.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    end = spawner.start(nonce, directory)
-    supervisor = Supervisor(directory, end, owner, nonce)
+    pid, end = spawner.start(nonce, directory)
+    supervisor = Supervisor(directory, pid, end, owner, nonce)
     owner.send(READY)
     try:
         supervisor.serve()
