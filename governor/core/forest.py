@@ -41,6 +41,8 @@ class Forest:
         self._own_files = own_files or {}
         self._bindings = Bindings(load, itertools.count(1).__next__)
         self.groups = GroupTable()
+        self._populated: set[Container] = set()
+        """The containers that had processes when these were last counted."""
 
     # -- hierarchies ---------------------------------------------------------------
 
@@ -166,10 +168,13 @@ class Forest:
         return container
 
     def in_use(self, container: Container) -> str:
-        """Why a container cannot be removed, as the end of a sentence; empty when it can."""
+        """Why a container cannot be removed, as the end of a sentence; empty when it can.
+
+        Processes are those that were there when they were last counted by `populate`.
+        """
         if container.children:
             return f"has children ({', '.join(container.children)})"
-        if any(group.tasks for group in self.groups_of(container)):
+        if container.tasks:
             return "has processes"
         return "is kept by a subsystem" if container.busy else ""
 
@@ -223,6 +228,8 @@ class Forest:
 
     def groups_of(self, container: Container) -> list[Group]:
         """The groups whose processes are in this very container."""
+        if not container.groups:
+            return []
         return [group for group in self.groups if container in group.containers]
 
     def admit(self, group: Group) -> None:
@@ -263,13 +270,14 @@ class Forest:
 
     def populate(self, tasks: Mapping[int, int]) -> list[Group]:
         """Set how many processes refer to each group, by id; returns the groups left empty."""
-        for hierarchy in self.hierarchies.values():
-            for container in hierarchy.containers():
-                container.tasks = 0
+        for container in self._populated:
+            container.tasks = 0
+        self._populated = set()
         for group in self.groups:
             group.tasks = tasks.get(group.id, 0)
-            for container in group.containers:
+            for container in group.containers if group.tasks else ():
                 container.tasks += group.tasks
+                self._populated.add(container)
         return [group for group in self.groups if not group.tasks]
 
 

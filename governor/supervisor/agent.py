@@ -66,6 +66,8 @@ class AgentLink:
         self._peer: bytes | None = None
         self._requests = itertools.count(1)
         self._told: dict[int, Told] = {}
+        self.counters: dict[int, Counter] = {}
+        """Those that the agent knows, by id."""
         self._plans: dict[int, Plan] = {}
 
     # -- telling -------------------------------------------------------------------
@@ -111,6 +113,7 @@ class AgentLink:
         if wanted == known:
             return False
         self._told[id] = wanted
+        self.counters[id] = counter
         if wanted.limit != known.limit:
             self._send(wire.SetCounter(id, counter.resource, wanted.limit))
         if wanted.barrier != known.barrier:
@@ -129,6 +132,7 @@ class AgentLink:
     def drop_counter(self, counter: Counter) -> None:
         """The counter's container is gone."""
         if self._told.pop(counter.id, None) is not None:
+            del self.counters[counter.id]
             self._send(wire.DropCounter(counter.id))
 
     def place(self, job: int, pid: int, group: int, traps: list[str], listener: int) -> None:

@@ -124,7 +124,7 @@ class ContainerVerbs:
             reason = self._policy.forest.in_use(node)
             if reason and not node.children:
                 raise GovernorError(errno.EBUSY, f"container {node.label} {reason}")
-            if node.children and any(g.tasks for g in self._policy.forest.groups_of(node)):
+            if node.children and node.tasks:
                 raise GovernorError(errno.EBUSY, f"container {node.label} has processes")
         for node in reversed(nodes):
             self._policy.rmdir(node.hierarchy.name, node.path)

@@ -11,7 +11,6 @@ from governor.core.usage import Row
 from governor.results import ContainerReport
 from governor.subsystem import ControlFile
 from governor.supervisor.agent import AgentLink
-from governor.supervisor.bounds import own_counters
 from governor.supervisor.levels import Record, level_of
 from governor.supervisor.policy import Policy
 from governor.supervisor.told import tell
@@ -50,12 +49,7 @@ class Figures:
     def _count(self) -> None:
         policy = self._policy
         counted = self._agent.count()
-        by_id = {
-            counter.id: counter
-            for hierarchy in policy.forest.hierarchies.values()
-            for container in hierarchy.containers()
-            for counter in own_counters(container)
-        }
+        by_id = self._agent.counters
         for id, held, minheld, maxheld, failcnt, admitted in counted.counters:
             if id in by_id:
                 counter = by_id[id]

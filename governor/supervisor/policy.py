@@ -87,6 +87,13 @@ class Policy:
                 if id not in kept:
                     self._agent.drop_counter(counter)
 
+    def end(self) -> None:
+        """The governor ends, and what it has done to processes that live on with it."""
+        for hierarchy in self.forest.hierarchies.values():
+            for container in reversed(list(hierarchy.containers())):
+                for kind, subsystem in hierarchy.subsystems.items():
+                    tell(subsystem, "destroy", container, container.states[kind])
+
     # -- control files -------------------------------------------------------------
 
     def write(self, container: Container, file: str, value: Value) -> None:
@@ -273,9 +280,9 @@ class Policy:
         container = self.forest.lookup(hierarchy, path)
         counters = list(own_counters(container))
         label_path = container.path
-        before = {group.id for group in self.forest.groups}
+        groups = [group.id for group in self.forest.groups_of(container)]
         parent = self.forest.rmdir(hierarchy, path).parent
-        for group in before - {group.id for group in self.forest.groups}:
+        for group in groups:
             self._forget(group)
         for counter in counters:
             self._agent.drop_counter(counter)

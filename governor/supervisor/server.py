@@ -199,6 +199,7 @@ class Supervisor:
         )
 
     def _leave(self) -> None:
+        self._policy.end()
         self._agent.stop()
         channel.send(self._spawner, Quit())
         self._desk.close()

@@ -17,9 +17,7 @@ from governor.api import Container, Governor
 from governor.client import Client
 from governor.errors import GovernorError
 from governor.wire import client as wire
-from tests.process.helpers import DEADLINE, eventually, gov, runtime, wait_all
-
-__all__ = ["gov", "runtime"]
+from tests.process.helpers import DEADLINE, eventually, wait_all
 
 INFINITE = float("inf")
 NO_NUMBER = float("nan")
