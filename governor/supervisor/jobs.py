@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Set
 
 from governor.core.group import Group
@@ -27,9 +28,32 @@ from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
 
+ENDED_MAX = 10_000
+"""Jobs that are remembered after their end, for those who ask for a result; the oldest go first."""
+
 
 class Job:
     """A job the supervisor looks after. ``result`` is set when its first process has ended."""
+
+    __slots__ = (
+        "base_cpu",
+        "began",
+        "deadline",
+        "error",
+        "grace",
+        "group",
+        "id",
+        "listener",
+        "name",
+        "pid",
+        "placed",
+        "refusal",
+        "report",
+        "result",
+        "timed_out",
+        "timeout",
+        "traps",
+    )
 
     def __init__(self, id: int, spec: Spawn, group: int, traps: list[str]) -> None:
         self.id = id
@@ -74,6 +98,7 @@ class Jobs:
         self._started: dict[int, Callable[[Job], None]] = {}
         self._heard: dict[int, Callable[[], None]] = {}
         self._by_pid: dict[int, Job] = {}
+        self._lately_ended: deque[int] = deque()
         self.by_id: dict[int, Job] = {}
         self._running: dict[int, Job] = {}
         self._agent_pid = 0
@@ -105,20 +130,34 @@ class Jobs:
         """Start a job; ``started(job)`` follows when it is in its containers, or has failed."""
         traps = self._policy.traps()
         job = Job(self._new_id(), spec, group, traps)
-        here, there = channel.pair()
+        try:
+            here, there = channel.pair()
+        except OSError as error:
+            raise _no_room(job, error) from None
         job.report = here
         self._heard[here.fileno()] = lambda: self._on_word(job)
         self._poller.add(here.fileno())
-        description = self._describe(job, spec, traps)
         try:
-            descriptors = [description, *stdio, there.fileno()]
-            channel.send(self._spawner, StartWorker(job.id), descriptors)
+            self._request(job, spec, [*stdio, there.fileno()])
+        except BaseException:
+            self._close_report(job)
+            raise
         finally:
-            os.close(description)
             there.close()
         self.by_id[job.id] = self._running[job.id] = job
         self._started[job.id] = started
         return job
+
+    def _request(self, job: Job, spec: Spawn, descriptors: list[int]) -> None:
+        """Ask the spawner for a worker. GovernorError: there is no room for its description."""
+        try:
+            description = self._describe(job, spec, job.traps)
+        except OSError as error:
+            raise _no_room(job, error) from None
+        try:
+            channel.send(self._spawner, StartWorker(job.id), [description, *descriptors])
+        finally:
+            os.close(description)
 
     def spawn_helper(self, argv: list[str], env: dict[str, str], group: Group) -> None:
         """Start a program of the governor's own, such as a release agent; nobody waits for it."""
@@ -322,6 +361,9 @@ class Jobs:
             code, number, wall, used, job.timed_out, job.error, job.refusal or None
         )
         self._tell("job-end", job, exit_code=code)
+        self._lately_ended.append(job.id)
+        if len(self._lately_ended) > ENDED_MAX:
+            del self.by_id[self._lately_ended.popleft()]
         self._ended(job)
 
     # -- ending --------------------------------------------------------------------
@@ -368,6 +410,12 @@ class Jobs:
     def _tell(self, kind: str, job: Job, **fields: Value) -> None:
         events = self._policy.events
         events.publish(kind, "", "", job=job.id, name=job.name, pid=job.pid, **fields)
+
+
+def _no_room(job: Job, error: OSError) -> GovernorError:
+    """The supervisor is out of something itself, descriptors mostly."""
+    number = error.errno or errno.EIO
+    return GovernorError(number, f"job {job.name} cannot be started: {os.strerror(number)}")
 
 
 def _with_shim(env: dict[bytes, bytes]) -> dict[bytes, bytes]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from governor.core.container import Container
+from governor.core.counter import Counter
 from governor.core.forest import Forest, bound
 from governor.core.group import Group
 from governor.core.hierarchy import Hierarchy
@@ -64,8 +65,10 @@ class Policy:
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
+        before = list(own_counters(self.forest.hierarchy(name).root))
         hierarchy = self.forest.remount(name, expand(labels))
         self._bound("remount", hierarchy)
+        self._drop_gone(before, hierarchy)
         return hierarchy
 
     def _bound(self, kind: str, hierarchy: Hierarchy) -> None:
@@ -77,15 +80,19 @@ class Policy:
     def umount(self, name: str) -> None:
         """Unmount a hierarchy; sub-containers keep it."""
         hierarchy = self.forest.hierarchy(name)
-        before = {counter.id: counter for counter in own_counters(hierarchy.root)}
+        before = list(own_counters(hierarchy.root))
         ended = self.forest.umount(name)
         self.events.of("umount", hierarchy.root)
         if ended:
             self.plans.renew(self.forest.groups)
-            kept = {counter.id for counter in own_counters(self.forest.unbound.root)}
-            for id, counter in before.items():
-                if id not in kept:
-                    self._agent.drop_counter(counter)
+            self._drop_gone(before)
+
+    def _drop_gone(self, before: Iterable[Counter], *hierarchies: Hierarchy) -> None:
+        """Forget the counters of subsystems that are neither here nor unbound: named ones."""
+        kept = {c.id for h in (self.forest.unbound, *hierarchies) for c in own_counters(h.root)}
+        for counter in before:
+            if counter.id not in kept:
+                self._agent.drop_counter(counter)
 
     def end(self) -> None:
         """The governor ends, and what it has done to processes that live on with it."""

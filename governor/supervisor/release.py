@@ -67,11 +67,19 @@ class Release:
         self._policy.events.of("release", container)
         agent = container.hierarchy.release_agent
         if container.notify_on_release and agent:
-            self._run(agent, container)
+            self._start(agent, container)
         if container.auto_remove:
             self._refresh()
             with contextlib.suppress(GovernorError):  # somebody may have come in just now
                 self._policy.rmdir(container.hierarchy.name, container.path)
+
+    def _start(self, agent: str, container: Container) -> None:
+        """Run the release agent; nobody waits for it, and nobody could hear of a refusal."""
+        try:
+            self._run(agent, container)
+        except (GovernorError, OSError) as error:
+            reason = error.message if isinstance(error, GovernorError) else str(error)
+            self._policy.events.of("unreleased", container, agent=agent, reason=reason)
 
     def _guard(self, container: Container) -> bool:
         """Wait for one process in the container; False when there are only zombies."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import socket
 import sys
@@ -192,11 +193,15 @@ class Supervisor:
         self._job_verbs.ended(job)
 
     def _run_release_agent(self, program: str, container: Container) -> None:
-        self._jobs.spawn_helper(
-            [program, container.path],
-            {"PATH": os.defpath, "HOME": "/", "GOVERNOR_HIERARCHY": container.hierarchy.name},
-            self._policy.admit([]),
-        )
+        environment = {
+            "PATH": os.defpath, "HOME": "/", "GOVERNOR_HIERARCHY": container.hierarchy.name
+        }  # fmt: skip
+        group = self._policy.admit([])
+        try:
+            self._jobs.spawn_helper([program, container.path], environment, group)
+        except (GovernorError, OSError):
+            self._policy.withdraw(group.id)
+            raise
 
     def _leave(self) -> None:
         self._policy.end()
@@ -240,6 +245,9 @@ def main(directory: str, owner: socket.socket, nonce: int) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     pid, end = spawner.start(nonce, directory)
+    # Each job takes descriptors here. What is forked inherits the spawner's limit, not this one.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     supervisor = Supervisor(directory, pid, end, owner, nonce)
     owner.send(READY)
     try:

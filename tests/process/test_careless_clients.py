@@ -224,3 +224,17 @@ def test_a_tree_deeper_than_a_stack(gov: Governor) -> None:
     assert {report.id for report in gov.jobs()} > {job.id}
     deep[f"{'/d' * 1}"].remove(recursive=True, kill=True)
     assert deep.root["numtasks.held"] == 1
+
+
+# -- what jobs are said to be ------------------------------------------------------
+
+
+def test_a_moved_job_is_said_to_be_where_it_is(gov: Governor) -> None:
+    load = gov.mount("load", ["numtasks"])
+    first, second = load.mkdir("/first"), load.mkdir("/second")
+    job = gov.spawn(SLEEP, containers=[first])
+    assert gov.jobs()[0].containers == ["load:/first"]
+    second.attach(job.pid)
+    assert gov.jobs()[0].containers == ["load:/second"]
+    first.rmdir()
+    assert gov.jobs()[0].containers == ["load:/second"]
