@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -112,6 +113,7 @@ class Spawner:
     def _become_agent(self, endpoint: str, descriptor: int) -> None:
         from workers import agent
 
+        take_descriptors()
         agent.main(endpoint, socket.socket(fileno=descriptor), self._nonce)
         os._exit(0)
 
@@ -222,6 +224,15 @@ def _main(end: socket.socket, nonce: int, directory: str) -> None:
     finally:
         spawner.kill_all()
         remove_directory(directory)
+
+
+def take_descriptors() -> None:
+    """Let this process have as many as the host allows: every job that runs needs some.
+
+    For the supervisor and the agent; what jobs may have is as it was in the caller.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def become_subreaper() -> None:

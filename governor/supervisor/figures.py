@@ -71,7 +71,8 @@ class Figures:
         changed: list[Container] = []
         for hierarchy in self._policy.forest.hierarchies.values():
             for subsystem in hierarchy.subsystems.values():
-                found = tell(subsystem, "sampled", hierarchy.root, self._policy.host)
+                with self._policy.host.one_look():
+                    found = tell(subsystem, "sampled", hierarchy.root, self._policy.host)
                 changed += found if isinstance(found, list | tuple | set) else ()
         for container in changed:
             self._policy.plans.renew_below(container)

@@ -141,6 +141,23 @@ class Policy:
         groups = {g.id for g in self.forest.groups if wanted.intersection(g.containers)}
         return {pid: tag for pid, tag in self.members().items() if tag.group in groups}
 
+    def members_by_container(self) -> dict[Container, list[int]]:
+        """The processes in each container that has any."""
+        found: dict[Container, list[int]] = {}
+        for pid, tag in self.members().items():
+            group = self.forest.groups.get(tag.group)
+            for container in group.containers if group is not None else ():
+                found.setdefault(container, []).append(pid)
+        return found
+
+    def governs(self, pid: int) -> bool:
+        """Whether a process is there and governed."""
+        try:
+            tag = membership.read(pid)
+        except ProcessLookupError:
+            return False
+        return tag is not None and tag.nonce == self._nonce
+
     def group_of(self, pid: int) -> Group:
         """The group a process is in; that of all the roots for one that is not governed.
 

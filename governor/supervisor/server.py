@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import socket
 import sys
@@ -245,9 +244,7 @@ def main(directory: str, owner: socket.socket, nonce: int) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     pid, end = spawner.start(nonce, directory)
-    # Each job takes descriptors here. What is forked inherits the spawner's limit, not this one.
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
     supervisor = Supervisor(directory, pid, end, owner, nonce)
     owner.send(READY)
     try:

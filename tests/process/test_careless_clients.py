@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,8 @@ from governor.api import Container, Governor
 from governor.client import Client
 from governor.errors import GovernorError
 from governor.wire import client as wire
-from tests.process.helpers import DEADLINE, eventually, wait_all
+from tests.capabilities import need
+from tests.process.helpers import DEADLINE, eventually, run_job, wait_all
 
 INFINITE = float("inf")
 NO_NUMBER = float("nan")
@@ -238,3 +241,23 @@ def test_a_moved_job_is_said_to_be_where_it_is(gov: Governor) -> None:
     assert gov.jobs()[0].containers == ["load:/second"]
     first.rmdir()
     assert gov.jobs()[0].containers == ["load:/second"]
+
+
+# -- descriptors -------------------------------------------------------------------
+
+
+def test_more_jobs_than_the_caller_may_have_descriptors(runtime: Path) -> None:
+    """Neither supervisor nor agent run out of them; each job has the limit of the caller."""
+    few = 64
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need(before[1] > 10 * few, f"the host allows {before[1]} descriptors only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    try:
+        gov = Governor()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with gov:
+        gov.mount("load", ["numtasks"])
+        jobs = [gov.spawn(SLEEP) for _ in range(2 * few)]
+        assert run_job(gov, ["sh", "-c", "ulimit -n"])[1] == f"{few}\n"
+        assert gov.status().jobs == len(jobs)
