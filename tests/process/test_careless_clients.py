@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import governor.api.governor as governor_module
 from governor.api import Container, Governor
 from governor.client import Client
 from governor.errors import GovernorError
@@ -261,3 +262,33 @@ def test_more_jobs_than_the_caller_may_have_descriptors(runtime: Path) -> None:
         jobs = [gov.spawn(SLEEP) for _ in range(2 * few)]
         assert run_job(gov, ["sh", "-c", "ulimit -n"])[1] == f"{few}\n"
         assert gov.status().jobs == len(jobs)
+
+
+# -- waiting -----------------------------------------------------------------------
+
+
+def test_a_wait_is_asked_for_again(gov: Governor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So none is kept for ever of a client that was killed; nobody else notices."""
+    asked: list[float | None] = []
+
+    def ask(request: Any, timeout: float | None = None) -> Any:
+        message = request(1)
+        if isinstance(message, wire.Wait):
+            asked.append(message.timeout)
+        return Client.ask(gov.client, request, timeout)
+
+    monkeypatch.setattr(governor_module, "WAIT_SLICE", 0.01)
+    job = gov.spawn(SLEEP)
+    monkeypatch.setattr(gov.client, "ask", ask)
+    assert gov.wait([job], 0.05) == set()
+    assert len(asked) > 1
+    with pytest.raises(TimeoutError):
+        job.wait(0)
+    waiting = threading.Thread(target=job.wait)
+    waiting.start()
+    so_far = len(asked)
+    eventually(lambda: len(asked) > so_far + 2, "it was asked for some times")
+    job.kill()
+    waiting.join(DEADLINE)
+    assert job.result is not None
+    assert None not in asked
