@@ -28,6 +28,10 @@ TASKS = "tasks"
 """The control file of every container that lists, and takes, its processes."""
 
 
+VALUE_MAX = 65_536
+"""Characters in a value at most: longer than a list of all the CPUs that a kernel can have."""
+
+
 class Forest:
     """Hierarchies by name, in mount order, and the interned container groups.
 
@@ -196,10 +200,15 @@ class Forest:
         """Write a control file; refusals of the file's own aside:
 
         EACCES: read-only. EINVAL: a value that is not allowed. ERANGE: a number beyond any use.
+        E2BIG: a text longer than `VALUE_MAX`.
         """
         file = self.control_file(container, name)
         if file.parse is None or file.write is None:
             raise GovernorError(errno.EACCES, f"{name} of {container.label} is read-only")
+        if len(str(value)) > VALUE_MAX:
+            raise GovernorError(
+                errno.E2BIG, f"{name} of {container.label} takes at most {VALUE_MAX} characters"
+            )
         try:
             parsed = file.parse(value)
         except ValueError as error:

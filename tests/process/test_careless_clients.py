@@ -96,6 +96,15 @@ def test_numbers_beyond_all_use(gov: Governor) -> None:
     assert refusal(lambda: root.__setitem__("release_agent", "/a\0b")) == errno.EINVAL
 
 
+def test_texts_beyond_all_use(gov: Governor) -> None:
+    root = gov.mount("load", ["numtasks"]).root
+    assert refusal(lambda: gov.mount("x" * 256, ["numfiles"])) == errno.ENAMETOOLONG
+    assert refusal(lambda: root.mkdir("x" * 256)) == errno.ENAMETOOLONG
+    for value in ("x" * 2**20, " " * 2**20 + "500"):
+        assert refusal(lambda value=value: root.__setitem__("numtasks.limit", value)) == errno.E2BIG  # type: ignore[misc]
+    assert gov.mount("x" * 255, ["numfiles"]).root.mkdir("x" * 255)
+
+
 # -- jobs that are not started -----------------------------------------------------
 
 
