@@ -83,7 +83,7 @@ class PlanBuilder:
 def compile_plan(group: Group) -> Plan:
     """Compile a group: every bound subsystem of every hierarchy contributes.
 
-    ENOSPC when the group's processes could run nowhere, EIO for a mistake in a subsystem.
+    ENOSPC when the group's processes could run nowhere. EIO for a subsystem that fails.
     """
     builder = PlanBuilder()
     for container in group.containers:
@@ -92,8 +92,8 @@ def compile_plan(group: Group) -> Plan:
                 subsystem.contribute(builder, container)
             except GovernorError:
                 raise
-            except Exception as error:
+            except Exception as error:  # as a refusal, so that it is undone like one
                 raise GovernorError(
-                    errno.EIO, f"subsystem {subsystem.label!r} failed: {error!r}"
+                    errno.EIO, f"contribute() of {subsystem.label} failed: {error!r}"
                 ) from error
     return builder.build()

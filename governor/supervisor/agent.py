@@ -64,6 +64,7 @@ class AgentLink:
         self._poller = Poller()
         self._poller.add(server)
         self._peer: bytes | None = None
+        self._pid = 0
         self._requests = itertools.count(1)
         self._told: dict[int, Told] = {}
         self.counters: dict[int, Counter] = {}
@@ -180,8 +181,7 @@ class AgentLink:
         while True:
             received = self._server.receive()
             if received is not None:
-                self._peer, message = received
-                return message
+                return self._take(received)
             if not self._alive():
                 raise GovernorError(errno.EIO, "the agent has died; nothing is enforced any more")
             remaining = deadline - time.monotonic()
@@ -192,11 +192,26 @@ class AgentLink:
     def catch_up(self) -> None:
         """Take in everything that has arrived, without waiting."""
         while (received := self._server.receive()) is not None:
-            self._peer, message = received
-            self._unasked(message)
+            self._unasked(self._take(received))
 
-    def _send(self, message: Message) -> None:
+    @property
+    def pid(self) -> int:
+        """The agent's process."""
+        self._meet()
+        return self._pid
+
+    def _take(self, received: tuple[bytes, Message]) -> Message:
+        self._peer, message = received
+        if isinstance(message, wire.Hello):
+            self._pid = message.pid
+        return message
+
+    def _meet(self) -> None:
+        """Wait until the agent has said its first word."""
         if self._peer is None:
             self._unasked(self._receive(time.monotonic() + DEADLINE))
+
+    def _send(self, message: Message) -> None:
+        self._meet()
         assert self._peer is not None
         self._server.send(self._peer, message)

@@ -223,7 +223,6 @@ class Jobs:
             match received[0]:
                 case Started(0, pid, _):
                     self._agent_pid = pid
-                    self._policy.machinery.add(pid)
                 case Started():
                     self._on_started(received[0])
                 case UserTime(ns):

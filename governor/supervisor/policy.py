@@ -24,8 +24,9 @@ from governor.supervisor.levels import Levels
 from governor.supervisor.loading import expand, load
 from governor.supervisor.plans import Plans
 from governor.supervisor.told import tell
-from workers import cpu, membership, tasks
+from workers import cpu, membership
 from workers.membership import Tag
+from workers.tasks import living
 
 RELEASED_MAX = 64
 """How many released groups are kept for processes whose end has not been reported yet."""
@@ -39,7 +40,7 @@ class Policy:
         self._nonce = nonce
         self.events = events
         self.host = ProcessHost(self)
-        self.forest = Forest(self._load, CORE_FILES)
+        self.forest = Forest(self._load, CORE_FILES, tell)
         self.bounds = Bounds(self.forest, events)
         self.ledger = CpuLedger()
         self.levels = Levels()
@@ -47,7 +48,7 @@ class Policy:
         self.watched: set[Container] = set()
         """Containers that are to be released when the last process or child has left."""
         self.machinery = {os.getpid()}
-        """The governor's own processes, which wait for nobody and so are in no container."""
+        """Supervisor and spawner, which with the agent are in no container: all wait for them."""
         self._released: list[int] = []
 
     def _load(self, label: str) -> Subsystem:
@@ -200,9 +201,10 @@ class Policy:
         return list(bound(found)) if found is not None else []
 
     def attach(self, container: Container, pid: int) -> None:
-        """Move a running process into ``container``; a thread's id means that of its process.
+        """Move a running process into ``container``. A thread's id stands for its process.
 
-        ESRCH: gone. EACCES: another user's. EINVAL: the governor's own.
+        ESRCH: it has ended, even if nobody has reaped it yet. EACCES: another user's. EINVAL: the
+        governor's own.
         """
         tag = self._tag(pid)
         pid = self._process_of(pid)
@@ -248,10 +250,10 @@ class Policy:
 
     def _process_of(self, task: int) -> int:
         """The process of a thread, if it may be governed."""
-        pid = tasks.process_of(task)
+        pid = living(task)
         if pid is None:
-            raise GovernorError(errno.ESRCH, f"there is no process {task}")
-        if pid in self.machinery:
+            raise GovernorError(errno.ESRCH, f"process {task} has ended")
+        if pid in self.machinery or pid == self._agent.pid:
             raise GovernorError(
                 errno.EINVAL, f"process {pid} is this governor itself, which cannot govern itself"
             )

@@ -79,7 +79,7 @@ class Release:
             self._run(agent, container)
         except (GovernorError, OSError) as error:
             reason = error.message if isinstance(error, GovernorError) else str(error)
-            self._policy.events.of("unreleased", container, agent=agent, reason=reason)
+            self._policy.events.of("release-failed", container, reason=reason)
 
     def _guard(self, container: Container) -> bool:
         """Wait for one process in the container; False when there are only zombies."""

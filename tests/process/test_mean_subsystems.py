@@ -78,8 +78,8 @@ def test_a_release_agent_that_may_not_be_started(mean: Governor, moods: Hierarch
     job.kill()
     job.wait(DEADLINE)
     eventually(lambda: not moods.root.children, "it has been removed all the same")
-    (event,) = told(mean, "unreleased")
-    assert (event.path, event.fields["agent"]) == ("/inner", "/bin/true")
+    (event,) = told(mean, "release-failed")
+    assert event.path == "/inner"
     assert "not in this mood" in str(event.fields["reason"])
 
 
