@@ -12,13 +12,22 @@ import enum
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from governor.core.counter import Counter, Entry, charge, flow, with_pools, without_room
+from governor.core.counter import (
+    Counter,
+    Entry,
+    at_barrier,
+    charge,
+    flow,
+    with_pools,
+    without_room,
+)
 from workers.bills import Bill, Note, Terms
 from workers.census import Census
 from workers.membership import Tag
 from workers.tasks import Reservation, reserve
 
 _MANY_PENDING = 4096
+_MANY_UNBOOKED = 1024
 _CREDIT_MAX = 256
 _CREDIT_SHARE = 8
 _LOOKS = 4
@@ -48,6 +57,8 @@ class Accounts:
         self.doubtful: dict[int, Reservation] = {}
         # Counter to the bills paid in advance since its last recount.
         self._prepaid: dict[int, list[Bill]] = {}
+        # Those that may know of calls which no counter has been told of.
+        self._unbooked: set[Bill] = set()
 
     # -- plans ---------------------------------------------------------------------
 
@@ -115,6 +126,7 @@ class Accounts:
         counter = self.counters.pop(id, None)
         self._groups.pop(id, None)
         if counter is not None:
+            self._void_credit(counter)
             counter.borrow(None)
             for borrower in list(counter.borrowers):
                 borrower.borrow(None)
@@ -145,6 +157,7 @@ class Accounts:
         for counter, _ in bill.entries:
             self._prepaid.setdefault(counter.id, []).append(bill)
         bill.prepay(times)
+        self._unbooked.add(bill)
         return True
 
     def _pay_once(self, bill: Bill) -> bool:
@@ -155,6 +168,7 @@ class Accounts:
             return False
         charge(due)
         bill.prepay(1)
+        self._unbooked.add(bill)
         return True
 
     def _begin_intervals(self, bill: Bill) -> None:
@@ -169,13 +183,13 @@ class Accounts:
         Bills know how much of what was paid in advance has been used, so that the calls
         need not be counted one by one.
         """
-        for group, terms in self.terms.items():
-            for demand, bill in terms.bills.items():
-                if calls := bill.take_admitted():
-                    resources = {resource for resource, _ in demand}
-                    for counter in map(self.counters.get, self._counts.get(group, ())):
-                        if counter is not None and counter.resource in resources:
-                            counter.admitted += calls
+        for bill in self._unbooked:
+            if calls := bill.take_admitted():
+                resources = {resource for resource, _ in bill.note.demand}
+                for counter in map(self.counters.get, self._counts.get(bill.note.groups[0], ())):
+                    if counter is not None and counter.resource in resources:
+                        counter.admitted += calls
+        self._unbooked = {bill for bill in self._unbooked if bill.credit}
 
     def settle_thread(self, tid: int) -> None:
         """A thread traps again, so what it reserved before is over."""
@@ -202,19 +216,22 @@ class Accounts:
         self._begin_intervals(bill)
         lacking = without_room(bill.due())
         rates = [(counter, amount) for counter, amount in lacking if counter.interval]
-        if over := without_room(rates, _at_barrier(rates) and privileged()):
+        if over := without_room(rates, at_barrier(rates) and privileged()):
             over[0][0].tick(self._clock())
             return Verdict.REFUSE, over[0][0]  # time alone makes room there
         short = [c for c, _ in lacking if not c.interval and c not in recounted]
         if short:
             recounted.update(self._make_room(short, bill))
             lacking = without_room(bill.due())
-        passes = _at_barrier(lacking) and privileged()
+        passes = at_barrier(lacking) and privileged()
         if over := without_room(lacking, passes):
             return self._denial(bill, over, passes)
         crossed = [counter for counter, _ in lacking if counter.charged <= counter.barrier]
         charge(bill.due())
         bill.paid += 1
+        self._unbooked.add(bill)
+        if len(self._unbooked) > _MANY_UNBOOKED:  # amounts of memory come in any number
+            self.book()
         return Verdict.ADMIT, crossed[0] if crossed else None
 
     def _denial(self, bill: Bill, over: list[Entry], passes: bool) -> tuple[Verdict, Counter]:
@@ -388,8 +405,3 @@ class Accounts:
         hidden = self._census.unreadable & members.keys()
         self._census.unreadable.intersection_update(members)
         return sorted({members[pid].group for pid in hidden})
-
-
-def _at_barrier(entries: Iterable[Entry]) -> bool:
-    """Whether a barrier is among what these meet, which privileged callers may pass."""
-    return any(counter.ceiling < counter.limit for counter, _ in entries)

@@ -145,6 +145,8 @@ class Docket:
             self._accounts.moved(entry.pid, group)
             self._confinement.confine(group)
             trap.bill = self._accounts.terms[group].bill(trap.demand)
+        else:
+            trap.bill = self._accounts.renewed(trap.bill)
         self._judge(trap, set())
 
     def _end_entries(self, tid: int | None = None) -> None:
