@@ -12,15 +12,7 @@ import enum
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from governor.core.counter import (
-    Counter,
-    Entry,
-    at_barrier,
-    charge,
-    flow,
-    with_pools,
-    without_room,
-)
+from governor.core.counter import Counter, Entry, at_barrier, charge, flow, with_pools, without_room
 from workers.bills import Bill, Note, Terms
 from workers.census import Census
 from workers.membership import Tag
