@@ -296,7 +296,7 @@ class Agent:
             [c.id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
             for c in self.accounts.counters.values()
         ]
-        unreadable = self.accounts.unreadable_groups(members)
+        unreadable = self._census.unreadable_groups(members)
         self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
 
     # -- in the background ---------------------------------------------------------

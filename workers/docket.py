@@ -77,9 +77,13 @@ class Docket:
         if not trap.demand:
             trap.admit()
             return
+        late = time.monotonic() >= trap.deadline
+        if not late and self._accounts.too_soon(trap.bill, recounted):
+            self._waiting.append(trap)
+            return
         caller = partial(privileged, trap.tid)
         verdict, counter = self._accounts.judge(trap.bill, recounted, caller)
-        if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
+        if verdict is Verdict.WAIT and not late:
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
             self._accounts.pending[trap.tid] = trap.bill.note
