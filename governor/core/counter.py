@@ -196,6 +196,11 @@ def without_room(entries: Iterable[Entry], privileged: bool = False) -> list[Ent
     return [(c, amount) for c, amount in entries if c.charged + amount > c.ceiling]
 
 
+def at_barrier(entries: Iterable[Entry]) -> bool:
+    """Whether a barrier is among what these meet, which privileged callers may pass."""
+    return any(counter.ceiling < counter.limit for counter, _ in entries)
+
+
 def charge(entries: Iterable[Entry], times: int = 1) -> None:
     """Charge all entries so many times; whether they may was asked before."""
     for counter, amount in entries:
