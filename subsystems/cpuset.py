@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from governor.core.container import Container
 from governor.core.plan import PlanBuilder
-from governor.nested import CPUS, MEMS
+from governor.subsystem.nested import CPUS, MEMS
 from subsystems.memset import MemSet
 
 

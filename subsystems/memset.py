@@ -17,9 +17,9 @@ from typing import ClassVar
 
 from governor.core.container import Container
 from governor.core.plan import PlanBuilder
-from governor.nested import MEMS, Kind, NumberSet
-from governor.setsubsystem import SetState, SetSubsystem
 from governor.subsystem import ControlFile, Host, Metric
+from governor.subsystem.nested import MEMS, Kind, NumberSet
+from governor.subsystem.sets import SetState, SetSubsystem
 from governor.units import parse_flag
 
 

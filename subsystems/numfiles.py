@@ -15,7 +15,7 @@ containers share counts in both.
 
 from __future__ import annotations
 
-from governor.shares import SharedSubsystem
+from governor.subsystem.shared import SharedSubsystem
 
 
 class NumFiles(SharedSubsystem):

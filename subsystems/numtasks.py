@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from governor.core.container import Container
 from governor.core.counter import Counter
 from governor.core.plan import PlanBuilder
-from governor.shares import SharedCounter, SharedSubsystem, parse_positive
 from governor.subsystem import ControlFile, Metric, Value, format_limit
+from governor.subsystem.shared import SharedCounter, SharedSubsystem, parse_positive
 from governor.units import UNLIMITED, parse_duration
 
 FORKRATE = Metric("forkrate", "Tasks that each container may make per interval.")

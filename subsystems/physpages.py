@@ -16,7 +16,7 @@ is stopped when its governor ends stays so.
 from __future__ import annotations
 
 from governor.memory import proportional
-from governor.watched import WatchedSubsystem
+from governor.subsystem.watched import WatchedSubsystem
 
 
 class PhysPages(WatchedSubsystem):

@@ -11,8 +11,8 @@ mappings are not counted.
 
 from __future__ import annotations
 
-from governor.pages import PagesSubsystem
 from governor.results import PARTIAL
+from governor.subsystem.pages import PagesSubsystem
 
 
 class PrivVmPages(PagesSubsystem):

@@ -10,7 +10,7 @@ that forks of a large process seem to need much more than they do.
 from __future__ import annotations
 
 from governor.memory import resident
-from governor.watched import WatchedSubsystem
+from governor.subsystem.watched import WatchedSubsystem
 
 
 class RssPages(WatchedSubsystem):

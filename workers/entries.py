@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from workers import membership, namespaces
+from workers import membership, namespaces, tasks
 from workers.listener import Trap
 from workers.membership import Tag
 from workers.syscalls import Table
@@ -34,9 +34,7 @@ class Entry:
     @property
     def entered(self) -> bool:
         """Whether the caller is in other namespaces than before; nobody asks for a child's."""
-        try:
-            namespaces.process_of(self.trap.tid)
-        except ProcessLookupError:
+        if tasks.process_of(self.trap.tid) is None:
             return False
         # Of a process that has just got new rights, an ordinary user may not see where it is.
         hidden = not self.before
@@ -59,23 +57,26 @@ class Entries:
         """The entry that a call is, None for one that is none or whose caller has gone."""
         if not namespaces.enters(self._table, trap.nr, trap.args, trap.tid):
             return None
-        try:
-            pid = namespaces.process_of(trap.tid)
-        except ProcessLookupError:
+        pid = tasks.process_of(trap.tid)
+        if pid is None:
             return None
         self._last += 1
         child = namespaces.makes_child(self._table, trap.nr)
         entry = self._waiting[self._last] = Entry(self._last, trap, pid, child)
         return entry
 
-    def allow(self, ticket: int, group: int) -> Entry | None:
-        """The supervisor has answered: the process gets the new group, unless that is 0."""
+    def allow(self, ticket: int, group: int, follow: Callable[[int], None]) -> Entry | None:
+        """The supervisor has answered: the process gets the new group, unless that is 0.
+
+        ``follow(job)``: some process of that job is about to be in another group.
+        """
         entry = self._waiting.pop(ticket, None)
         if entry is None or not group:
             return entry
         with contextlib.suppress(ProcessLookupError, PermissionError):
             entry.old = membership.read(entry.pid)
             if entry.old is not None:
+                follow(entry.old.job)
                 entry.new = entry.old._replace(group=group)
                 membership.write(entry.pid, entry.new)
         entry.reservation = reserve(entry.trap.tid)

@@ -6,11 +6,11 @@ know of it at once, and not thousands of times.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 from governor.core.counter import Counter
 from governor.wire.agent import Hit
+from workers import tasks
 
 INTERVAL = 0.1
 """Seconds between two tellings of the same bound, at least."""
@@ -51,19 +51,10 @@ class Hits:
         due = [key for key in self.untold if now >= self._next.get(key, now)]
         self._next.update(dict.fromkeys(due, now + INTERVAL))
         hits = [self.untold.pop(key) for key in due]
-        return [hit._replace(pid=process_of(hit.pid)) for hit in hits]
+        return [hit._replace(pid=tasks.process_of(hit.pid) or hit.pid) for hit in hits]
 
     def forget(self, counter: int) -> None:
         """The counter is gone."""
         for key in [key for key in self._next.keys() | self.untold.keys() if key[0] == counter]:
             self._next.pop(key, None)
             self.untold.pop(key, None)
-
-
-def process_of(tid: int) -> int:
-    """The process of a thread; the thread itself when it is gone already."""
-    with contextlib.suppress(OSError), open(f"/proc/{tid}/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"Tgid:"):
-                return int(line.split()[1])
-    return tid

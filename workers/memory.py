@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
-from governor.machine import Machine
+from governor.subsystem.machine import Machine
 from governor.units import LARGEST_NODE
 from workers.syscalls import table
 

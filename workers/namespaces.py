@@ -62,15 +62,3 @@ def links(tid: int, proc: str = "/proc") -> tuple[str, ...]:
         with contextlib.suppress(OSError):
             found.append(os.readlink(f"{proc}/{tid}/ns/{kind}"))
     return tuple(found)
-
-
-def process_of(tid: int, proc: str = "/proc") -> int:
-    """The process that a thread belongs to. Raises ProcessLookupError when it is gone."""
-    try:
-        with open(f"{proc}/{tid}/status", "rb", buffering=0) as file:
-            for line in file.read().splitlines():
-                if line.startswith(b"Tgid:"):
-                    return int(line.split()[1])
-    except FileNotFoundError:
-        pass
-    raise ProcessLookupError(tid)

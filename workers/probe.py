@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Set
 from typing import BinaryIO, NamedTuple, NoReturn
 
 from governor.errors import GovernorError
-from governor.machine import Machine
+from governor.subsystem.machine import Machine
 from workers import affinity, cpu, files, membership, memory, seccomp
 from workers.syscalls import table
 

@@ -17,6 +17,7 @@ from governor.fs.lanes import LANES, Lanes
 from governor.fs.mounts import TYPE, prepare
 from governor.fs.operations import Operations
 from governor.fs.tree import Tree
+from workers import tasks
 
 DEVICE = "/dev/fuse"
 _PACKAGES = "install the package fuse3 (apt-get install fuse3, or dnf, pacman, zypper)"
@@ -96,11 +97,10 @@ def check_device() -> None:
 
 def process_of(task: int) -> int:
     """The process that a thread is of, as FUSE names threads. ESRCH."""
-    try:
-        with open(f"/proc/{task}/status") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("Tgid:"))
-    except OSError:
-        raise GovernorError(errno.ESRCH, f"there is no process {task} here") from None
+    process = tasks.process_of(task)
+    if process is None:
+        raise GovernorError(errno.ESRCH, f"there is no process {task} here")
+    return process
 
 
 def _open(supervisor: int) -> int:

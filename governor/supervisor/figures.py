@@ -31,7 +31,7 @@ class Figures:
 
     def refresh(self) -> None:
         """Bring every figure up to date, and let every subsystem look at them."""
-        if self._policy.plans:
+        if self._policy.plans.compiled:
             self._count()
         self._catch_up()
         self._settle_usage()
@@ -67,7 +67,7 @@ class Figures:
 
     def _settle_usage(self) -> None:
         """Add what has been used since the last time to the meters."""
-        plans = self._policy.plans
+        plans = self._policy.plans.compiled
         for group, used in self._policy.ledger.drain().items():
             for meter in plans[group].meters if group in plans else ():
                 meter.add(*used)
@@ -80,7 +80,7 @@ class Figures:
                 found = tell(subsystem, "sampled", hierarchy.root, self._policy.host)
                 changed += found if isinstance(found, list | tuple | set) else ()
         for container in changed:
-            self._policy.renew_below(container)
+            self._policy.plans.renew_below(container)
 
     def report(self) -> list[ContainerReport]:
         """Every container of every hierarchy, as it is now."""

@@ -152,7 +152,7 @@ class Jobs:
             cwd=spec.cwd,
             umask=spec.umask,
             filter=self._filter(traps),
-            cpus=self._policy.confined(job.group, "cpus"),
+            cpus=self._policy.plans.confined(job.group, "cpus"),
             pgid=spec.pgid,
             modules=spec.modules,
         )
@@ -264,7 +264,7 @@ class Jobs:
         self._tell("job-start", job)
         self._started.pop(job.id)(job)
         if job.report is not None:
-            if nodes := self._policy.confined(job.group, "mems"):
+            if nodes := self._policy.plans.confined(job.group, "mems"):
                 channel.send(job.report, Bind(nodes))
             channel.send(job.report, Go())
 

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
-from governor import registry
 from governor.core.container import Container
-from governor.core.counter import Counter
 from governor.core.forest import Forest, bound
 from governor.core.group import Group
 from governor.core.hierarchy import Hierarchy
-from governor.core.plan import Plan, compile_plan
 from governor.core.usage import CpuLedger, Use
 from governor.errors import GovernorError
 from governor.results import Value
-from governor.subsystem import CountedSubsystem, Subsystem
+from governor.subsystem import Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.bounds import Bounds, own_counters
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
 from governor.supervisor.host import ProcessHost
 from governor.supervisor.levels import Levels
+from governor.supervisor.loading import expand, load
+from governor.supervisor.plans import Plans
 from governor.supervisor.told import tell
-from workers import cpu, membership, seccomp
+from workers import cpu, membership
 from workers.membership import Tag
-from workers.resources import NAMES
-
-ALL = "all"
-"""What `mount` is given for every subsystem there is, as in the seeds."""
 
 RELEASED_MAX = 64
 """How many released groups are kept for processes whose end has not been reported yet."""
@@ -47,7 +42,7 @@ class Policy:
         self.bounds = Bounds(self.forest, events)
         self.ledger = CpuLedger()
         self.levels = Levels()
-        self.plans: dict[int, Plan] = {}
+        self.plans = Plans(agent, self.forest, events)
         self.watched: set[Container] = set()
         """Containers that are to be released when the last process or child has left."""
         self._released: list[int] = []
@@ -61,20 +56,20 @@ class Policy:
 
     def mount(self, name: str, labels: list[str]) -> Hierarchy:
         """Activate a hierarchy; what runs already has no traps for its subsystems."""
-        hierarchy = self.forest.mount(name, _expand(labels))
+        hierarchy = self.forest.mount(name, expand(labels))
         self._bound("mount", hierarchy)
         return hierarchy
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
-        hierarchy = self.forest.remount(name, _expand(labels))
+        hierarchy = self.forest.remount(name, expand(labels))
         self._bound("remount", hierarchy)
         return hierarchy
 
     def _bound(self, kind: str, hierarchy: Hierarchy) -> None:
         for group in {tag.group for tag in self.members().values()}:
             self.levels.wanted(group, self.traps())
-        self.renew(self.forest.groups)
+        self.plans.renew(self.forest.groups)
         self.events.of(kind, hierarchy.root, subsystems=",".join(hierarchy.labels))
 
     def umount(self, name: str) -> None:
@@ -84,17 +79,13 @@ class Policy:
         ended = self.forest.umount(name)
         self.events.of("umount", hierarchy.root)
         if ended:
-            self.renew(self.forest.groups)
+            self.plans.renew(self.forest.groups)
             kept = {counter.id for counter in own_counters(self.forest.unbound.root)}
             for id, counter in before.items():
                 if id not in kept:
                     self._agent.drop_counter(counter)
 
-    # -- plans ---------------------------------------------------------------------
-
-    def use(self, group: Group) -> None:
-        """Make the agent ready for processes of ``group``; ENOSPC when they could run nowhere."""
-        self._set_plan(group, compile_plan(group))
+    # -- control files -------------------------------------------------------------
 
     def write(self, container: Container, file: str, value: Value) -> None:
         """Write a control file; when this returns, it holds for the next call of every process.
@@ -103,7 +94,7 @@ class Policy:
         """
         take_back = self.forest.write(container, file, value)
         try:
-            self.sync(container)
+            self.plans.sync(container)
         except GovernorError as error:
             if take_back is not None:
                 take_back()
@@ -113,53 +104,6 @@ class Policy:
         self.watch(container)
         self.events.of("change", container, file=file, value=value)
 
-    def sync(self, *containers: Container) -> None:
-        """Renew the plans of the groups that these containers are above.
-
-        Nothing has changed when one that has processes cannot be [ENOSPC].
-        """
-        containers = tuple(c.hierarchy.root if c.hierarchy.take_stale() else c for c in containers)
-        plans = {
-            group: _plan_of(group)
-            for group in self.forest.groups
-            if group.id in self.plans and _is_below(group, containers)
-        }
-        self._tell_counters(node for c in containers for node in _line(c))
-        for group, plan in plans.items():
-            if plan is not None:
-                self._set_plan(group, plan)
-            else:
-                self._agent.drop_plan(group.id)
-                del self.plans[group.id]
-        self._agent.flush()
-
-    def renew(self, groups: Iterable[Group]) -> None:
-        """Renew plans for a change that cannot be refused: what has no new plan keeps its old."""
-        for group in groups:
-            if group.id in self.plans:
-                try:
-                    self.use(group)
-                except GovernorError as error:
-                    for container in group.containers:
-                        self.events.of("unenforced", container, reason=error.message)
-
-    def renew_below(self, container: Container) -> None:
-        """Renew the plans of the groups that ``container`` is above."""
-        self._tell_counters(_line(container))
-        self.renew([group for group in self.forest.groups if _is_below(group, (container,))])
-
-    def _tell_counters(self, nodes: Iterable[Container]) -> None:
-        """Tell the agent what has changed of the counters of these containers."""
-        self._agent.renew([counter for node in set(nodes) for counter in own_counters(node)])
-
-    def _set_plan(self, group: Group, plan: Plan) -> None:
-        self.plans[group.id] = plan
-        self._agent.set_plan(group.id, plan, self._counters(group))
-
-    def confined(self, group: int, resource: str) -> list[int]:
-        """The ``cpus`` or ``mems`` that processes of ``group`` are confined to, empty for any."""
-        return self.plans[group].confined.get(resource, [])
-
     def traps(self) -> list[str]:
         """The facilities a new job's filter must trap: those of all bound subsystems."""
         return sorted({trap for subsystem in self.subsystems() for trap in subsystem.traps})
@@ -168,11 +112,6 @@ class Policy:
         """Every bound subsystem."""
         for hierarchy in self.forest.hierarchies.values():
             yield from hierarchy.subsystems.values()
-
-    def _counters(self, group: Group) -> Iterator[Counter]:
-        for container in group.containers:
-            for node in container.ancestors():
-                yield from own_counters(node)
 
     # -- processes -----------------------------------------------------------------
 
@@ -200,7 +139,7 @@ class Policy:
         group = self.forest.group(containers)
         self.forest.admit(group)
         try:
-            self.use(group)
+            self.plans.use(group)
         except GovernorError:
             self.withdraw(group.id)
             raise
@@ -237,7 +176,7 @@ class Policy:
             return
         target = self.forest.move(group, container, pid)
         try:
-            self.use(target)
+            self.plans.use(target)
             moved = self._agent.move(pid, 0, target.id)
             if moved.errno:
                 raise GovernorError(moved.errno, f"process {pid} cannot move to {container.label}")
@@ -298,7 +237,7 @@ class Policy:
     def mkdir(self, hierarchy: str, path: str) -> Container:
         """Make a container."""
         container = self.forest.mkdir(hierarchy, path)
-        self._tell_counters(container.ancestors())
+        self.plans.tell_counters(container.ancestors())
         self.events.of("mkdir", container)
         return container
 
@@ -324,13 +263,13 @@ class Policy:
         for counter in counters:
             self._agent.drop_counter(counter)
         if parent is not None:
-            self._tell_counters(parent.ancestors())
+            self.plans.tell_counters(parent.ancestors())
         self.watched.discard(container)
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
             self.watch(parent)
             if parent.hierarchy.take_stale():
-                self.renew_below(parent.hierarchy.root)
+                self.plans.renew_below(parent.hierarchy.root)
             if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
                 self.umount(hierarchy)  # only its containers have kept it
 
@@ -349,53 +288,10 @@ class Policy:
         if len(self._released) > RELEASED_MAX:
             oldest = self._released.pop(0)
             self.ledger.forget(oldest)
-            self.plans.pop(oldest, None)
+            self.plans.compiled.pop(oldest, None)
 
 
 def _with_user_part(pid: int, ns: int) -> Use:
     """What a process had used a moment ago, divided as what it has used until now."""
     sample = cpu.sample(pid)
     return Use(ns, min(ns, sample.user_ns) if sample else ns)
-
-
-def _plan_of(group: Group) -> Plan | None:
-    """The group's plan; None for a group without processes that could not have any."""
-    try:
-        return compile_plan(group)
-    except GovernorError:
-        if group.tasks:
-            raise
-        return None
-
-
-def _line(container: Container) -> Iterator[Container]:
-    """A container with all above and below it, which its counters may borrow from or lend to."""
-    yield from container.ancestors()
-    yield from container.descendants()
-
-
-def _expand(labels: list[str]) -> list[str]:
-    """Every subsystem there is, where `ALL` is among the labels."""
-    if ALL not in labels:
-        return labels
-    others = [label for label in labels if label != ALL]
-    return [*registry.names(), *(label for label in others if label not in registry.names())]
-
-
-def _is_below(group: Group, containers: Collection[Container]) -> bool:
-    return any(node in containers for member in group.containers for node in member.ancestors())
-
-
-def load(name: str) -> Subsystem:
-    """The subsystem ``name``; EINVAL when it wants traps or figures that no agent has."""
-    subsystem = registry.load(name)
-    unknown = subsystem.traps - seccomp.TRAPS
-    if isinstance(subsystem, CountedSubsystem):
-        unknown |= {subsystem.resource}.difference(NAMES)
-    if unknown:
-        raise GovernorError(
-            errno.EINVAL,
-            f"subsystem {name!r} wants {', '.join(sorted(unknown))}; what can be trapped is"
-            f" {', '.join(sorted(seccomp.TRAPS))}, and counted all of it but affinity",
-        )
-    return subsystem

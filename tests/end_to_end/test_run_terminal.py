@@ -263,11 +263,12 @@ def test_background_job_of_a_shell_does_not_take_the_terminal(
 
 def test_what_is_typed_reaches_a_job_of_a_running_governor(shell: Shell) -> None:
     shell.up()
-    script = "trap 'echo \"<told>\"; exit 5' INT; echo '<ready>'; sleep 1000"
+    # Ready is what the inner shell is: a key before it is there would be kept for its end.
+    script = "trap 'echo \"<told>\"; exit 5' INT; sh -c \"echo '<ready>'; exec sleep 1000\""
     command = governed("--at", str(shell.directory), "--", "sh", "-c", script)
     with terminal(shell.runner, *command) as session:
         session.see("<ready>")
         session.type(CTRL_C)
-        # The shell is only told when its sleep has been ended as well, by the same key.
+        # The outer shell is only told when the inner one has been ended as well, by the same key.
         session.see("<told>")
         assert session.finish() == 5

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from governor.core.forest import Forest
 from governor.errors import GovernorError
-from governor.machine import Machine
+from governor.subsystem.machine import Machine
 from governor.units import format_cpus, parse_cpus
 from subsystems.cpuset import CpuSet
 from tests.capabilities import need

@@ -15,7 +15,7 @@ import pytest
 import governor
 from governor.api import Governor
 from governor.errors import GovernorError
-from governor.machine import Machine
+from governor.subsystem.machine import Machine
 from governor.units import format_cpus, parse_cpus
 from tests.capabilities import need
 from tests.process.helpers import eventually, run_job
@@ -162,7 +162,7 @@ def test_pages_follow_plans_and_moves(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- governed jobs ------------------------------------------------------------------------
 
 PACKAGE = '''
-from governor.machine import Machine
+from governor.subsystem.machine import Machine
 from governor.subsystem import ControlFile, Subsystem
 from subsystems.cpuset import CpuSet
 

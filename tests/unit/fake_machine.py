@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from governor.machine import Machine
+from governor.subsystem.machine import Machine
 
 
 class FakeMachine(Machine):

@@ -14,7 +14,7 @@ from governor.core.counter import Counter, Entry, charge, flow, without_room
 from governor.core.forest import Forest
 from governor.core.plan import compile_plan
 from governor.errors import GovernorError
-from governor.shares import SharedCounter
+from governor.subsystem.shared import SharedCounter
 
 PATHS = ["/", "/a", "/b", "/c", "/a/x", "/a/y", "/a/x/p", "/a/x/q"]
 LEAVES = ["/b", "/c", "/a/y", "/a/x/p", "/a/x/q"]

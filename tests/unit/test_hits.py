@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from governor.core.counter import Counter
 from governor.wire.agent import Hit
-from workers.hits import INTERVAL, Hits, process_of
+from workers.hits import INTERVAL, Hits
+from workers.tasks import process_of
 
 GONE = 2**22 + 1
 """No thread has this id: it is over the largest pid_max."""
@@ -99,9 +100,9 @@ def test_every_hit_is_told_once_and_none_too_often(steps: list[tuple[float, int]
 
 
 def test_a_thread_is_told_as_its_process() -> None:
-    seen: list[int] = []
+    seen: list[int | None] = []
     thread = threading.Thread(target=lambda: seen.append(process_of(threading.get_native_id())))
     thread.start()
     thread.join()
     assert seen == [os.getpid()]
-    assert process_of(GONE) == GONE
+    assert process_of(GONE) is None

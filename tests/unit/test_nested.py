@@ -13,10 +13,10 @@ from governor.core.container import Container
 from governor.core.forest import Forest
 from governor.core.plan import compile_plan
 from governor.errors import GovernorError
-from governor.machine import Machine
 from governor.results import Value
-from governor.setsubsystem import SetSubsystem
 from governor.subsystem import Subsystem
+from governor.subsystem.machine import Machine
+from governor.subsystem.sets import SetSubsystem
 from subsystems.cpuset import CpuSet
 from subsystems.memset import MemSet
 from tests.unit.fake_machine import FakeMachine, write_machine

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import governor.watched
+import governor.subsystem.watched
 from governor import memory
 from governor.core.container import Container
 from governor.core.forest import Forest, control_files
 from governor.core.plan import compile_plan
 from governor.memory import PAGE_SIZE, Memory, pages, proportional
 from governor.results import Value
-from governor.watched import Watched, WatchedSubsystem
+from governor.subsystem.watched import Watched, WatchedSubsystem
 from workers.resources.privvmpages import Counted
 from workers.spaces import heap_end
 from workers.syscalls import CLONE_VM, table
@@ -157,8 +157,8 @@ def sizes_by_pid(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
     def look(pid: int) -> Memory | None:
         return Memory(1, known[pid], 1, 1) if known.get(pid) else None
 
-    monkeypatch.setattr(governor.watched, "memory", look)
-    monkeypatch.setattr(governor.watched, "_is_stopped", lambda pid: False)
+    monkeypatch.setattr(governor.subsystem.watched, "memory", look)
+    monkeypatch.setattr(governor.subsystem.watched, "_is_stopped", lambda pid: False)
     return known
 
 
@@ -249,7 +249,7 @@ class TestWatched:
         toy.measure = lambda pid, space: shares[pid]  # type: ignore[misc]
         spaces = {pid: Memory(1, resident, 1, 1) for pid, (resident, _) in found.items()}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(governor.watched, "memory", spaces.get)
+            patch.setattr(governor.subsystem.watched, "memory", spaces.get)
             largest = toy.largest(found)
         assert (largest is None) == (not found)
         if largest is not None:

@@ -15,7 +15,7 @@ from governor.core.plan import compile_plan
 from governor.core.shares import DONT_CARE, Change
 from governor.errors import GovernorError
 from governor.results import Value
-from governor.shares import SharedCounter, SharedSubsystem, parse_positive, parse_shares
+from governor.subsystem.shared import SharedCounter, SharedSubsystem, parse_positive, parse_shares
 from governor.units import UNLIMITED
 
 

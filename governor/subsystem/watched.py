@@ -16,9 +16,9 @@ from governor.core.container import Container
 from governor.core.counter import Counter
 from governor.errors import GovernorError
 from governor.memory import Memory, memory
-from governor.pages import PagesSubsystem
 from governor.results import PARTIAL
 from governor.subsystem import ControlFile, Host, Value, format_limit
+from governor.subsystem.pages import PagesSubsystem
 from governor.units import UNLIMITED
 
 ACTIONS = ("refuse", "stop", "kill")

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from governor.machine import Machine
-from governor.nested import Kind, NestedSets, NumberSet
 from governor.subsystem import ControlFile, Host, Metric, Subsystem
+from governor.subsystem.machine import Machine
+from governor.subsystem.nested import Kind, NestedSets, NumberSet
 from governor.units import format_cpus, parse_flag, parse_numbers
 
 if TYPE_CHECKING:

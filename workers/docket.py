@@ -1,0 +1,158 @@
+"""Calls that the fast path could not admit: judged, kept waiting, refused, told of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from governor.core.counter import Counter
+from governor.wire import agent as wire
+from governor.wire.codec import Message
+from workers import affinity, cpu, seccomp
+from workers.accounts import Accounts, Verdict
+from workers.bills import Bill
+from workers.confinement import Confinement
+from workers.hits import Hits
+from workers.listener import Listener, Trap
+from workers.privilege import privileged
+from workers.syscalls import Table
+
+if TYPE_CHECKING:
+    from workers.entries import Entries, Entry
+
+
+class Docket:
+    """All calls that are looked at closely. ``send`` tells the supervisor."""
+
+    def __init__(
+        self,
+        table: Table,
+        accounts: Accounts,
+        confinement: Confinement,
+        hits: Hits,
+        send: Callable[[Message], None],
+    ) -> None:
+        self._table = table
+        self._accounts = accounts
+        self._confinement = confinement
+        self._hits = hits
+        self._send = send
+        self._waiting: list[Trap] = []
+        # Made by the first listener that traps what brings a task into other namespaces.
+        self._entries: Entries | None = None
+
+    def __bool__(self) -> bool:
+        """Whether some call has to be looked at again in a moment."""
+        return bool(self._waiting or self._entries)
+
+    def trapping(self, traps: list[str]) -> None:
+        """A filter with these facilities is listened to from now on."""
+        if seccomp.NAMESPACES in traps and self._entries is None:
+            from workers.entries import Entries
+
+            self._entries = Entries(self._table)
+
+    # -- judging -------------------------------------------------------------------
+
+    def consider(self, trap: Trap) -> None:
+        """Decide about a call; it may have to wait."""
+        if trap.nr == self._table.sched_setaffinity:
+            cpus = self._confinement.cpus_of
+            trap.fail(affinity.emulate(trap.tid, trap.args, cpus, trap.still_valid))
+        elif not self._begin_entry(trap):
+            self._judge(trap, set())
+
+    def look_again(self) -> None:
+        """Judge those that wait, and see which calls into namespaces are over."""
+        waiting, self._waiting = self._waiting, []
+        recounted: set[Counter] = set()  # one recount serves all that wait for it
+        for trap in waiting:
+            trap.bill = self._accounts.renewed(trap.bill)
+            self._judge(trap, recounted)
+        self._end_entries()
+
+    def _judge(self, trap: Trap, recounted: set[Counter]) -> None:
+        if not trap.demand:
+            trap.admit()
+            return
+        caller = partial(privileged, trap.tid)
+        verdict, counter = self._accounts.judge(trap.bill, recounted, caller)
+        if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
+            self._waiting.append(trap)
+        elif verdict is Verdict.ADMIT:
+            self._accounts.pending[trap.tid] = trap.bill.note
+            trap.admit()
+            if counter is not None:
+                self._hits.passed(counter, trap.tid)
+        elif counter is not None and trap.refuse(counter):
+            self._refused(counter, trap.tid)
+
+    def admits(self, bill: Bill, pid: int) -> Counter | None:
+        """Charge a bill for a process that waits for no answer; the counter without room."""
+        verdict, counter = self._accounts.judge(bill, set(), partial(privileged, pid))
+        if verdict is not Verdict.ADMIT:
+            assert counter is not None
+            self._refused(counter, pid)
+            return counter
+        if counter is not None:
+            self._hits.passed(counter, pid)
+        return None
+
+    def _refused(self, counter: Counter, tid: int) -> None:
+        """A refusal has been answered: count it, and tell of it."""
+        counter.refuse()
+        self._hits.refused(counter, tid)
+
+    # -- what happens to callers -----------------------------------------------------
+
+    def moved(self, threads: list[int], group: int) -> None:
+        """The calls of a moved process that wait for room are to find it in its new group."""
+        for trap in self._waiting:
+            if trap.tid in threads:
+                trap.bill = self._accounts.terms[group].bill(trap.bill.note.demand)
+
+    def drop(self, listener: Listener) -> None:
+        """No task is left under this filter, and so nobody who waits for an answer."""
+        self._waiting = [trap for trap in self._waiting if trap.listener is not listener]
+        if self._entries is not None:
+            for entry in self._entries.drop(lambda trap: trap.listener is listener):
+                self._send(wire.Entered(entry.ticket, False, 0, 0))
+
+    # -- calls into other namespaces -------------------------------------------------
+
+    def _begin_entry(self, trap: Trap) -> bool:
+        """Ask the supervisor for a container if the call brings somebody into other namespaces."""
+        if self._entries is None or trap.nr not in trap.listener.demands.closely:
+            return False
+        self._end_entries(trap.tid)
+        entry = self._entries.begin(trap)
+        if entry is not None:
+            self._send(wire.Entering(entry.ticket, entry.pid, entry.child))
+        return entry is not None
+
+    def enter(self, ticket: int, group: int, follow: Callable[[int], None]) -> None:
+        """Let a call go on that brings its caller, or a child, into other namespaces.
+
+        ``follow(job)`` is called before a process of that job changes its group.
+        """
+        entry = self._entries.allow(ticket, group, follow) if self._entries is not None else None
+        if entry is None:
+            return
+        trap = entry.trap
+        if entry.new is not None:
+            self._accounts.moved(entry.pid, group)
+            self._confinement.confine(group)
+            trap.bill = self._accounts.terms[group].bill(trap.demand)
+        self._judge(trap, set())
+
+    def _end_entries(self, tid: int | None = None) -> None:
+        for entry, entered in self._over(tid):
+            if entry.old is not None and not entered:
+                self._accounts.moved(entry.pid, entry.old.group)
+                self._confinement.confine(entry.old.group)
+            self._send(wire.Entered(entry.ticket, entered, *cpu.used(entry.pid)))
+
+    def _over(self, tid: int | None) -> Iterator[tuple[Entry, bool]]:
+        return self._entries.over(tid) if self._entries is not None else iter(())
