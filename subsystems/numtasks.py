@@ -14,6 +14,7 @@ refused; it only keeps new tasks from being made. ``maxheld`` is the highest rec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from governor.core.container import Container
 from governor.core.counter import Counter
@@ -76,10 +77,13 @@ class NumTasks(SharedSubsystem):
         }
 
     def _setting(self, field: str, parse: Callable[[Value], int], metric: Metric) -> ControlFile:
-        def write(root: Container, value: int) -> None:
-            setattr(self.counter(root), field, value)
+        def write(root: Container, value: int) -> Callable[[], None]:
+            counter = self.counter(root)
+            take_back = partial(setattr, counter, field, getattr(counter, field))
+            setattr(counter, field, value)
             for rate in filter(None, (self.counter(c).rate for c in root.descendants())):
                 rate.reset("since")  # as in the seeds, all begin anew
+            return take_back
 
         def read(root: Container) -> Value:
             return format_limit(getattr(self.counter(root), field))

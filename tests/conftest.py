@@ -1,10 +1,18 @@
-"""How hard Hypothesis tries: ``default`` explores, ``ci`` is the same every time."""
+"""How hard Hypothesis tries: ``default`` explores, ``ci`` is the same every time.
+
+And whoever runs the tests in the background of a shell that ignores SIGINT there gets it back,
+since programs that are started would ignore it, too.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Wall time says nothing on a machine that does other work as well.
 _UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -38,7 +38,8 @@ def receive(end: socket.socket, catalogue: Catalogue) -> tuple[Message, list[int
     try:
         frame, ancillary, _, _ = end.recvmsg(_FRAME_MAX, _ANCILLARY_MAX, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
-        return None
+        # The peer went without having read all. That is told once, before its own last words.
+        frame, ancillary, _, _ = end.recvmsg(_FRAME_MAX, _ANCILLARY_MAX, socket.MSG_CMSG_CLOEXEC)
     # Not socket.recv_fds: that ignores its flags, and a job would inherit every descriptor.
     descriptors = [
         descriptor for *_, data in ancillary for descriptor in memoryview(data).cast("i")

@@ -52,6 +52,18 @@ def process_of(tid: int, proc: str = "/proc") -> int | None:
     return int(rest[0]) if rest else None
 
 
+def living(tid: int, proc: str = "/proc") -> int | None:
+    """The process that a thread belongs to, None when it is gone or a zombie.
+
+    A process whose first thread has ended lives on while it has others.
+    """
+    pid = process_of(tid, proc)
+    status = _read(f"{proc}/{pid}/status") if pid is not None else b""
+    if b"\nState:\tZ" in status and b"\nThreads:\t1\n" in status:
+        return None
+    return pid if status else None
+
+
 def reserve(tid: int) -> Reservation:
     """Note that ``tid`` was told to go on with a fork."""
     return Reservation(tid)

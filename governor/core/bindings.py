@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from governor.core.container import Container
 from governor.core.hierarchy import Hierarchy
-from governor.core.transaction import all_or_none
+from governor.core.transaction import Tell, all_or_none
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ UNBOUND = "0"
 class Bindings:
     """All hierarchies by name, in mount order, and the one of the unbound subsystems."""
 
-    def __init__(self, load: Callable[[str], Subsystem], new_id: Callable[[], int]) -> None:
+    def __init__(
+        self, load: Callable[[str], Subsystem], new_id: Callable[[], int], tell: Tell
+    ) -> None:
         self._load = load
+        self._tell = tell
         self._new_id = new_id
         self.hierarchies: dict[str, Hierarchy] = {}
         self.unbound = Hierarchy(UNBOUND, new_id)
@@ -115,9 +118,15 @@ class Bindings:
     # -- binding -------------------------------------------------------------------
 
     def _new_states(self, root: Container, wanted: Iterable[Subsystem]) -> dict[str, object]:
-        """The states of those that have none in hierarchy 0; all or none."""
+        """The states of those that have none in hierarchy 0; all or none.
+
+        Whose control files cannot be had is found out before.
+        """
+        wanted = list(wanted)
+        all_or_none((subsystem.populate, lambda: None) for subsystem in wanted)
         kept = list(self.unbound.subsystems.values())
-        return create_states(root, [subsystem for subsystem in wanted if subsystem not in kept])
+        new = [subsystem for subsystem in wanted if subsystem not in kept]
+        return create_states(root, new, self._tell)
 
     def _enter(
         self, hierarchy: Hierarchy, wanted: Iterable[Subsystem], states: dict[str, object]
@@ -129,7 +138,7 @@ class Bindings:
                 states[kind] = self.unbound.root.states.pop(kind)
             hierarchy.subsystems[kind] = subsystem
             hierarchy.root.states[kind] = states[kind]
-            subsystem.bind(hierarchy.root)
+            self._tell(subsystem, "bind", hierarchy.root)
 
     def _leave(self, hierarchy: Hierarchy, leaving: Iterable[Subsystem]) -> None:
         for subsystem in leaving:
@@ -137,14 +146,16 @@ class Bindings:
             del hierarchy.subsystems[kind]
             state = hierarchy.root.states.pop(kind)
             if subsystem.instance:
-                subsystem.destroy(hierarchy.root, state)
+                self._tell(subsystem, "destroy", hierarchy.root, state)
                 continue
             self.unbound.subsystems[kind] = subsystem
             self.unbound.root.states[kind] = state
-            subsystem.bind(self.unbound.root)
+            self._tell(subsystem, "bind", self.unbound.root)
 
 
-def create_states(container: Container, subsystems: Iterable[Subsystem]) -> dict[str, object]:
+def create_states(
+    container: Container, subsystems: Iterable[Subsystem], tell: Tell
+) -> dict[str, object]:
     """Every subsystem's state for a new container, or none: undone in reverse on a refusal."""
     states: dict[str, object] = {}
 
@@ -152,7 +163,7 @@ def create_states(container: Container, subsystems: Iterable[Subsystem]) -> dict
         states[subsystem.name] = subsystem.create(container)
 
     def destroy(subsystem: Subsystem) -> None:
-        subsystem.destroy(container, states.pop(subsystem.name))
+        tell(subsystem, "destroy", container, states.pop(subsystem.name))
 
     all_or_none((partial(create, s), partial(destroy, s)) for s in subsystems)
     return states

@@ -16,7 +16,7 @@ from governor.core.bindings import Bindings, create_states
 from governor.core.container import Container, check_name, split_path
 from governor.core.group import Group, GroupTable
 from governor.core.hierarchy import Hierarchy
-from governor.core.transaction import all_or_none
+from governor.core.transaction import Tell, all_or_none, insist
 from governor.errors import GovernorError
 from governor.units import OutOfRange
 
@@ -32,14 +32,18 @@ class Forest:
     """Hierarchies by name, in mount order, and the interned container groups.
 
     ``load(label)`` gives a new subsystem; ``own_files`` are control files that every container
-    has, whatever is bound.
+    has, whatever is bound; ``tell`` is for callbacks that cannot refuse.
     """
 
     def __init__(
-        self, load: Callable[[str], Subsystem], own_files: Mapping[str, ControlFile] | None = None
+        self,
+        load: Callable[[str], Subsystem],
+        own_files: Mapping[str, ControlFile] | None = None,
+        tell: Tell = insist,
     ) -> None:
         self._own_files = own_files or {}
-        self._bindings = Bindings(load, itertools.count(1).__next__)
+        self._tell = tell
+        self._bindings = Bindings(load, itertools.count(1).__next__, tell)
         self.groups = GroupTable()
 
     # -- hierarchies ---------------------------------------------------------------
@@ -113,7 +117,8 @@ class Forest:
         if parent.ending:
             raise GovernorError(errno.ENODEV, f"container {parent.label} is being removed")
         container = Container(parent.hierarchy, parent, names[-1])
-        container.states = create_states(container, parent.hierarchy.subsystems.values())
+        bound_here = parent.hierarchy.subsystems.values()
+        container.states = create_states(container, bound_here, self._tell)
         parent.children[names[-1]] = container
         parent.occupied = True
         return container
@@ -162,7 +167,7 @@ class Forest:
             self.groups.release(group)
         del container.parent.children[container.name]
         for kind, subsystem in reversed(container.hierarchy.subsystems.items()):
-            subsystem.destroy(container, container.states.pop(kind))
+            self._tell(subsystem, "destroy", container, container.states.pop(kind))
         return container
 
     def in_use(self, container: Container) -> str:
@@ -230,7 +235,7 @@ class Forest:
         for container in group.containers:
             check_enterable(container)
         all_or_none(
-            (partial(s.can_fork, container), partial(s.cancel_fork, container))
+            (partial(s.can_fork, container), partial(self._tell, s, "cancel_fork", container))
             for container, s in bound(group)
         )
 
@@ -245,7 +250,10 @@ class Forest:
         hierarchy = container.hierarchy
         old = next(c for c in group.containers if c.hierarchy is hierarchy)
         all_or_none(
-            (partial(s.can_attach, container, old, pid), partial(s.cancel_attach, container, pid))
+            (
+                partial(s.can_attach, container, old, pid),
+                partial(self._tell, s, "cancel_attach", container, pid),
+            )
             for s in hierarchy.subsystems.values()
         )
         try:
@@ -259,7 +267,7 @@ class Forest:
     def cancel_move(self, container: Container, pid: int) -> None:
         """A move that every subsystem had agreed to does not take place."""
         for subsystem in reversed(container.hierarchy.subsystems.values()):
-            subsystem.cancel_attach(container, pid)
+            self._tell(subsystem, "cancel_attach", container, pid)
 
     def populate(self, tasks: Mapping[int, int]) -> list[Group]:
         """Set how many processes refer to each group, by id; returns the groups left empty."""

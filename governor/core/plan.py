@@ -83,10 +83,17 @@ class PlanBuilder:
 def compile_plan(group: Group) -> Plan:
     """Compile a group: every bound subsystem of every hierarchy contributes.
 
-    ENOSPC when the group's processes could run nowhere.
+    ENOSPC when the group's processes could run nowhere. EIO for a subsystem that fails.
     """
     builder = PlanBuilder()
     for container in group.containers:
         for subsystem in container.hierarchy.subsystems.values():
-            subsystem.contribute(builder, container)
+            try:
+                subsystem.contribute(builder, container)
+            except GovernorError:
+                raise
+            except Exception as error:  # as a refusal, so that it is undone like one
+                raise GovernorError(
+                    errno.EIO, f"contribute() of {subsystem.label} failed: {error!r}"
+                ) from error
     return builder.build()

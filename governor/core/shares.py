@@ -9,7 +9,8 @@ at the root, see `Shares.amounts`.
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final, NamedTuple
 
 from governor.errors import GovernorError
@@ -79,8 +80,8 @@ class Shares:
             del self.parent.children[self]
             self.parent = None
 
-    def change(self, change: Change) -> None:
-        """Set the fields that ``change`` names, all or none [EINVAL]."""
+    def change(self, change: Change) -> Callable[[], None]:
+        """Set the fields that ``change`` names, all or none [EINVAL]; gives what takes it back."""
         new = Change(
             *(
                 old if old == UNSUPPORTED or wanted == UNCHANGED else wanted
@@ -90,6 +91,11 @@ class Shares:
         breach = self._cannot_be(new) or self._cannot_have(new) or self._cannot_give(new)
         if breach:
             raise GovernorError(errno.EINVAL, breach)
+        take_back = partial(self._become, self.fields)
+        self._become(new)
+        return take_back
+
+    def _become(self, new: Change) -> None:
         if self.parent is not None:
             self.parent.unused -= max(new.min_shares, 0) - max(self.min, 0)
         self.unused += new.child_shares_divisor - self.divisor

@@ -43,11 +43,11 @@ class ControlFile(NamedTuple):
 
     ``read(container)`` gives the value. ``parse(value)`` checks a value by itself, before
     any container exists, and ``write(container, parsed)`` checks it against the tree and
-    stores it; both may refuse, with ValueError and `GovernorError` respectively. A write after
-    which a group may have nowhere to run returns what takes it back. A file
-    without ``write`` is read-only. One without ``metric`` is exported under its own name, of
-    no known kind, while it reads as a number. ``on``: roots alone may have a file, or all but
-    the root.
+    stores it; both may refuse, with ValueError and `GovernorError` respectively. A write returns
+    what takes it back, for when a group would have nowhere to run, or another subsystem makes no
+    plan. A file without ``write`` is read-only. One without ``metric`` is exported under its own
+    name, of no known kind, while it reads as a number. ``on``: roots alone may have a file, or
+    all but the root.
     """
 
     read: Callable[[Container], Value]

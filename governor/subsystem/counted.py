@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from governor.core.counter import Counter
@@ -75,7 +76,7 @@ class CountedSubsystem(Subsystem):
             lambda c, _: self.counter(c).reset(name),
         )
 
-    def _set_limit(self, container: Container, limit: int) -> None:
+    def _set_limit(self, container: Container, limit: int) -> Callable[[], None]:
         # Lowering below what is held is never refused: it denies what comes next.
         counter = self.counter(container)
         if counter.barrier != UNLIMITED and limit < counter.barrier:
@@ -84,9 +85,10 @@ class CountedSubsystem(Subsystem):
                 f"{self.name}.limit of {container.label} cannot be {limit}: it must not be below "
                 f"{self.name}.barrier, which is {counter.barrier}",
             )
-        counter.limit = limit
+        before, counter.limit = counter.limit, limit
+        return partial(setattr, counter, "limit", before)
 
-    def _set_barrier(self, container: Container, barrier: int) -> None:
+    def _set_barrier(self, container: Container, barrier: int) -> Callable[[], None]:
         counter = self.counter(container)
         if barrier != UNLIMITED and barrier > counter.limit:
             raise GovernorError(
@@ -94,7 +96,8 @@ class CountedSubsystem(Subsystem):
                 f"{self.name}.barrier of {container.label} cannot be {barrier}: allowed is "
                 f"{self.name}.limit, {counter.limit}, or less, or max to follow it",
             )
-        counter.barrier = barrier
+        before, counter.barrier = counter.barrier, barrier
+        return partial(setattr, counter, "barrier", before)
 
 
 def counted_metrics(resource: str) -> dict[str, Metric]:

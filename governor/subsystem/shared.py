@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from governor.core.counter import Counter
@@ -167,13 +168,16 @@ class SharedSubsystem(CountedSubsystem):
     def _parse_shares(self, value: Value) -> Change:
         return parse_shares(value, self.name)
 
-    def _write_shares(self, container: Container, change: Change) -> None:
-        self.counter(container).shares.change(change)
+    def _write_shares(self, container: Container, change: Change) -> Callable[[], None]:
+        take_back = self.counter(container).shares.change(change)
         self.stale = True
+        return take_back
 
-    def _set_total(self, container: Container, total: int) -> None:
-        self.counter(container).shares.total = total
+    def _set_total(self, container: Container, total: int) -> Callable[[], None]:
+        shares = self.counter(container).shares
+        before, shares.total = shares.total, total
         self.stale = True
+        return partial(setattr, shares, "total", before)
 
 
 def parse_shares(value: Value, resource: str) -> Change:

@@ -9,7 +9,8 @@ import contextlib
 import errno
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import ClassVar
 
 from governor.core.container import Container
@@ -183,19 +184,24 @@ class WatchedSubsystem(PagesSubsystem):
         )
         return files
 
-    def _set_limit(self, container: Container, limit: int) -> None:
+    def _set_limit(self, container: Container, limit: int) -> Callable[[], None]:
         state = self.counter(container)
         _check_order(self.name, container, state.barrier_pages, limit)
+        take_back = partial(state.decide, state.action, state.most)
         state.decide(state.action, limit)
+        return take_back
 
-    def _set_barrier(self, container: Container, barrier: int) -> None:
+    def _set_barrier(self, container: Container, barrier: int) -> Callable[[], None]:
         state = self.counter(container)
         _check_order(self.name, container, barrier, state.most)
-        state.barrier_pages = barrier
+        before, state.barrier_pages = state.barrier_pages, barrier
+        return partial(setattr, state, "barrier_pages", before)
 
-    def _set_action(self, container: Container, action: str) -> None:
+    def _set_action(self, container: Container, action: str) -> Callable[[], None]:
         state = self.counter(container)
+        take_back = partial(state.decide, state.action, state.most)
         state.decide(action, state.most)
+        return take_back
 
 
 def parse_action(value: Value) -> str:

@@ -12,6 +12,7 @@ from governor.core.container import Container
 from governor.core.group import Group
 from governor.results import ENFORCED, LEVELS, OBSERVED, PARTIAL
 from governor.subsystem import Subsystem
+from governor.supervisor.told import tell
 
 
 class Record:
@@ -48,9 +49,11 @@ class Record:
 def level_of(record: Record, subsystem: Subsystem, container: Container) -> str:
     """How well ``subsystem`` was enforced in ``container`` and below, by its own account too."""
     level = record.level(subsystem)
-    if level == ENFORCED and any(map(subsystem.lapsed, container.descendants())):
-        return PARTIAL
-    return level
+    if level != ENFORCED:
+        return level
+    # One that fails in its answer is not believed to be kept.
+    lapsed = (tell(subsystem, "lapsed", node) is not False for node in container.descendants())
+    return PARTIAL if any(lapsed) else level
 
 
 class Levels:

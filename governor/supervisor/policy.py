@@ -25,6 +25,7 @@ from governor.supervisor.plans import Plans
 from governor.supervisor.told import tell
 from workers import cpu, membership
 from workers.membership import Tag
+from workers.tasks import living
 
 RELEASED_MAX = 64
 """How many released groups are kept for processes whose end has not been reported yet."""
@@ -38,7 +39,7 @@ class Policy:
         self._nonce = nonce
         self.events = events
         self.host = ProcessHost(self)
-        self.forest = Forest(self._load, CORE_FILES)
+        self.forest = Forest(self._load, CORE_FILES, tell)
         self.bounds = Bounds(self.forest, events)
         self.ledger = CpuLedger()
         self.levels = Levels()
@@ -167,8 +168,15 @@ class Policy:
         return list(bound(found)) if found is not None else []
 
     def attach(self, container: Container, pid: int) -> None:
-        """Move a running process into ``container``. ESRCH: gone. EACCES: another user's."""
+        """Move a running process into ``container``. A thread's id stands for its process.
+
+        ESRCH: it has ended, even if nobody has reaped it yet. EACCES: another user's.
+        """
         tag = self._tag(pid)
+        process = living(pid)
+        if process is None:
+            raise GovernorError(errno.ESRCH, f"process {pid} has ended")
+        pid = process
         group = self.forest.groups.get(tag.group) if tag else None
         group = group or self.forest.group([])
         old = next(c for c in group.containers if c.hierarchy is container.hierarchy)

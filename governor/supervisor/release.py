@@ -65,7 +65,10 @@ class Release:
         self._policy.events.of("release", container)
         agent = container.hierarchy.release_agent
         if container.notify_on_release and agent:
-            self._run(agent, container)
+            try:
+                self._run(agent, container)
+            except GovernorError as error:  # it is a job, which a subsystem may refuse
+                self._policy.events.of("release-failed", container, reason=error.message)
         if container.auto_remove:
             self._refresh()
             with contextlib.suppress(GovernorError):  # somebody may have come in just now

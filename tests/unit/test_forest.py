@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -38,11 +38,12 @@ from tests.unit.forest_model import (
     snapshot,
     sort,
 )
-from tests.unit.toys import COUNTED, LABELS, REFUSAL, TOYS, Call, Mood, loader
+from tests.unit.toys import CANNOT_REFUSE, COUNTED, LABELS, REFUSAL, TOYS, Call, Mood, loader
 
 paths = st.sampled_from(PATHS)
 hierarchy_names = st.sampled_from((*HIERARCHIES, "nowhere"))
 subsystem_sets = st.lists(st.sampled_from((*LABELS, "zeta")), max_size=4)
+MAY_REFUSE = ("create", "populate", "can_attach", "can_fork")
 values = st.one_of(st.integers(-2, 12), st.sampled_from(["max", "4k", "12", "", "x", "-1"]))
 
 
@@ -57,7 +58,7 @@ class ForestMachine(RuleBasedStateMachine):
     def begin(self, order: list[str], cuts: tuple[int, int], made: list[str]) -> None:
         """Mostly there is something already: hierarchies, containers and tasks in them."""
         self.mood = Mood()
-        self.forest = Forest(loader(self.mood))
+        self.forest = Forest(loader(self.mood), tell=self.mood.tell)
         self.hierarchies: dict[str, ModelHierarchy] = {}
         self.unbound: dict[str, Any] = {}
         """What is in hierarchy 0: label -> what its file was set to."""
@@ -75,20 +76,35 @@ class ForestMachine(RuleBasedStateMachine):
         """Run an operation: done when ``expected`` is 0, else refused so and nothing changed."""
         before = snapshot(self.forest)
         self.mood.calls.clear()
+        self.mood.failed.clear()
+        done = None
         if not expected:
-            return operation()
-        with pytest.raises(GovernorError) as caught:
-            operation()
-        assert caught.value.errno == expected
-        assert caught.value.message
-        assert "\n" not in caught.value.message
-        assert snapshot(self.forest) == before
-        return None
+            done = operation()
+        else:
+            with pytest.raises(GovernorError) as caught:
+                operation()
+            assert caught.value.errno == expected
+            assert caught.value.message
+            assert "\n" not in caught.value.message
+            assert snapshot(self.forest) == before
+        told = [(call.callback, call.subsystem) for call in self.mood.calls]
+        assert self.mood.failed == [
+            call for call in told if call in self.mood.fails and call[0] in CANNOT_REFUSE
+        ]
+        return done
 
     def refusing(self, callback: str, subsystems: list[str]) -> int | None:
-        """The position of the first of these that refuses a callback."""
-        asked = [i for i, name in enumerate(subsystems) if (callback, name) in self.mood.refuses]
+        """The position of the first of these that refuses a callback, or fails in it."""
+        unwilling = self.mood.refuses | self.mood.fails
+        asked = [i for i, name in enumerate(subsystems) if (callback, name) in unwilling]
         return asked[0] if asked else None
+
+    def refusal(self, callback: str, subsystems: list[str]) -> int:
+        """What the first of these that refuses a callback refuses with, 0 when none does."""
+        at = self.refusing(callback, subsystems)
+        if at is None:
+            return 0
+        return REFUSAL if (callback, subsystems[at]) in self.mood.refuses else errno.EIO
 
     def missing(self, name: str, path: str) -> int:
         if name not in self.hierarchies or path not in self.hierarchies[name].containers:
@@ -119,10 +135,12 @@ class ForestMachine(RuleBasedStateMachine):
             expected = errno.EBUSY
         elif name in self.hierarchies:
             expected = errno.EEXIST
+        elif refused := self.refusal("populate", subsystems):
+            expected, refused_at = refused, None
         elif refused_at is not None:
-            expected = REFUSAL
+            expected = self.refusal("create", created)
         hierarchy = self.attempt(expected, lambda: self.forest.mount(name, subsystems))
-        if expected == REFUSAL and refused_at is not None:
+        if expected in (REFUSAL, errno.EIO) and refused_at is not None:
             self.check_undone("create", "destroy", created, refused_at, "/")
         if expected:
             return
@@ -180,10 +198,12 @@ class ForestMachine(RuleBasedStateMachine):
             expected = self.badly_chosen(subsystems)
             if len(model.containers) > 1 or (not expected and others & set(added)):
                 expected = errno.EBUSY
+            elif not expected and (refused := self.refusal("populate", added)):
+                expected, refused_at = refused, None
             elif not expected and refused_at is not None:
-                expected = REFUSAL
+                expected = self.refusal("create", created)
         self.attempt(expected, lambda: self.forest.remount(name, subsystems))
-        if expected == REFUSAL and refused_at is not None:
+        if expected in (REFUSAL, errno.EIO) and refused_at is not None:
             self.check_undone("create", "destroy", created, refused_at, "/")
         if expected or model is None:
             return
@@ -224,6 +244,7 @@ class ForestMachine(RuleBasedStateMachine):
     def mkdir(self, name: str, path: str) -> None:
         model = self.hierarchies.get(name)
         bound = model.subsystems if model else []
+        assume(self.refusing("populate", bound) is None)  # names of files are looked at
         refused_at = self.refusing("create", bound)
         expected = 0
         if path == "/":
@@ -233,9 +254,9 @@ class ForestMachine(RuleBasedStateMachine):
         elif not self.missing(name, path):
             expected = errno.EEXIST
         elif refused_at is not None:
-            expected = REFUSAL
+            expected = self.refusal("create", bound)
         container = self.attempt(expected, lambda: self.forest.mkdir(name, path))
-        if expected == REFUSAL and refused_at is not None:
+        if expected in (REFUSAL, errno.EIO) and refused_at is not None:
             self.check_undone("create", "destroy", bound, refused_at, path)
         if not expected and model is not None:
             assert container is self.forest.lookup(name, path)
@@ -268,6 +289,7 @@ class ForestMachine(RuleBasedStateMachine):
     @rule(name=hierarchy_names, path=paths, new=st.sampled_from((*NAMES, "c", "..", "a/b", "")))
     def rename(self, name: str, path: str, new: str) -> None:
         model = self.hierarchies.get(name)
+        assume(model is None or self.refusing("populate", model.subsystems) is None)
         target = f"{parent_of(path).rstrip('/')}/{new}"
         expected = self.missing(name, path)
         if not expected and model is not None:
@@ -322,6 +344,7 @@ class ForestMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.hierarchies)))
         model = self.hierarchies[name]
         path = data.draw(st.sampled_from(sorted(model.containers)))
+        assume(self.refusing("populate", model.subsystems) is None)
         label = data.draw(st.sampled_from((*model.subsystems, "zeta")))
         subsystem = kind_of(label)
         kind = data.draw(st.sampled_from(["limit", "held", "set"]))
@@ -386,7 +409,7 @@ class ForestMachine(RuleBasedStateMachine):
         model = self.hierarchies[name]
         path = data.draw(st.sampled_from(sorted(model.containers)))
         refused_at = self.refusing("can_attach", model.subsystems)
-        expected = 0 if refused_at is None else REFUSAL
+        expected = self.refusal("can_attach", model.subsystems)
         container = self.forest.lookup(name, path)
         group = self.attempt(expected, lambda: self.forest.move(self.real[pid], container, pid))
         if refused_at is not None:
@@ -407,7 +430,7 @@ class ForestMachine(RuleBasedStateMachine):
             for label in self.hierarchies[container.hierarchy.name].subsystems
         ]
         refused_at = self.refusing("can_fork", [label for label, _ in asked])
-        expected = 0 if refused_at is None else REFUSAL
+        expected = self.refusal("can_fork", [label for label, _ in asked])
         self.attempt(expected, lambda: self.forest.admit(group))
         end = len(asked) if refused_at is None else refused_at + 1
         calls = [Call("can_fork", *call) for call in asked[:end]]
@@ -415,12 +438,18 @@ class ForestMachine(RuleBasedStateMachine):
             calls += [Call("cancel_fork", *call) for call in reversed(asked[:refused_at])]
         assert self.mood.calls == calls
 
+    @rule(callback=st.sampled_from(MAY_REFUSE), name=st.sampled_from(LABELS))
+    def change_mood(self, callback: str, name: str) -> None:
+        """A subsystem begins or ceases to refuse a callback."""
+        self.mood.refuses ^= {(callback, name)}
+
     @rule(
-        callback=st.sampled_from(["create", "can_attach", "can_fork"]),
+        callback=st.sampled_from((*MAY_REFUSE, *CANNOT_REFUSE)),
         name=st.sampled_from(LABELS),
     )
-    def change_mood(self, callback: str, name: str) -> None:
-        self.mood.refuses ^= {(callback, name)}
+    def break_or_mend(self, callback: str, name: str) -> None:
+        """A subsystem begins or ceases to fail in a callback, by a mistake in it."""
+        self.mood.fails ^= {(callback, name)}
 
     # -- what always holds ---------------------------------------------------------
 

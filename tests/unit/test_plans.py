@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from governor.core.container import Container
 from governor.core.counter import Counter
 from governor.core.forest import Forest
 from governor.core.plan import Plan, compile_plan
+from governor.errors import GovernorError
 from governor.subsystem import CountedSubsystem, Subsystem
 from tests.unit.toys import Mood, loader
 
@@ -110,3 +112,15 @@ def test_the_plan_is_as_long_as_the_limits_not_as_the_hierarchies() -> None:
         places = [(mounted, "/d/d/d") for mounted in forest.hierarchies]
         lengths.append(len(plan_of(forest, *places).charges["tasks"]))
     assert lengths == [1] * 8
+
+
+def test_a_subsystem_that_fails_refuses_the_plan_by_name(
+    forest: Forest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contribute(*_: object) -> None:
+        raise KeyError("digits")
+
+    monkeypatch.setattr(forest.hierarchy("one").subsystems["delta"], "contribute", contribute)
+    with pytest.raises(GovernorError, match=r"contribute\(\) of delta failed: KeyError") as caught:
+        plan_of(forest)
+    assert caught.value.errno == errno.EIO

@@ -57,6 +57,16 @@ def test_there_is_no_other() -> None:
         load("dreams", table("x86_64"))
 
 
+def meeting(when: When, value: int) -> list[int]:
+    """Arguments that meet a condition by this value, and whatever else it asks for."""
+    args = [0] * 6
+    args[when.argument] = value
+    while when.also is not None:
+        when = when.also
+        args[when.argument] = when.bits & -when.bits or when.values[0]
+    return args
+
+
 @every_machine
 def test_a_filter_traps_the_calls_of_its_resources_and_no_others(calls: Table) -> None:
     """Conditions are met or not; a call that another resource traps always is trapped."""
@@ -71,8 +81,7 @@ def test_a_filter_traps_the_calls_of_its_resources_and_no_others(calls: Table) -
             for when in filter(None, whens):
                 for value in (when.bits & -when.bits, *when.values):
                     if value:
-                        args = [0] * when.argument + [value]
-                        assert verdict(program, calls, nr, *args) == TRAP
+                        assert verdict(program, calls, nr, *meeting(when, value)) == TRAP
 
 
 @every_machine

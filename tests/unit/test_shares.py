@@ -202,3 +202,14 @@ def test_a_divisor_of_the_total_makes_them_absolute(root: Shares, child: Shares)
     root.change(Change(child_shares_divisor=1000))
     child.change(Change(min_shares=250, max_shares=500))
     assert child.amounts == Amounts(250, 500, 250)
+
+
+def test_a_change_can_be_taken_back(root: Shares, child: Shares) -> None:
+    child.change(Change(min_shares=30, max_shares=40))
+    sibling = Shares(root)
+    sibling.change(Change(min_shares=20))
+    before = [state(member) for member in (root, child, sibling)]
+    for change in (Change(50, 60, 200), Change(min_shares=DONT_CARE), Change(max_shares=30)):
+        take_back = child.change(change)
+        take_back()
+        assert [state(member) for member in (root, child, sibling)] == before

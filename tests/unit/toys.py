@@ -17,6 +17,9 @@ from governor.subsystem import ControlFile, CountedSubsystem, Subsystem
 REFUSAL = errno.EPERM
 """What a toy refuses with: an errno that nothing else gives."""
 
+CANNOT_REFUSE = ("destroy", "bind", "cancel_attach", "cancel_fork")
+"""Callbacks of which a toy's failure must be nobody else's."""
+
 
 class Call(NamedTuple):
     """A callback that came: which, of which subsystem, for which container."""
@@ -34,14 +37,31 @@ class Mood:
 
     def __init__(self) -> None:
         self.refuses: set[tuple[str, str]] = set()
+        self.fails: set[tuple[str, str]] = set()
+        """As ``refuses``, but by a mistake and not by a decision."""
         self.calls: list[Call] = []
+        self.failed: list[tuple[str, str]] = []
+        """The failures of callbacks that cannot refuse, as they were told."""
         self.alive: list[object] = []
 
     def asked(self, callback: str, subsystem: str, container: Container) -> None:
-        """Write a callback down; refuse it when told to."""
+        """Write a callback down; refuse it, or fail, when told to."""
         self.calls.append(Call(callback, subsystem, container.path))
+        self.decide(callback, subsystem)
+
+    def decide(self, callback: str, subsystem: str) -> None:
+        """Refuse, or fail, when told to."""
         if (callback, subsystem) in self.refuses:
-            raise GovernorError(REFUSAL, f"{subsystem} refuses {callback} of {container.label}")
+            raise GovernorError(REFUSAL, f"{subsystem} refuses {callback}")
+        if (callback, subsystem) in self.fails:
+            raise ZeroDivisionError(f"{callback} of {subsystem}")
+
+    def tell(self, subsystem: Subsystem, callback: str, *args: object) -> None:
+        """What a forest tells its subsystems with."""
+        try:
+            getattr(subsystem, callback)(*args)
+        except ZeroDivisionError:
+            self.failed.append((callback, subsystem.label))
 
 
 class Toy(Subsystem):
@@ -61,8 +81,12 @@ class Toy(Subsystem):
         return state
 
     def destroy(self, container: Container, state: object) -> None:
-        self.mood.asked("destroy", self.label, container)
         self.mood.alive.remove(state)
+        self.mood.asked("destroy", self.label, container)
+
+    def populate(self) -> Mapping[str, ControlFile]:
+        self.mood.decide("populate", self.label)
+        return super().populate()
 
     def can_attach(self, container: Container, old: Container, pid: int) -> None:
         self.mood.asked("can_attach", self.label, container)
@@ -119,6 +143,8 @@ class Delta(Toy):
             plan.confine("digits", state)
 
     def populate(self) -> Mapping[str, ControlFile]:
+        self.mood.decide("populate", self.label)
+
         def write(container: Container, digits: frozenset[int]) -> None:
             self.mood.alive.remove(container.states[self.name])
             self.mood.alive.append(digits)
