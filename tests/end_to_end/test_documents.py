@@ -44,6 +44,20 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert list(dead_links(page)) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_are_named_are_there(page: Path) -> None:
+    text, absent = "", []
+    for file, names in re.findall(r"`(tests/[\w/]+\.py)?((?:::\w+)*)`", page.read_text()):
+        if file:
+            text = (ROOT / file).read_text() if (ROOT / file).exists() else ""
+        absent += [
+            f"{file}::{name}"
+            for name in names.split("::")[1:]
+            if not re.search(rf"(def |class |^){name}", text, re.M)
+        ] + [file] * (not text)
+    assert [name for name in absent if name] == []
+
+
 def test_every_subsystem_is_in_the_lists() -> None:
     ours = {name for name in registry.names() if (ROOT / "subsystems" / f"{name}.py").exists()}
     first_table, *_ = README.read_text().split("A limit holds for a container")
