@@ -84,17 +84,26 @@ class ContainerVerbs:
             request.grace,
             partial(self._removed, container, reply),
             over=lambda: not self._is_starting_in(container),
+            failed=partial(self._immortal, container, reply),
         )
 
     def _removed(self, container: Container, reply: Reply) -> None:
         try:
             self._remove_all(container)
         except GovernorError as error:
-            for node in container.descendants():
-                node.ending = False
-            reply(error)
+            self._stays(container, error, reply)
         else:
             reply(None)
+
+    def _immortal(self, container: Container, reply: Reply, pids: list[int]) -> None:
+        left = ", ".join(map(str, sorted(pids)))
+        message = f"container {container.label} stays: KILL does not end {left}"
+        self._stays(container, GovernorError(errno.EBUSY, message), reply)
+
+    def _stays(self, container: Container, error: GovernorError, reply: Reply) -> None:
+        for node in container.descendants():
+            node.ending = False
+        reply(error)
 
     def _check_removable(self, container: Container, recursive: bool) -> None:
         if container.parent is None:

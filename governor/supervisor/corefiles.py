@@ -27,7 +27,7 @@ def _parse_program(value: Value) -> str:
 
 
 def _set_program(container: Container, path: str) -> None:
-    if path and not os.access(path, os.X_OK):
+    if path and not (os.path.isfile(path) and os.access(path, os.X_OK)):
         raise GovernorError(
             errno.EACCES if os.path.exists(path) else errno.ENOENT,
             f"release_agent of {container.label}: {path} is not there or cannot be run",

@@ -257,6 +257,9 @@ class Policy:
             raise GovernorError(
                 errno.EINVAL, f"process {pid} is this governor itself, which cannot govern itself"
             )
+        if pid == 1:
+            # Whatever it starts from then on, on the whole machine, would come along.
+            raise GovernorError(errno.EINVAL, "process 1 is init, the parent of everything")
         return pid
 
     def _tag(self, pid: int) -> Tag | None:

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-import pytest
-
 from governor.api import Container, Governor, Hierarchy, Job
+from tests.capabilities import need
 from tests.process.helpers import DEADLINE as DEADLINE
 from tests.process.helpers import eventually as eventually
 from tests.programs.build import CannotCompile, compile
@@ -159,7 +158,8 @@ def program(name: str, *flags: str, compiler: str = "cc") -> str:
         return compile(name, *flags, compiler=compiler)
     except CannotCompile as error:
         lines = str(error).splitlines()
-        pytest.skip(f"cannot compile {name} {' '.join(flags)} with {compiler}: {lines[0]}")
+        need(False, f"cannot compile {name} {' '.join(flags)} with {compiler}: {lines[0]}")
+        raise
 
 
 def failcnt(container: Container, subsystem: str) -> int:
