@@ -49,7 +49,11 @@ class Server:
             return None
         if len(frames) != 2:
             raise ProtocolError(f"{len(frames)} frames instead of 2")
-        return frames[0], self._catalogue.decode(frames[1])
+        try:
+            return frames[0], self._catalogue.decode(frames[1])
+        except ProtocolError as error:
+            error.peer = frames[0]
+            raise
 
     def send(self, peer: bytes, message: Message) -> bool:
         """Send to one peer; False when it is gone."""
@@ -95,6 +99,10 @@ class Peer:
         self.socket.close()
 
 
+_LONGEST_WAIT = 3600.0
+"""Seconds after which a wait is begun anew: poll(2) takes no endless numbers."""
+
+
 class Poller:
     """Waits for messages and for plain file descriptors at once."""
 
@@ -115,8 +123,13 @@ class Poller:
             self._poller.unregister(_pollable(source))
 
     def poll(self, timeout: float | None) -> set[object]:
-        """Wait up to ``timeout`` seconds (None: for ever); the sockets and fds that are ready."""
-        milliseconds = None if timeout is None else max(0, round(timeout * 1000))
+        """Wait up to ``timeout`` seconds (None: for ever); the sockets and fds that are ready.
+
+        May give up after an hour, as after any wait in vain.
+        """
+        milliseconds = None
+        if timeout is not None:
+            milliseconds = max(0, round(min(timeout, _LONGEST_WAIT) * 1000))
         return {source for source, _ in self._poller.poll(milliseconds)}
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from governor.transport import Peer, close_all
 from governor.wire import agent as wire
@@ -29,6 +30,9 @@ from workers.listener import ONCE, Listener
 from workers.membership import Tag
 from workers.syscalls import table
 from workers.watch import Watch
+
+if TYPE_CHECKING:
+    from governor.wire.codec import Message
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
@@ -61,7 +65,7 @@ class Agent:
         self._listeners: dict[int, Listener] = {}
         self._confinement = Confinement(self._census, self.accounts, nonce)
         self._docket = Docket(
-            self._table, self.accounts, self._confinement, self._hits, estate, peer.send
+            self._table, self.accounts, self._confinement, self._hits, estate, self._tell
         )
         self._unsampled = 0
         self._next_sample = 0.0
@@ -69,6 +73,7 @@ class Agent:
         self._epoll.register(peer.fileno(), select.EPOLLIN)
         self._epoll.register(end.fileno(), select.EPOLLIN)
         self._running = True
+        self._has_told = False
         self._watch = Watch(self._epoll)
         self._last: Listener | None = None
         self._streak = 0
@@ -112,7 +117,7 @@ class Agent:
             trap = listener.answer(watch)
             if trap is not None:
                 self._docket.consider(trap)
-                if self._docket or self._hits.wait() == 0:
+                if self._docket or self._has_told or self._hits.wait() == 0:
                     break
         watch.end()
         self._epoll.modify(listener.fd, select.EPOLLIN)
@@ -129,7 +134,9 @@ class Agent:
             self._sample()
         if self._hits.untold and self._hits.wait() == 0:
             for hit in self._hits.take():
-                self._peer.send(hit)
+                self._tell(hit)
+        if self._has_told:
+            self._has_told = False
             self._obey()
 
     def _timeout(self) -> float:
@@ -147,6 +154,11 @@ class Agent:
         if fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
             self._running = False
         self._obey()
+
+    def _tell(self, message: Message) -> None:
+        """Say something unasked; what may have arrived meanwhile is then seen to (`_obey`)."""
+        self._peer.send(message)
+        self._has_told = True
 
     def _obey(self) -> None:
         """Carry out everything that has arrived; again after sending, as ZeroMQ's fd demands."""
@@ -334,7 +346,7 @@ class Agent:
             [c.id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
             for c in self.accounts.counters.values()
         ]
-        unreadable = self.accounts.unreadable_groups(members)
+        unreadable = self._census.unreadable_groups(members)
         self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
 
     # -- in the background ---------------------------------------------------------

@@ -83,9 +83,14 @@ class Docket:
         if not trap.demand:
             trap.admit()
             return
+        late = time.monotonic() >= trap.deadline
+        if not late and self._accounts.too_soon(trap.bill, recounted):
+            trap.keep()
+            self._waiting.append(trap)
+            return
         caller = partial(privileged, trap.tid)
         verdict, counter = self._accounts.judge(trap.bill, recounted, caller)
-        if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
+        if verdict is Verdict.WAIT and not late:
             trap.keep()
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
@@ -163,6 +168,8 @@ class Docket:
             self._accounts.moved(entry.pid, group)
             self._confinement.confine(group)
             trap.bill = self._accounts.terms[group].bill(trap.demand)
+        else:
+            trap.bill = self._accounts.renewed(trap.bill)
         self._judge(trap, set())
 
     def _end_entries(self, tid: int | None = None) -> None:

@@ -79,6 +79,7 @@ class AgentLink:
         self._poller.add(server)
         self._poller.add(process.spawner.fileno())
         self._peer: bytes | None = None
+        self._pid = 0
         self._requests = itertools.count(1)
         self._lasting: dict[type, dict[int, Message]] = {kind: {} for kind in _LASTING}
         self._unsure: list[Message] = []
@@ -89,6 +90,8 @@ class AgentLink:
         self._pinged: float | None = None
         self._ticked = self._next_ping = 0.0
         self._told: dict[int, Told] = {}
+        self.counters: dict[int, Counter] = {}
+        """Those that the agent knows, by id."""
         self._plans: dict[int, Plan] = {}
 
     # -- telling -------------------------------------------------------------------
@@ -116,12 +119,25 @@ class AgentLink:
             counter.resets.clear()
 
     def _tell(self, counter: Counter, wanted: Told | None = None) -> bool:
-        """Send what the agent does not know of a counter yet; whether that was anything."""
+        """Send what the agent does not know of a counter yet; whether that was anything.
+
+        It has to know a lender before its borrowers.
+        """
+        unknown, lender = [], counter.lender
+        while lender is not None and lender.id not in self._told:
+            unknown.append(lender)
+            lender = lender.lender
+        for lender in reversed(unknown):
+            self._tell_alone(lender)
+        return self._tell_alone(counter, wanted)
+
+    def _tell_alone(self, counter: Counter, wanted: Told | None = None) -> bool:
         id, known = counter.id, self._told.get(counter.id, Told())
         wanted = wanted or Told.of(counter)
         if wanted == known:
             return False
         self._told[id] = wanted
+        self.counters[id] = counter
         if wanted.limit != known.limit:
             self._send(wire.SetCounter(id, counter.resource, wanted.limit))
         if wanted.barrier != known.barrier:
@@ -129,8 +145,6 @@ class AgentLink:
         if wanted.interval != known.interval:
             self._send(wire.SetInterval(id, wanted.interval))
         if (wanted.lender, wanted.guarantee) != (known.lender, known.guarantee):
-            if counter.lender is not None and counter.lender.id not in self._told:
-                self._tell(counter.lender)
             self._send(wire.SetLender(id, wanted.lender, wanted.guarantee))
         return True
 
@@ -143,6 +157,7 @@ class AgentLink:
     def drop_counter(self, counter: Counter) -> None:
         """The counter's container is gone."""
         if self._told.pop(counter.id, None) is not None:
+            del self.counters[counter.id]
             for kind in (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender):
                 self._lasting[kind].pop(counter.id, None)
             lent = self._lasting[wire.SetLender]
@@ -240,6 +255,13 @@ class AgentLink:
                     self._peer = peer
                     return message
         return None
+
+    @property
+    def pid(self) -> int:
+        """The agent's process."""
+        if self._peer is None:
+            self._connect()
+        return self.process.pid
 
     def _send(self, message: Message) -> None:
         kind = type(message)

@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Set
 
 from governor.core.group import Group
@@ -15,7 +16,7 @@ from governor.core.usage import Use
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE, TIMED_OUT, JobResult, Value
 from governor.supervisor.agent import AgentLink
-from governor.supervisor.endings import Endings, signal_all
+from governor.supervisor.endings import Endings, check_signal, signal_all
 from governor.supervisor.policy import Policy
 from governor.transport import Poller
 from governor.wire import agent as agent_wire
@@ -27,9 +28,33 @@ from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
 
+ENDED_MAX = 10_000
+"""Jobs that are remembered after their end, for those who ask for a result; the oldest go first."""
+
 
 class Job:
     """A job the supervisor looks after. ``result`` is set when its first process has ended."""
+
+    __slots__ = (
+        "base_cpu",
+        "began",
+        "deadline",
+        "error",
+        "grace",
+        "group",
+        "id",
+        "listener",
+        "name",
+        "pid",
+        "placed",
+        "ready",
+        "refusal",
+        "report",
+        "result",
+        "timed_out",
+        "timeout",
+        "traps",
+    )
 
     def __init__(self, id: int, spec: Spawn, group: int, traps: list[str]) -> None:
         self.id = id
@@ -76,7 +101,10 @@ class Jobs:
         self._started: dict[int, Callable[[Job], None]] = {}
         self._heard: dict[int, Callable[[], None]] = {}
         self._by_pid: dict[int, Job] = {}
+        self._lately_ended: deque[int] = deque()
         self.by_id: dict[int, Job] = {}
+        self._listening: dict[int, Job] = {}
+        """Those with a task under their filter, even if it is long after their end."""
         self._running: dict[int, Job] = {}
         self._user_ns = 0
         """The user part of what the next process that is reported as reaped has used."""
@@ -105,20 +133,34 @@ class Jobs:
         """Start a job; ``started(job)`` follows when it is in its containers, or has failed."""
         traps = self._policy.traps()
         job = Job(self._new_id(), spec, group, traps)
-        here, there = channel.pair()
+        try:
+            here, there = channel.pair()
+        except OSError as error:
+            raise _no_room(job, error) from None
         job.report = here
         self._heard[here.fileno()] = lambda: self._on_word(job)
         self._poller.add(here.fileno())
-        description = self._describe(job, spec, traps)
         try:
-            descriptors = [description, *stdio, there.fileno()]
-            channel.send(self._spawner, StartWorker(job.id), descriptors)
+            self._request(job, spec, [*stdio, there.fileno()])
+        except BaseException:
+            self._close_report(job)
+            raise
         finally:
-            os.close(description)
             there.close()
         self.by_id[job.id] = self._running[job.id] = job
         self._started[job.id] = started
         return job
+
+    def _request(self, job: Job, spec: Spawn, descriptors: list[int]) -> None:
+        """Ask the spawner for a worker. GovernorError: there is no room for its description."""
+        try:
+            description = self._describe(job, spec, job.traps)
+        except OSError as error:
+            raise _no_room(job, error) from None
+        try:
+            channel.send(self._spawner, StartWorker(job.id), [description, *descriptors])
+        finally:
+            os.close(description)
 
     def spawn_helper(self, argv: list[str], env: dict[str, str], group: Group) -> None:
         """Start a program of the governor's own, such as a release agent; nobody waits for it."""
@@ -170,7 +212,7 @@ class Jobs:
     def _new_id(self) -> int:
         while True:
             self._last = self._last % MAX_JOB + 1
-            if self._last not in self.by_id:
+            if self._last not in self.by_id and self._last not in self._listening:
                 return self._last
 
     # -- events --------------------------------------------------------------------
@@ -202,11 +244,12 @@ class Jobs:
         job = self.by_id.get(message.job)
         if job is None:
             return
-        job.pid = message.pid
-        self._by_pid[job.pid] = job
         if message.errno:
             job.error = f"cannot fork for job {job.name}: {os.strerror(message.errno)}"
             self._finish(job, OWN_FAILURE << 8, 0)
+            return
+        job.pid = message.pid
+        self._by_pid[job.pid] = job
 
     def _on_word(self, job: Job) -> None:
         # The worker may be quicker than the spawner's word that it exists.
@@ -234,6 +277,7 @@ class Jobs:
             job.traps = []
         elif descriptors:
             job.listener = descriptors[0]
+            self._listening[job.id] = job
             self._heard[job.listener] = lambda: self._on_hangup(job)
             self._poller.add_hangup(job.listener)
         job.ready = True
@@ -245,7 +289,7 @@ class Jobs:
 
     def hand_over(self, agent: AgentLink) -> None:
         """Tell a new agent of all jobs that the one before it has placed."""
-        for job in self.by_id.values():
+        for job in self._listening.values():
             if job.placed and job.listener is not None:
                 agent.adopt(job.id, job.group, job.traps, job.listener)
 
@@ -303,6 +347,7 @@ class Jobs:
     def _on_hangup(self, job: Job) -> None:
         """No task is left under the job's filter."""
         if job.listener is not None:
+            del self._listening[job.id]
             self._forget(job.listener)
             os.close(job.listener)
             job.listener = None
@@ -336,12 +381,16 @@ class Jobs:
             code, number, wall, used, job.timed_out, job.error, job.refusal or None
         )
         self._tell("job-end", job, exit_code=code)
+        self._lately_ended.append(job.id)
+        if len(self._lately_ended) > ENDED_MAX:
+            del self.by_id[self._lately_ended.popleft()]
         self._ended(job)
 
     # -- ending --------------------------------------------------------------------
 
     def send_signal(self, job: Job, number: int) -> None:
-        """Signal a job's first process; nothing happens when it has ended already."""
+        """Signal a job's first process; nothing happens when it has ended already. EINVAL."""
+        check_signal(number)
         if job.result is None and job.pid:
             try:
                 os.kill(job.pid, number)
@@ -381,6 +430,12 @@ class Jobs:
     def _tell(self, kind: str, job: Job, **fields: Value) -> None:
         events = self._policy.events
         events.publish(kind, "", "", job=job.id, name=job.name, pid=job.pid, **fields)
+
+
+def _no_room(job: Job, error: OSError) -> GovernorError:
+    """The supervisor is out of something itself, descriptors mostly."""
+    number = error.errno or errno.EIO
+    return GovernorError(number, f"job {job.name} cannot be started: {os.strerror(number)}")
 
 
 def _with_shim(env: dict[bytes, bytes]) -> dict[bytes, bytes]:

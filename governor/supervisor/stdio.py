@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from governor.errors import GovernorError, ProtocolError
 from governor.wire.client import STDIO
 from workers import channel
+
+LEFT_MAX = 128
+"""Sets of descriptors kept at most: a client may end before it asks for its job."""
 
 
 class StdioDesk:
@@ -19,7 +22,7 @@ class StdioDesk:
     def __init__(self, path: str) -> None:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(path)
-        self._listener.listen(128)
+        self._listener.listen(LEFT_MAX)
         self._listener.setblocking(False)
         self._left: dict[str, list[int]] = {}
 
@@ -37,8 +40,7 @@ class StdioDesk:
                 raise GovernorError(errno.EBADF, "a job needs stdin, stdout and stderr")
             yield descriptors
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            _close(descriptors)
 
     def _accept(self) -> bool:
         try:
@@ -53,11 +55,17 @@ class StdioDesk:
                 return True
         if received is not None:
             self._left[received[0].token] = received[1]
+            if len(self._left) > LEFT_MAX:
+                _close(self._left.pop(next(iter(self._left))))
         return True
 
     def close(self) -> None:
         """Stop accepting; what nobody collected is closed."""
         self._listener.close()
         for descriptors in self._left.values():
-            for descriptor in descriptors:
-                os.close(descriptor)
+            _close(descriptors)
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

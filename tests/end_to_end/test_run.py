@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.runner import DEADLINE, Runner, end, heard
-from tests.process.helpers import program
+from tests.process.helpers import eventually, program
 from tests.process.test_lifecycle import children, end_agents
 
 WITNESS = """
@@ -215,3 +216,15 @@ def test_death_of_agent_after_agent_is_said_and_ends_the_job(runner: Runner) -> 
     reason = "governor: the agent was ended by signal 9, again and again; nothing is enforced any"
     assert reason in ended.errors
     assert all(line.startswith("governor: ") for line in ended.errors.splitlines())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_it_starts(runner: Runner, number: signal.Signals) -> None:
+    sockets = Path(runner.scratch)
+    for _ in range(3):  # wherever the supervisor is by then
+        with runner.start("--", "sleep", "1000") as process:
+            eventually(lambda: any(sockets.glob("*/*")), "the supervisor is there")
+            process.send_signal(number)
+            ended = end(process, "")
+        assert ended in ((128 + number, "", ""), (-number, "", ""))
+        eventually(lambda: not any(sockets.iterdir()), "its directory is gone")
