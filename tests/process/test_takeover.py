@@ -300,11 +300,12 @@ def unharmed() -> dict[str, str]:
 
 ONLY_ENTRIES = ("begin entry", "allow entry")
 IN_A_SUCCESSOR = ("adopt", "take over", "reserve", "look again")
+OFTEN = ("receive", "answer", "tell", "count", "tag", "count refusal")
 FAULTS = [
     ("namespaces" if step in ONLY_ENTRIES else "tasks", step, when, nth)
     for step in STEPS
     for when in ("before", "after")
-    for nth in ((1,) if step in ONLY_ENTRIES + IN_A_SUCCESSOR else (1, 2))
+    for nth in ((1, 2) if step in OFTEN else (1,))
 ]
 
 
