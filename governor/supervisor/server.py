@@ -19,11 +19,22 @@ from governor.supervisor.events import Events
 from governor.supervisor.figures import Figures
 from governor.supervisor.job_verbs import JobVerbs
 from governor.supervisor.jobs import Job, Jobs
+from governor.supervisor.nonsense import Nonsense, check_numbers
 from governor.supervisor.policy import Policy
 from governor.supervisor.queries import Queries
 from governor.supervisor.release import Release
 from governor.supervisor.stdio import StdioDesk
-from governor.transport import AGENTS, CLIENTS, STDIO, Poller, Server, close_all
+from governor.transport import (
+    AGENTS,
+    CLIENTS,
+    STDIO,
+    UNREAD_MAX,
+    Doors,
+    Poller,
+    Server,
+    allow_many_files,
+    close_all,
+)
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire.codec import Message
@@ -32,6 +43,9 @@ from workers import channel, spawner
 
 GRACE = 1.0
 """Seconds from TERM to KILL for all jobs when the supervisor is sent INT or TERM."""
+
+IN_A_ROW = 64
+"""Requests that are carried out before jobs and agent are looked at again."""
 
 READY = b"1"
 """What the owner hears when clients may connect."""
@@ -47,9 +61,12 @@ class Supervisor:
         self._nonce = nonce
         self._spawner = end
         self._owner = owner
-        self._clients = Server(os.path.join(directory, CLIENTS), wire.TO_SUPERVISOR)
+        clients = os.path.join(directory, CLIENTS)
+        self._clients = Server(clients, wire.TO_SUPERVISOR, UNREAD_MAX)
         agents = os.path.join(directory, AGENTS)
-        self._agents = Server(agents, agent_wire.FROM_AGENT)
+        self._agents = Server(agents, agent_wire.FROM_AGENT, allowed=self._is_agent)
+        self._doors = Doors([self._clients, self._agents])
+        self._nonsense = Nonsense()
         self._desk = StdioDesk(os.path.join(directory, STDIO))
         self._agent = AgentLink(
             self._agents, self._start_agent(agents), self._see_agent, self._on_agent
@@ -75,9 +92,12 @@ class Supervisor:
         )
         self._signalled = _signals()
         for source in (
-            self._clients, self._agents, end.fileno(), owner.fileno(), self._signalled.fileno()
+            self._clients, self._agents, end.fileno(), owner.fileno(), self._signalled.fileno(),
+            self._desk.fileno(),
         ):  # fmt: skip
             self._poller.add(source)
+        self._poller.add_door(self._clients)
+        self._poller.add_door(self._agents)
         self._running = True
 
     def _start_agent(self, endpoint: str) -> socket.socket:
@@ -85,6 +105,10 @@ class Supervisor:
         channel.send(self._spawner, StartAgent(endpoint), [there.fileno()])
         there.close()
         return here
+
+    def _is_agent(self, pid: int) -> bool:
+        """Whether this process is the agent: nobody else is to speak for it."""
+        return pid == self._jobs.await_agent()
 
     def _see_agent(self) -> bool:
         """Whether the agent still runs, as far as the spawner has told."""
@@ -116,6 +140,7 @@ class Supervisor:
         self._jobs.hear(ready)
         self._agent.catch_up()
         self._entries.tick()
+        self._desk.tend()
         self._serve_clients()
         if not self._jobs.agent_alive:
             raise GovernorError(errno.EIO, "the agent has died; nothing is enforced any more")
@@ -129,11 +154,11 @@ class Supervisor:
             self._entries.hear(message)
 
     def _serve_clients(self) -> None:
-        while True:
+        for _ in range(IN_A_ROW):
             try:
                 received = self._clients.receive()
             except ProtocolError as error:
-                print(f"governor: a client sent nonsense: {error}", file=sys.stderr)
+                self._nonsense.tell(error)
                 continue
             if received is None:
                 return
@@ -145,9 +170,13 @@ class Supervisor:
                 answer: Message = wire.Failure(request.request, value.errno, value.message)
             else:
                 answer = wire.Result(request.request, value)
-            self._clients.send(peer, answer)
+            try:
+                self._clients.send(peer, answer)
+            except GovernorError as error:  # there is something in it that cannot be sent
+                reply(error)
 
         try:
+            check_numbers(request)
             self._handlers[type(request)](request, reply)
         except GovernorError as error:
             reply(error)
@@ -171,7 +200,7 @@ class Supervisor:
 
     def _timeout(self) -> float | None:
         """Do what is due and say when something is due again."""
-        due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick()]
+        due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick(), self._doors.tend()]
         if self._jobs.count_running:
             due.append(self._figures.tick())
         due.append(self._release.check())
@@ -222,6 +251,7 @@ def main(directory: str, owner: socket.socket, nonce: int) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     end = spawner.start(nonce, directory)
+    allow_many_files()  # for us only: jobs have the spawner's limits
     supervisor = Supervisor(directory, end, owner, nonce)
     owner.send(READY)
     try:
