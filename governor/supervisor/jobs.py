@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Set
 
 from governor.core.group import Group
@@ -26,6 +27,9 @@ from governor.wire.spawner import FROM_SPAWNER, Reaped, Started, StartWorker, Us
 from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
+
+KEPT = 1000
+"""Jobs that have ended with everything they had started, and are still known."""
 
 
 class Job:
@@ -76,13 +80,14 @@ class Jobs:
         self._by_pid: dict[int, Job] = {}
         self.by_id: dict[int, Job] = {}
         self._running: dict[int, Job] = {}
+        self._over: deque[int] = deque()
         self._agent_pid = 0
         self._user_ns = 0
         """The user part of what the next process that is reported as reaped has used."""
         self.agent_alive = True
 
     def get(self, id: int) -> Job:
-        """The job with this id; ESRCH."""
+        """The job with this id; ESRCH, also for one that ended so long ago that it is forgotten."""
         job = self.by_id.get(id)
         if job is None:
             raise GovernorError(errno.ESRCH, f"there is no job {id}")
@@ -190,6 +195,13 @@ class Jobs:
                     self._user_ns = ns
                 case Reaped():
                     self._on_reaped(received[0])
+
+    def await_agent(self) -> int:
+        """The agent's process; waits for the spawner's word of it, which may be late."""
+        while not self._agent_pid:
+            select.select([self._spawner], [], [])
+            self.catch_up()
+        return self._agent_pid
 
     def hear(self, ready: Set[object]) -> None:
         """Take in what workers report and which jobs have gone altogether."""
@@ -321,11 +333,24 @@ class Jobs:
         )
         self._tell("job-end", job, exit_code=code)
         self._ended(job)
+        self._over.append(job.id)
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Forget jobs that ended long ago, unless processes of theirs live on under the id."""
+        for _ in range(len(self._over) - KEPT):
+            id = self._over.popleft()
+            if self.by_id[id].listener is None:
+                del self.by_id[id]
+            else:
+                self._over.append(id)
 
     # -- ending --------------------------------------------------------------------
 
     def send_signal(self, job: Job, number: int) -> None:
         """Signal a job's first process; nothing happens when it has ended already."""
+        if not 0 <= number <= 64:  # a larger one would be cut to an int
+            raise GovernorError(errno.EINVAL, f"{number} is not a signal")
         if job.result is None and job.pid:
             try:
                 os.kill(job.pid, number)
