@@ -53,8 +53,10 @@ class Client:
         """Send ``request(number)`` and wait for its answer's value, for ever without a timeout.
 
         Raises the GovernorError with which the request was refused; EIO when the
-        supervisor is gone, ETIMEDOUT when it does not answer.
+        supervisor is gone, ETIMEDOUT when it does not answer, EINVAL for a timeout of NaN.
         """
+        if timeout is not None and timeout != timeout:
+            raise GovernorError(errno.EINVAL, f"a time cannot be {timeout}")
         connection = self._connection()
         with connection.lock:
             if self._closed:

@@ -26,4 +26,10 @@ class NotRunning(GovernorError):
 
 
 class ProtocolError(Exception):
-    """Bytes that are not a message of ours: wrong version, unknown kind, wrong shape."""
+    """Bytes that are not a message of ours: wrong version, unknown kind, wrong shape.
+
+    ``peer`` and ``request`` say who sent them and with what number, as far as they tell.
+    """
+
+    peer: bytes | None = None
+    request: int | None = None

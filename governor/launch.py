@@ -130,9 +130,18 @@ def _fork(directory: str, here: socket.socket, there: socket.socket, nonce: int)
     except BaseException:
         import traceback
 
-        traceback.print_exc()
+        if not _is_abandoned(there):
+            traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _is_abandoned(owner: socket.socket) -> bool:
+    """Whether the owner has gone, as by Ctrl-C while we started: no failure, nobody to tell."""
+    try:
+        return owner.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except OSError:
+        return False
 
 
 def _exec(directory: str, there: socket.socket, nonce: int) -> int:

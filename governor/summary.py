@@ -7,17 +7,16 @@ third party's subsystem shows up as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from governor.report import JobReport, Report
+from governor.results import ENFORCED, OBSERVED, PARTIAL
 from governor.units import format_duration
 
 if TYPE_CHECKING:
     from governor.api import ContainerReport
-
-ENFORCED: Final = "enforced"
 
 _COLUMNS: Final = {"held": "held", "maxheld": "max", "limit": "limit", "failcnt": "refused"}
 """Files of a counted resource, and what their columns are called."""
@@ -32,6 +31,12 @@ _NANOSECONDS: Final = ".usage"
 """Files that end so count nanoseconds of CPU time, as cgroup v1's cpuacct.usage."""
 
 
+_WIDTH: Final = 80
+"""Tables of containers that would be wider are divided between resources."""
+
+_ROOT: Final = "/"
+
+
 class Column(NamedTuple):
     """A column of a table. ``group`` is written once over neighbouring columns that share it."""
 
@@ -44,7 +49,7 @@ def summarize(report: Report) -> str:
     """Return the tables of jobs and containers and the sentences about refusals."""
     parts = [_job_table(report.jobs)] if report.jobs else []
     for _, group in groupby(report.containers, key=lambda container: container.hierarchy):
-        parts.append(_container_table(list(group)))
+        parts.extend(_container_tables(list(group)))
     sentences = [*refusals(report.containers), *_unenforced(report)]
     if sentences:
         parts.append("\n".join(sentences))
@@ -118,9 +123,10 @@ def _bounds(container: ContainerReport, resource: str) -> str:
 
 def _unenforced(report: Report) -> Iterator[str]:
     """Yield a sentence for everything not enforced in full, so that no limit only seems to hold."""
-    for subsystem, level in report.enforcement.items():
-        if level != ENFORCED:
-            yield f"{subsystem} is {level} on this host, not enforced: governor doctor says why"
+    for level in (PARTIAL, OBSERVED):
+        names = [name for name, found in report.enforcement.items() if found == level]
+        if names:
+            yield _wrapped(f"not enforced in full but {level} (governor doctor says why): ", names)
     for job in report.jobs:
         if job.unenforced:
             yield f"{job.name} ran without its limits: {job.unenforced}"
@@ -128,6 +134,12 @@ def _unenforced(report: Report) -> Iterator[str]:
         for subsystem, level in container.level.items():
             if level not in (ENFORCED, report.enforcement.get(subsystem)):
                 yield f"{container.hierarchy}:{container.path}: {subsystem} is only {level} there"
+
+
+def _wrapped(start: str, words: Sequence[str]) -> str:
+    import textwrap
+
+    return textwrap.fill(start + ", ".join(words), _WIDTH, subsequent_indent="  ")
 
 
 def _job_table(jobs: Sequence[JobReport]) -> str:
@@ -152,31 +164,75 @@ def _job_remark(job: JobReport) -> str:
     return f"{where} ({job.error})".lstrip() if job.error else where
 
 
-def _container_table(containers: Sequence[ContainerReport]) -> str:
-    """One row per container of one hierarchy, with the columns its control files give."""
-    files = dict(_columns(containers[0].files))
-    rows = [
-        [f"{container.hierarchy}:{container.path}"]
-        + [_cell(name, container.files.get(name, "")) for name in files]
-        for container in containers
-    ]
-    return render([Column("container", right=False), *files.values()], rows)
+def _container_tables(containers: Sequence[ContainerReport]) -> Iterator[str]:
+    """The tables of one hierarchy, of a row per container: one, unless that is too wide."""
+    label = Column("container", right=False)
+    labels = [f"{container.hierarchy}:{container.path}" for container in containers]
+    for files in _divided(containers, max(map(len, (label.title, *labels)))):
+        rows = [
+            [name, *(_cell(file, container.files.get(file, "")) for file in files)]
+            for name, container in zip(labels, containers, strict=True)
+        ]
+        yield render([label, *files.values()], rows)
 
 
-def _columns(files: Mapping[str, int | str]) -> Iterator[tuple[str, Column]]:
-    """Yield (control file, its column): resources in groups, CPU time, then the rest as it is."""
+def _divided(
+    containers: Sequence[ContainerReport], label_width: int
+) -> Iterator[dict[str, Column]]:
+    """Yield as many columns at a time as fit beside the labels; those of a group stay together."""
+    table: dict[str, Column] = {}
+    width = label_width
+    for _, group in groupby(_columns(containers), key=lambda item: item[1].group or item[0]):
+        files = dict(group)
+        wanted = sum(_width(file, column, containers) + 2 for file, column in files.items())
+        if table and width + wanted > _WIDTH:
+            yield table
+            table, width = {}, label_width
+        table |= files
+        width += wanted
+    if table:
+        yield table
+
+
+def _width(file: str, column: Column, containers: Sequence[ContainerReport]) -> int:
+    cells = (_cell(file, container.files.get(file, "")) for container in containers)
+    return max(len(column.title), *map(len, cells))
+
+
+def _columns(containers: Sequence[ContainerReport]) -> Iterator[tuple[str, Column]]:
+    """Yield (control file, its column): resources in groups, CPU time, then what is set apart."""
+    files = containers[0].files
     counted = resources(files)
     for resource in counted:
-        for suffix, title in _COLUMNS.items():
-            if f"{resource}.{suffix}" in files:
-                yield f"{resource}.{suffix}", Column(title, group=noun(resource))
+        if any(_is_used(container, resource) for container in containers):
+            for suffix, title in _COLUMNS.items():
+                if f"{resource}.{suffix}" in files:
+                    yield f"{resource}.{suffix}", Column(title, group=noun(resource))
     measured = [name.removesuffix(_NANOSECONDS) for name in files if name.endswith(_NANOSECONDS)]
     for name in files:
         subsystem, _, suffix = name.partition(".")
         if name.endswith(_NANOSECONDS):
             yield name, Column("cpu")
-        elif suffix and subsystem not in [*counted, *measured]:
+        elif suffix and subsystem not in [*counted, *measured] and _tells(name, containers):
             yield name, Column(suffix)
+
+
+def _is_used(container: ContainerReport, resource: str) -> bool:
+    """Whether a container ever held any of a resource, or has a limit for it."""
+    files = container.files
+    held = files.get(f"{resource}.held"), files.get(f"{resource}.maxheld", 0)
+    return held != (0, 0) or files.get(f"{resource}.limit", "max") != "max"
+
+
+def _tells(name: str, containers: Sequence[ContainerReport]) -> bool:
+    """Whether a file sets containers apart; flags do below the root, where others differ."""
+    values = [container.files.get(name) for container in containers]
+    if all(isinstance(value, int) for value in values):
+        return len({c.files.get(name) for c in containers if c.path != _ROOT}) > 1
+    subsystem, _, suffix = name.partition(".")
+    derived = f"{subsystem}.{suffix.partition('_')[2]}"  # effective_cpus is mostly as cpus
+    same = [container.files.get(derived) for container in containers] == values
+    return not same and (len(values) == 1 or len(set(values)) > 1)
 
 
 def _cell(name: str, value: int | str) -> str:

@@ -24,8 +24,6 @@ FULL = ".full"
 """What the name of a socket's file ends with while nobody else may connect."""
 UNREAD_MAX = 64
 """Messages that wait for one client, or of one client, at most; ours have one request at a time."""
-LONGEST = 3600.0
-"""Seconds of one poll at most: the kernel counts milliseconds in an int."""
 _RESERVE = 192
 """More than libzmq lets wait at its door (ZMQ_BACKLOG, 100), and some to work with."""
 _LOOK_AGAIN = 0.1
@@ -77,7 +75,11 @@ class Server:
             return None
         if len(frames) != 2:
             raise ProtocolError(f"{len(frames)} frames instead of 2")
-        return frames[0], self._catalogue.decode(frames[1])
+        try:
+            return frames[0], self._catalogue.decode(frames[1])
+        except ProtocolError as error:
+            error.peer = frames[0]
+            raise
 
     def _receive_allowed(self, allowed: Callable[[int], bool]) -> list[bytes]:
         """The next frames of a process that may send any; others are not even looked at."""
@@ -163,12 +165,6 @@ def _descriptors() -> int:
     return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
 
 
-def allow_many_files() -> None:
-    """Have as many descriptors as may be: one or two for each job and each client."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
 class Peer:
     """A client's or an agent's end: one connection to the supervisor."""
 
@@ -200,6 +196,10 @@ class Peer:
         self.socket.close()
 
 
+_LONGEST_WAIT = 3600.0
+"""Seconds after which a wait is begun anew: poll(2) takes no endless numbers."""
+
+
 class Poller:
     """Waits for messages and for plain file descriptors at once."""
 
@@ -226,9 +226,11 @@ class Poller:
     def poll(self, timeout: float | None) -> set[object]:
         """Wait up to ``timeout`` seconds (None: for ever); the sockets and fds that are ready.
 
-        Nothing is ready after an hour, however long it was to be.
+        May give up after an hour, as after any wait in vain.
         """
-        milliseconds = None if timeout is None else max(0, round(min(timeout, LONGEST) * 1000))
+        milliseconds = None
+        if timeout is not None:
+            milliseconds = max(0, round(min(timeout, _LONGEST_WAIT) * 1000))
         return {source for source, _ in self._poller.poll(milliseconds)}
 
 

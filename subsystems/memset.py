@@ -71,10 +71,12 @@ class MemSet(SetSubsystem):
 
     def sampled(self, root: Container, host: Host) -> Iterable[Container]:
         """As for every set; processes go by what was there when they started."""
-        before = {c: self._nodes(c) for c in root.descendants()}
+        nodes = self.sets[MEMS.name]
+        before = nodes.present
         changed = list(super().sampled(root, host))
-        for container in before if changed else ():
-            self._leave_behind(container, before[container])
+        if nodes.present != before:
+            for container in root.descendants():
+                self._leave_behind(container, nodes.effective(container, before))
         return changed
 
     def _set_mems(self, container: Container, nodes: frozenset[int]) -> Callable[[], None]:

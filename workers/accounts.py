@@ -8,30 +8,23 @@ reservation, since a thread is in one call at a time.
 
 from __future__ import annotations
 
-import enum
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from governor.core.counter import Counter, Entry, charge, flow, with_pools, without_room
+from governor.core.counter import Counter, Entry, at_barrier, charge, flow, with_pools, without_room
 from workers.bills import Bill, Note, Terms
+from workers.bills import Verdict as Verdict
 from workers.census import Census
-from workers.membership import Tag
 from workers.tasks import Reservation, reserve
 
 _MANY_PENDING = 4096
+_MANY_UNBOOKED = 1024
 _CREDIT_MAX = 256
 _CREDIT_SHARE = 8
+_SLOW_SHARE = 20
+"""Counting again what takes long takes at most one part in so many of the agent's time."""
 _LOOKS = 4
 """How often at most a count that was disturbed is repeated."""
-
-
-class Verdict(enum.Enum):
-    """What to do with a trapped call."""
-
-    ADMIT = enum.auto()
-    REFUSE = enum.auto()
-    WAIT = enum.auto()
-    """Only reservations that may be void stand in the way: look again in a moment."""
 
 
 class Accounts:
@@ -48,6 +41,10 @@ class Accounts:
         self.doubtful: dict[int, Reservation] = {}
         # Counter to the bills paid in advance since its last recount.
         self._prepaid: dict[int, list[Bill]] = {}
+        # Counter to the time when it may be counted again for a call that lacks room.
+        self._lasting: dict[int, float] = {}
+        # Those that may know of calls which no counter has been told of.
+        self._unbooked: set[Bill] = set()
 
     # -- plans ---------------------------------------------------------------------
 
@@ -113,8 +110,10 @@ class Accounts:
     def drop_counter(self, id: int) -> None:
         """The container of this counter is gone, and with it what was borrowed."""
         counter = self.counters.pop(id, None)
+        self._lasting.pop(id, None)
         self._groups.pop(id, None)
         if counter is not None:
+            self._void_credit(counter)
             counter.borrow(None)
             for borrower in list(counter.borrowers):
                 borrower.borrow(None)
@@ -145,6 +144,7 @@ class Accounts:
         for counter, _ in bill.entries:
             self._prepaid.setdefault(counter.id, []).append(bill)
         bill.prepay(times)
+        self._unbooked.add(bill)
         return True
 
     def _pay_once(self, bill: Bill) -> bool:
@@ -155,6 +155,7 @@ class Accounts:
             return False
         charge(due)
         bill.prepay(1)
+        self._unbooked.add(bill)
         return True
 
     def _begin_intervals(self, bill: Bill) -> None:
@@ -169,13 +170,13 @@ class Accounts:
         Bills know how much of what was paid in advance has been used, so that the calls
         need not be counted one by one.
         """
-        for group, terms in self.terms.items():
-            for demand, bill in terms.bills.items():
-                if calls := bill.take_admitted():
-                    resources = {resource for resource, _ in demand}
-                    for counter in map(self.counters.get, self._counts.get(group, ())):
-                        if counter is not None and counter.resource in resources:
-                            counter.admitted += calls
+        for bill in self._unbooked:
+            if calls := bill.take_admitted():
+                resources = {resource for resource, _ in bill.note.demand}
+                for counter in map(self.counters.get, self._counts.get(bill.note.groups[0], ())):
+                    if counter is not None and counter.resource in resources:
+                        counter.admitted += calls
+        self._unbooked = {bill for bill in self._unbooked if bill.credit}
 
     def settle_thread(self, tid: int) -> None:
         """A thread traps again, so what it reserved before is over."""
@@ -202,20 +203,30 @@ class Accounts:
         self._begin_intervals(bill)
         lacking = without_room(bill.due())
         rates = [(counter, amount) for counter, amount in lacking if counter.interval]
-        if over := without_room(rates, _at_barrier(rates) and privileged()):
+        if over := without_room(rates, at_barrier(rates) and privileged()):
             over[0][0].tick(self._clock())
             return Verdict.REFUSE, over[0][0]  # time alone makes room there
         short = [c for c, _ in lacking if not c.interval and c not in recounted]
         if short:
             recounted.update(self._make_room(short, bill))
             lacking = without_room(bill.due())
-        passes = _at_barrier(lacking) and privileged()
+        passes = at_barrier(lacking) and privileged()
         if over := without_room(lacking, passes):
             return self._denial(bill, over, passes)
         crossed = [counter for counter, _ in lacking if counter.charged <= counter.barrier]
         charge(bill.due())
         bill.paid += 1
+        self._unbooked.add(bill)
+        if len(self._unbooked) > _MANY_UNBOOKED:  # amounts of memory come in any number
+            self.book()
         return Verdict.ADMIT, crossed[0] if crossed else None
+
+    def too_soon(self, bill: Bill, recounted: Collection[Counter]) -> bool:
+        """Whether what a bill lacks room in takes long to count, and was counted just now."""
+        if not self._lasting:
+            return False
+        short = (counter for counter, _ in without_room(bill.due()) if counter not in recounted)
+        return any(self._clock() < self._lasting.get(counter.id, 0) for counter in short)
 
     def _denial(self, bill: Bill, over: list[Entry], passes: bool) -> tuple[Verdict, Counter]:
         """What becomes of a call that some counters lack room for.
@@ -270,6 +281,7 @@ class Accounts:
 
     def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
         """Count these, which are in the order of `with_pools`."""
+        began = self._clock()
         counts: dict[Counter, tuple[int, int]] = {}
         for _ in range(_LOOKS):
             before, counts = counts, self._look(wanted, members)
@@ -287,6 +299,9 @@ class Accounts:
             reserved = leaving + self._reserved(counter, self.pending.keys() - asleep)
             counter.recount(held, reserved)
             self._void_credit(counter)
+            if self._census.slow(counter.resource):
+                now = self._clock()
+                self._lasting[counter.id] = now + _SLOW_SHARE * (now - began)
 
     def _look(
         self, wanted: Iterable[Counter], members: Mapping[int, list[int]]
@@ -382,14 +397,3 @@ class Accounts:
         """Keep the reservations of threads that are long gone from piling up."""
         if len(self.pending) > _MANY_PENDING:
             self._settle()
-
-    def unreadable_groups(self, members: Mapping[int, Tag]) -> list[int]:
-        """Groups with a process that could not be looked into."""
-        hidden = self._census.unreadable & members.keys()
-        self._census.unreadable.intersection_update(members)
-        return sorted({members[pid].group for pid in hidden})
-
-
-def _at_barrier(entries: Iterable[Entry]) -> bool:
-    """Whether a barrier is among what these meet, which privileged callers may pass."""
-    return any(counter.ceiling < counter.limit for counter, _ in entries)

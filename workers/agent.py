@@ -30,7 +30,7 @@ from workers.syscalls import table
 from workers.watch import Watch
 
 if TYPE_CHECKING:
-    pass
+    from governor.wire.codec import Message
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
@@ -59,13 +59,14 @@ class Agent:
         self._hits = Hits(time.monotonic)
         self._listeners: dict[int, Listener] = {}
         self._confinement = Confinement(self._census, self.accounts, nonce)
-        self._docket = Docket(self._table, self.accounts, self._confinement, self._hits, peer.send)
+        self._docket = Docket(self._table, self.accounts, self._confinement, self._hits, self._tell)
         self._unsampled = 0
         self._next_sample = 0.0
         self._epoll = select.epoll()
         self._epoll.register(peer.fileno(), select.EPOLLIN)
         self._epoll.register(end.fileno(), select.EPOLLIN)
         self._running = True
+        self._has_told = False
         self._watch = Watch(self._epoll)
         self._last: Listener | None = None
         self._streak = 0
@@ -109,7 +110,7 @@ class Agent:
             trap = listener.answer(watch)
             if trap is not None:
                 self._docket.consider(trap)
-                if self._docket or self._hits.wait() == 0:
+                if self._docket or self._has_told or self._hits.wait() == 0:
                     break
         watch.end()
         self._epoll.modify(listener.fd, select.EPOLLIN)
@@ -126,7 +127,9 @@ class Agent:
             self._sample()
         if self._hits.untold and self._hits.wait() == 0:
             for hit in self._hits.take():
-                self._peer.send(hit)
+                self._tell(hit)
+        if self._has_told:
+            self._has_told = False
             self._obey()
 
     def _timeout(self) -> float:
@@ -144,6 +147,11 @@ class Agent:
         if fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
             self._running = False
         self._obey()
+
+    def _tell(self, message: Message) -> None:
+        """Say something unasked; what may have arrived meanwhile is then seen to (`_obey`)."""
+        self._peer.send(message)
+        self._has_told = True
 
     def _obey(self) -> None:
         """Carry out everything that has arrived; again after sending, as ZeroMQ's fd demands."""
@@ -288,7 +296,7 @@ class Agent:
             [c.id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
             for c in self.accounts.counters.values()
         ]
-        unreadable = self.accounts.unreadable_groups(members)
+        unreadable = self._census.unreadable_groups(members)
         self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
 
     # -- in the background ---------------------------------------------------------

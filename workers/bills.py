@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -11,6 +12,15 @@ Demand = tuple[tuple[str, int], ...]
 """What a call asks for: resources and amounts, such as ``(("files", 2),)`` for a pipe."""
 
 _MANY_BILLS = 1024
+
+
+class Verdict(enum.Enum):
+    """What to do with a trapped call."""
+
+    ADMIT = enum.auto()
+    REFUSE = enum.auto()
+    WAIT = enum.auto()
+    """Only reservations that may be void stand in the way: look again in a moment."""
 
 
 class Note(NamedTuple):

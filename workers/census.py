@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workers import cpu, membership, tasks
 from workers.membership import Tag
@@ -55,6 +55,10 @@ class Census:
         """Whether processes can get it from each other, so that it may be seen nowhere or twice."""
         return self._resource(resource).movable
 
+    def slow(self, resource: str) -> bool:
+        """Whether a count may take so long that nobody else can wait for one at each refusal."""
+        return self._resource(resource).slow
+
     def settled(self, reservation: tasks.Reservation, resource: str) -> bool:
         """Whether the call that made the reservation is over."""
         return tasks.settled(reservation, self._resource(resource).calls)
@@ -66,6 +70,12 @@ class Census:
         """
         may_block = self._resource(resource).may_block
         return bool(may_block) and tasks.sleeps_in(reservation.tid, may_block)
+
+    def unreadable_groups(self, members: Mapping[int, Tag]) -> list[int]:
+        """Groups with a process that could not be looked into."""
+        hidden = self.unreadable & members.keys()
+        self.unreadable.intersection_update(members)
+        return sorted({members[pid].group for pid in hidden})
 
     def rows(self) -> list[list[int]]:
         """CPU time of every member, as `wire.agent.Counted` has it."""

@@ -77,9 +77,13 @@ class Docket:
         if not trap.demand:
             trap.admit()
             return
+        late = time.monotonic() >= trap.deadline
+        if not late and self._accounts.too_soon(trap.bill, recounted):
+            self._waiting.append(trap)
+            return
         caller = partial(privileged, trap.tid)
         verdict, counter = self._accounts.judge(trap.bill, recounted, caller)
-        if verdict is Verdict.WAIT and time.monotonic() < trap.deadline:
+        if verdict is Verdict.WAIT and not late:
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
             self._accounts.pending[trap.tid] = trap.bill.note
@@ -145,6 +149,8 @@ class Docket:
             self._accounts.moved(entry.pid, group)
             self._confinement.confine(group)
             trap.bill = self._accounts.terms[group].bill(trap.demand)
+        else:
+            trap.bill = self._accounts.renewed(trap.bill)
         self._judge(trap, set())
 
     def _end_entries(self, tid: int | None = None) -> None:

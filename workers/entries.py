@@ -108,7 +108,13 @@ class Entries:
         return settled(entry.reservation, {entry.trap.nr})
 
     def _put_back(self, entry: Entry) -> None:
-        """Give the caller its old group, unless somebody has moved it meanwhile."""
+        """Give the caller its old group, unless somebody has moved it meanwhile.
+
+        Another thread of it may have moved it on: that one's call is to put it back there.
+        """
+        for other in self._calling.values():
+            if other.pid == entry.pid and other.old == entry.new:
+                other.old = entry.old
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if entry.old is not None and membership.read(entry.pid) == entry.new:
                 membership.write(entry.pid, entry.old)

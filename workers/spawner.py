@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -112,6 +113,7 @@ class Spawner:
     def _become_agent(self, endpoint: str, descriptor: int) -> None:
         from workers import agent
 
+        take_descriptors()
         agent.main(endpoint, socket.socket(fileno=descriptor), self._nonce)
         os._exit(0)
 
@@ -197,15 +199,15 @@ def end_leftovers(nonce: int) -> None:
         time.sleep(_KILL_AGAIN_MS / 1000)  # they are no children of ours, so nobody tells us
 
 
-def start(nonce: int, directory: str) -> socket.socket:
-    """Fork the spawner; returns the supervisor's end of the socket to it.
+def start(nonce: int, directory: str) -> tuple[int, socket.socket]:
+    """Fork the spawner; returns its pid and the supervisor's end of the socket to it.
 
     To be called before this process has threads or ZeroMQ sockets.
     """
     here, there = channel.pair()
-    if os.fork():
+    if pid := os.fork():
         there.close()
-        return here
+        return pid, here
     try:
         here.close()
         _main(there, nonce, directory)
@@ -222,6 +224,15 @@ def _main(end: socket.socket, nonce: int, directory: str) -> None:
     finally:
         spawner.kill_all()
         remove_directory(directory)
+
+
+def take_descriptors() -> None:
+    """Let this process have as many as the host allows: every job that runs needs some.
+
+    For the supervisor and the agent; what jobs may have is as it was in the caller.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def become_subreaper() -> None:

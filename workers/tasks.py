@@ -16,6 +16,8 @@ _COST_NS_PER_MEBIBYTE = 100_000
 
 _PAGES_PER_MEBIBYTE = (1 << 20) // os.sysconf("SC_PAGE_SIZE")
 _READ_SIZE = 4096
+_STOPPED = (b"T", b"t")
+"""States of a thread that a signal or a tracer has stopped."""
 
 
 class Reservation:
@@ -79,9 +81,10 @@ def settled(reservation: Reservation, syscalls: Container[int], proc: str = "/pr
     """Whether this fork is over, done or failed, so that the reservation may be dropped.
 
     ``syscalls`` are the calls that fork. It is over when the thread is gone; when it sleeps in
-    another call; when it sleeps in a fork whose child is there already (vfork, posix_spawn);
-    or when it has run for longer than a fork of its size takes. Run time, not wall time: it may
-    have waited long for a CPU. At least two looks are needed for the last of these.
+    another call; when it is stopped, which it is only with its call behind it; when it sleeps
+    in a fork whose child is there already (vfork, posix_spawn); or when it has run for longer
+    than a fork of its size takes. Run time, not wall time: it may have waited long for a CPU.
+    At least two looks are needed for the last of these.
     """
     tid = reservation.tid
     try:
@@ -94,7 +97,9 @@ def settled(reservation: Reservation, syscalls: Container[int], proc: str = "/pr
         return True
     if where[0] == b"running":
         return _ran_enough(reservation, proc)
-    return int(where[0]) not in syscalls or _has_vfork_child(tid, proc)
+    if int(where[0]) not in syscalls or _state(tid, proc) in _STOPPED:
+        return True
+    return _has_vfork_child(tid, proc)
 
 
 def sleeps_in(tid: int, syscalls: Container[int], proc: str = "/proc") -> bool:
@@ -133,8 +138,13 @@ def _sleeps_elsewhere(tid: int, proc: str) -> bool:
 
     A fork sleeps, if ever, in state D.
     """
-    state = _read(f"{proc}/{tid}/stat").rpartition(b")")[2].split()
-    return not state or state[0] not in (b"R", b"D")
+    return _state(tid, proc) not in (b"R", b"D")
+
+
+def _state(tid: int, proc: str) -> bytes:
+    """The letter that proc(5) shows for a thread's state; empty when it is gone."""
+    state = _read(f"{proc}/{tid}/stat").rpartition(b")")[2].split(None, 1)
+    return state[0] if state else b""
 
 
 def _has_vfork_child(tid: int, proc: str) -> bool:

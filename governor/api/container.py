@@ -66,7 +66,8 @@ class Container:
     def attach(self, pid: int) -> None:
         """Move a running process here, with its charge and its children to come.
 
-        ESRCH: it is gone. EACCES: it is another user's. Its children that exist stay.
+        ESRCH: it is gone. EACCES: it is another user's. EINVAL: it is the governor's own. Its
+        children that exist stay.
         """
         self._ask(wire.Attach, pid)
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
@@ -39,6 +40,10 @@ from governor.wire import client as wire
 
 if TYPE_CHECKING:
     from governor.rundir import Connected
+
+
+WAIT_SLICE = 60.0
+"""Seconds that the supervisor waits for the end of a job before it has to be asked again."""
 
 
 class Governor:
@@ -230,13 +235,28 @@ class Governor:
         if done or not jobs:
             return done
         ids = [job.id for job in jobs]
-        limit = None if timeout is None else timeout + DEADLINE
-        for id, *outcome in self.client.ask(lambda n: wire.Wait(n, ids, timeout), limit):
+        for id, *outcome in self._wait(ids, timeout):
             for job in jobs:
                 if job.id == id:
                     job.result = JobResult(*outcome)
                     done.add(job)
         return done
+
+    def _wait(self, ids: list[int], timeout: float | None) -> list[list[Any]]:
+        """The results of those that have ended, asked for anew now and then.
+
+        So the supervisor is done in time with the waits of clients that were killed.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            slice_ = WAIT_SLICE if left is None else min(left, WAIT_SLICE)
+            ended: list[list[Any]] = self.client.ask(
+                lambda n, seconds=slice_: wire.Wait(n, ids, seconds),  # type: ignore[misc]
+                None if left is None else slice_ + DEADLINE,
+            )
+            if ended or slice_ == left:
+                return ended
 
     def stop(self, jobs: Iterable[Job], grace: float = 2.0) -> None:
         """End jobs with every process they started: TERM, and KILL after ``grace`` seconds."""

@@ -30,6 +30,10 @@ NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", re.ASCII)
 NAME_RULE: Final = "allowed are 1 to 100 letters, digits, '.', '_' and '-'"
 
 
+INSTANCE: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+ALL: Final = "all"
+
+
 def check(file: File, directory: FilePath, line_of: LineOf) -> Iterator[Finding]:
     """Yield everything that is wrong with ``file``, whose relative paths start at ``directory``."""
     yield from _bindings(file, line_of)
@@ -66,22 +70,26 @@ def _canonical(path: str) -> str:
 
 def _bindings(file: File, line_of: LineOf) -> Iterator[Finding]:
     """Every subsystem exists and is bound once."""
-    bound: dict[str, Path] = {}
+    owners: dict[str, Path] = {}
     for name, hierarchy in file.hierarchies.items():
         for index, subsystem in enumerate(hierarchy.subsystems or ()):
             path = ("hierarchies", name, "subsystems", index)
-            if subsystem not in registry.names():
-                yield path, unknown("subsystem", subsystem, registry.names())
-            elif first := bound.get(subsystem):
+            kind, at, instance = subsystem.partition("@")
+            if kind not in (*registry.names(), ALL):
+                yield path, unknown("subsystem", kind, registry.names())
+            elif at and not INSTANCE.fullmatch(instance):
+                yield path, f'"{subsystem}" is no named instance: write one as {kind}@projects'
+            elif first := owners.get(subsystem):
                 yield (
                     path,
                     (
                         f'subsystem "{subsystem}" is bound to hierarchy "{first[1]}" already '
-                        f"(line {line_of(first)}); a subsystem belongs to one hierarchy"
+                        f"(line {line_of(first)}); a subsystem belongs to one hierarchy, "
+                        f"an instance of its own, such as {kind}@{name}, to another"
                     ),
                 )
             else:
-                bound[subsystem] = path
+                owners[subsystem] = path
 
 
 def _hierarchy(name: str, hierarchy: Hierarchy) -> Iterator[Finding]:
@@ -108,10 +116,16 @@ def _hierarchy(name: str, hierarchy: Hierarchy) -> Iterator[Finding]:
                 yield (*top, "containers", path, file), problem
 
 
+def bound(subsystems: list[str]) -> list[str]:
+    """Return the labels of subsystems to bind, with the names that ``all`` stands for."""
+    return registry.names() if ALL in subsystems else subsystems
+
+
 def _control_files(subsystems: list[str]) -> Mapping[str, ControlFile]:
     """Return the control files of those of ``subsystems`` that exist, by their full names."""
     files: dict[str, ControlFile] = {}
-    for name in set(subsystems) & set(registry.names()):
+    kinds = {label.partition("@")[0] for label in bound(subsystems)}
+    for name in kinds & set(registry.names()):
         files.update(registry.load(name).populate())
     return files
 

@@ -93,7 +93,10 @@ def _plan(source: str, file: File, directory: FilePath, lines: Lines) -> BatchPl
 
 def _hierarchy(name: str, hierarchy: Hierarchy, lines: Lines) -> HierarchyPlan:
     """Return the hierarchy with its containers and the parents they imply, parents first."""
+    from governor.batch.checks import bound
+
     top = ("hierarchies", name)
+    subsystems = tuple(bound(hierarchy.subsystems or []))
     plans: dict[str, ContainerPlan] = {}
     for path, settings in hierarchy.containers.items():
         where = (*top, "containers", path)
@@ -106,7 +109,7 @@ def _hierarchy(name: str, hierarchy: Hierarchy, lines: Lines) -> HierarchyPlan:
         for parent in parents(path):
             plans.setdefault(parent, ContainerPlan(parent, (), plans[path].line))
     ordered = sorted(plans.values(), key=lambda plan: plan.path.split("/"))
-    return HierarchyPlan(name, tuple(hierarchy.subsystems or ()), tuple(ordered), lines.of(top))
+    return HierarchyPlan(name, subsystems, tuple(ordered), lines.of(top))
 
 
 def _job(job: Job, directory: FilePath) -> JobPlan:

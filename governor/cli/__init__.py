@@ -61,7 +61,8 @@ class Parser(argparse.ArgumentParser):
         """Refuse what is not known at once: a command's own parser names itself and its code."""
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            self.error(f"there is no option {unknown[0]}")
+            option = f"there is no option {unknown[0]}"
+            self.error(option if unknown[0][:1] == "-" else f"no place for {unknown[0]!r}")
         return parsed, unknown
 
     def error(self, message: str) -> NoReturn:

@@ -6,6 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
+from governor.cli.arguments import checked
 from governor.cli.output import show
 from governor.cli.verb import add_verb, connect
 
@@ -22,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument(
         "--after",
-        type=int,
+        type=checked(_number),
         default=-1,
         metavar="N",
         help="begin after event N, as far as it is kept (default: with what happens next)",
@@ -38,6 +39,13 @@ def run(args: argparse.Namespace) -> int:
             if not show(_as_json(event) if args.json else to_text(event)):
                 break
     return 0
+
+
+def _number(text: str) -> int:
+    """The number of an event; 0 is before the first."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not the number of an event: allowed are 0, 1, 2, ...")
+    return min(int(text[:19]), 2**63 - 1)
 
 
 def _as_json(event: Event) -> str:

@@ -20,6 +20,9 @@ DEFAULTS = {"numtasks": "load", "numfiles": "load", "cpuset": "cpu", "cpuacct": 
 """Which hierarchy a shortcut's subsystem is bound to, unless --hierarchy says otherwise."""
 
 
+ALL = "all"
+
+
 class Setting(NamedTuple):
     """A control file to write. ``place`` is (hierarchy, path), None for the job's own container."""
 
@@ -156,9 +159,14 @@ def _mounts(
     mounts = _given(hierarchies)
     wanted = [setting.file.partition(".")[0] for setting in settings if setting.place is None]
     for subsystem in [*wanted, "cpuacct"]:
-        if not any(subsystem in bound for bound in mounts.values()):
+        if not any(_binds(bound, subsystem) for bound in mounts.values()):
             mounts.setdefault(DEFAULTS[subsystem], []).append(subsystem)
     return mounts
+
+
+def _binds(bound: list[str], subsystem: str) -> bool:
+    """Whether a hierarchy of these subsystems has this one; `all` stands for every subsystem."""
+    return subsystem in bound or ALL in bound
 
 
 def _places(places: list[tuple[str, str]], mounts: dict[str, list[str]]) -> dict[str, str]:
@@ -180,7 +188,7 @@ def _resolve(
         _check_mounted(setting.place[0], mounts)
         return setting.place, setting.file, setting.value
     subsystem = setting.file.partition(".")[0]
-    name = next(name for name, bound in mounts.items() if subsystem in bound)
+    name = next(name for name, bound in mounts.items() if _binds(bound, subsystem))
     return (name, places.setdefault(name, JOB_PATH)), setting.file, setting.value
 
 

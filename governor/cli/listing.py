@@ -95,7 +95,7 @@ def _is_below(report: ContainerReport, target: Target | None) -> bool:
 def _can_draw() -> bool:
     """Whether the output's encoding has lines."""
     try:
-        "├└│─".encode(sys.stdout.encoding or "ascii")
+        "├└│─".encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

@@ -13,6 +13,8 @@ from governor.errors import GovernorError
 
 def show(text: str) -> bool:
     """Print and flush; False when nobody reads any more. ENOSPC and the like are raised."""
+    if sys.stdout is None:  # we were started with it closed
+        return False
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may have any letter
     try:
@@ -48,7 +50,7 @@ def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: str 
 
     columns = [Column(title, right=title in right.split()) for title in titles]
     text = render(columns, rows)
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         from shutil import get_terminal_size
 
         width = get_terminal_size().columns

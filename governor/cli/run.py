@@ -125,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
                 grace=args.grace,
                 foreground=_has_terminal(),
             )
-            with signals_forwarded(lambda received: _pass_on(job, received)):
+            early = signal.sigpending()
+            with signals_forwarded(lambda received: _pass_on(job, received, early)):
                 result = job.wait()
         if args.report is not None:
             _write_report(args.report, governor, command, layout, result, began)
@@ -192,19 +193,33 @@ def signals_forwarded(pass_on: Callable[[signal.struct_siginfo], None]) -> Itera
     forwarding.acquire()
 
 
-def _pass_on(job: Job, received: signal.struct_siginfo) -> None:
-    """Send on what has been sent to us, except what the terminal has sent to the job itself."""
-    if not _has_reached_job(received):
-        job.signal(received.si_signo)
+def _pass_on(job: Job, received: signal.struct_siginfo, early: set[signal.Signals]) -> None:
+    """Send on what has been sent to us, except what the terminal has sent to the job itself.
+
+    ``early``: what came before there was a job that it could reach.
+    """
+    number = signal.Signals(received.si_signo)
+    if number in early or not _has_reached(job.pid, received):
+        early.discard(number)
+        job.signal(number)
 
 
-def _has_reached_job(received: signal.struct_siginfo) -> bool:
+def _has_reached(pid: int, received: signal.struct_siginfo) -> bool:
     """Whether the job has the signal already.
 
-    What is typed goes to the whole foreground process group, a hang-up to the session's leader.
+    What is typed goes to the whole foreground process group, which a job that is being started has
+    still to join; a hang-up goes to the session's leader.
     """
     leader_only = received.si_signo == signal.SIGHUP and os.getsid(0) == os.getpid()
-    return received.si_code == BY_TERMINAL and not leader_only
+    return received.si_code == BY_TERMINAL and not leader_only and not _is_joining(pid)
+
+
+def _is_joining(pid: int) -> bool:
+    """Whether a process is of our session and not in our group, as workers begin."""
+    try:
+        return os.getsid(pid) == os.getsid(0) and os.getpgid(pid) != os.getpgrp()
+    except OSError:
+        return False
 
 
 def _write_report(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from governor.core.container import Container
+from governor.core.container import NAME_MAX, Container
 from governor.core.hierarchy import Hierarchy
 from governor.core.transaction import Tell, all_or_none
 from governor.errors import GovernorError
@@ -170,7 +170,11 @@ def create_states(
 
 
 def check_hierarchy_name(name: str) -> None:
-    """Hierarchy names are used as ``name:/path`` and in labels: no separators, not empty."""
+    """Hierarchy names are used as ``name:/path``, in labels and as directories' names."""
+    if len(name.encode(errors="replace")) > NAME_MAX:
+        raise GovernorError(
+            errno.ENAMETOOLONG, f"a hierarchy's name has at most {NAME_MAX} bytes: {name[:40]}..."
+        )
     plain = name.replace("-", "").replace(".", "").replace("_", "")
     if not name or (plain and not plain.isalnum()) or name == UNBOUND or name in (".", ".."):
         raise GovernorError(

@@ -94,9 +94,11 @@ class Container:
 
     def descendants(self) -> Iterator[Container]:
         """This container and everything below it, parents before children."""
-        yield self
-        for child in self.children.values():
-            yield from child.descendants()
+        nodes = [self]  # not by recursion: a tree may be deeper than Python's stack
+        while nodes:
+            node = nodes.pop()
+            yield node
+            nodes.extend(reversed(node.children.values()))
 
     def lookup(self, path: str) -> Container:
         """The container at ``path`` below this one; ENOENT names the first missing part."""

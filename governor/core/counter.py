@@ -196,6 +196,11 @@ def without_room(entries: Iterable[Entry], privileged: bool = False) -> list[Ent
     return [(c, amount) for c, amount in entries if c.charged + amount > c.ceiling]
 
 
+def at_barrier(entries: Iterable[Entry]) -> bool:
+    """Whether a barrier is among what these meet, which privileged callers may pass."""
+    return any(counter.ceiling < counter.limit for counter, _ in entries)
+
+
 def charge(entries: Iterable[Entry], times: int = 1) -> None:
     """Charge all entries so many times; whether they may was asked before."""
     for counter, amount in entries:
@@ -221,16 +226,15 @@ def flow(entries: Iterable[Entry], figure: str = "charged") -> Iterator[Entry]:
 def with_pools(counters: Iterable[Counter]) -> list[Counter]:
     """These counters and all that share pools with them, borrowers before their lenders."""
     found: dict[Counter, None] = {}
-
-    def add(counter: Counter) -> None:
-        for borrower in counter.borrowers:
-            add(borrower)
-        found[counter] = None
-
     for counter in counters:
         top = counter
         while top.lender is not None:
             top = top.lender
-        if top not in found:
-            add(top)
+        if top in found:
+            continue
+        lenders_first, below = [], [top]
+        while below:
+            lenders_first.append(below.pop())
+            below += lenders_first[-1].borrowers
+        found.update(dict.fromkeys(reversed(lenders_first)))
     return list(found)

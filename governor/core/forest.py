@@ -28,6 +28,10 @@ TASKS = "tasks"
 """The control file of every container that lists, and takes, its processes."""
 
 
+VALUE_MAX = 65_536
+"""Characters in a value at most: longer than a list of all the CPUs that a kernel can have."""
+
+
 class Forest:
     """Hierarchies by name, in mount order, and the interned container groups.
 
@@ -45,6 +49,8 @@ class Forest:
         self._tell = tell
         self._bindings = Bindings(load, itertools.count(1).__next__, tell)
         self.groups = GroupTable()
+        self._populated: set[Container] = set()
+        """The containers that had processes when these were last counted."""
 
     # -- hierarchies ---------------------------------------------------------------
 
@@ -171,10 +177,13 @@ class Forest:
         return container
 
     def in_use(self, container: Container) -> str:
-        """Why a container cannot be removed, as the end of a sentence; empty when it can."""
+        """Why a container cannot be removed, as the end of a sentence; empty when it can.
+
+        Processes are those that were there when they were last counted by `populate`.
+        """
         if container.children:
             return f"has children ({', '.join(container.children)})"
-        if any(group.tasks for group in self.groups_of(container)):
+        if container.tasks:
             return "has processes"
         return "is kept by a subsystem" if container.busy else ""
 
@@ -196,10 +205,15 @@ class Forest:
         """Write a control file; refusals of the file's own aside:
 
         EACCES: read-only. EINVAL: a value that is not allowed. ERANGE: a number beyond any use.
+        E2BIG: a text longer than `VALUE_MAX`.
         """
         file = self.control_file(container, name)
         if file.parse is None or file.write is None:
             raise GovernorError(errno.EACCES, f"{name} of {container.label} is read-only")
+        if len(str(value)) > VALUE_MAX:
+            raise GovernorError(
+                errno.E2BIG, f"{name} of {container.label} takes at most {VALUE_MAX} characters"
+            )
         try:
             parsed = file.parse(value)
         except ValueError as error:
@@ -228,6 +242,8 @@ class Forest:
 
     def groups_of(self, container: Container) -> list[Group]:
         """The groups whose processes are in this very container."""
+        if not container.groups:
+            return []
         return [group for group in self.groups if container in group.containers]
 
     def admit(self, group: Group) -> None:
@@ -271,13 +287,14 @@ class Forest:
 
     def populate(self, tasks: Mapping[int, int]) -> list[Group]:
         """Set how many processes refer to each group, by id; returns the groups left empty."""
-        for hierarchy in self.hierarchies.values():
-            for container in hierarchy.containers():
-                container.tasks = 0
+        for container in self._populated:
+            container.tasks = 0
+        self._populated = set()
         for group in self.groups:
             group.tasks = tasks.get(group.id, 0)
-            for container in group.containers:
+            for container in group.containers if group.tasks else ():
                 container.tasks += group.tasks
+                self._populated.add(container)
         return [group for group in self.groups if not group.tasks]
 
 

@@ -148,15 +148,18 @@ class Shares:
     @property
     def amounts(self) -> Amounts:
         """Shares in units: of the parent's amounts, rounded down; a don't-care passes down."""
-        parent = self.parent
-        if parent is None:
-            if self.total == UNLIMITED:
-                return NOTHING
-            low = high = self.total
-        else:
-            above = parent.amounts
-            low = part(self.min, above.min, parent.divisor)
-            high = part(self.max, above.max, parent.divisor)
+        line = [self]  # not by recursion: containers may be deeper than Python's stack
+        while line[-1].parent is not None:
+            line.append(line[-1].parent)
+        root = line.pop()
+        if root.total == UNLIMITED:
+            return NOTHING
+        low = high = root.total
+        above = root
+        for shares in reversed(line):
+            low = part(shares.min, low, above.divisor)
+            high = part(shares.max, high, above.divisor)
+            above = shares
         return Amounts(low, high, part(self.unused, low, self.divisor))
 
     @property

@@ -36,13 +36,17 @@ MEMS = Kind("mems", "mem_exclusive", "memory nodes", LARGEST_NODE)
 
 
 class NumberSet:
-    """The set of one container, as it was written: ``members``, and whether ``exclusive``."""
+    """The set of one container, as it was written: ``members``, and whether ``exclusive``.
 
-    __slots__ = ("exclusive", "members")
+    ``exclusive_below`` counts the children whose sets are.
+    """
+
+    __slots__ = ("exclusive", "exclusive_below", "members")
 
     def __init__(self, members: frozenset[int], exclusive: bool = False) -> None:
         self.members = members
         self.exclusive = exclusive
+        self.exclusive_below = 0
 
 
 class NestedSets:
@@ -70,21 +74,31 @@ class NestedSets:
         """
         if parent is None:
             return NumberSet(self.usable, exclusive=True)
+        above = self.of(parent)
+        if not above.exclusive_below:  # so that siblings by the thousand cost nothing
+            return NumberSet(above.members)
         taken = [self.of(child) for child in parent.children.values()]
-        members = self.of(parent).members
-        return NumberSet(members.difference(*(s.members for s in taken if s.exclusive)))
+        return NumberSet(above.members.difference(*(s.members for s in taken if s.exclusive)))
 
-    def effective(self, container: Container) -> frozenset[int]:
+    def gone(self, container: Container, own: NumberSet) -> None:
+        """The container, whose set this was, is not there any more."""
+        if container.parent is not None:
+            self.of(container.parent).exclusive_below -= own.exclusive
+
+    def effective(
+        self, container: Container, present: frozenset[int] | None = None
+    ) -> frozenset[int]:
         """What is present of the set; when nothing is, what is present of the nearest above.
 
         Nothing for an empty set, which no process can be in.
         """
+        present = self.present if present is None else present
         if not self.of(container).members:
             return frozenset()
         for node in container.ancestors():
-            if there := self.of(node).members & self.present:
+            if there := self.of(node).members & present:
                 return there
-        return self.present
+        return present
 
     def require_room(self, container: Container) -> None:
         """Refuse a process that would enter an empty set; ENOSPC."""
@@ -127,6 +141,8 @@ class NestedSets:
         """Change the flag; refused as `_check` says."""
         own = self.of(container)
         self._check(container, NumberSet(own.members, exclusive))
+        if container.parent is not None:
+            self.of(container.parent).exclusive_below += exclusive - own.exclusive
         own.exclusive = exclusive
 
     def _check(self, container: Container, trial: NumberSet) -> None:

@@ -52,7 +52,10 @@ class SetSubsystem(Subsystem):
         return SetState({kind: sets.new(container.parent) for kind, sets in self.sets.items()})
 
     def destroy(self, container: Container, state: object) -> None:
-        """A set holds nothing."""
+        """Siblings may have what was its own."""
+        assert isinstance(state, SetState)
+        for kind, sets in self.sets.items():
+            sets.gone(container, state.sets[kind])
 
     def can_fork(self, container: Container) -> None:
         """No job starts where a set is empty; ENOSPC."""

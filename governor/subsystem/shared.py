@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from governor.core.counter import Counter
 from governor.core.shares import Change, Shares
+from governor.errors import GovernorError
 from governor.subsystem import ControlFile, CountedSubsystem, Metric, Value, format_limit
 from governor.units import UNLIMITED, format_count, parse_count
 
@@ -169,7 +170,12 @@ class SharedSubsystem(CountedSubsystem):
         return parse_shares(value, self.name)
 
     def _write_shares(self, container: Container, change: Change) -> Callable[[], None]:
-        take_back = self.counter(container).shares.change(change)
+        try:
+            take_back = self.counter(container).shares.change(change)
+        except GovernorError as error:
+            raise GovernorError(
+                error.errno, f"{self.name}.shares of {container.label}: {error.message}"
+            ) from None
         self.stale = True
         return take_back
 

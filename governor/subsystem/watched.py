@@ -158,10 +158,12 @@ class WatchedSubsystem(PagesSubsystem):
 
     def bind(self, root: Container) -> None:
         """What it has stopped goes on when it is unbound."""
-        for pid in self.counter(root).stopped:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGCONT)
-        self.counter(root).stopped.clear()
+        _let_go_on(self.counter(root))
+
+    def destroy(self, container: Container, state: object) -> None:
+        """What it has stopped goes on: the root of a named instance may have processes."""
+        assert isinstance(state, Watched)
+        _let_go_on(state)
 
     # -- control files -------------------------------------------------------------
 
@@ -202,6 +204,13 @@ class WatchedSubsystem(PagesSubsystem):
         take_back = partial(state.decide, state.action, state.most)
         state.decide(action, state.most)
         return take_back
+
+
+def _let_go_on(state: Watched) -> None:
+    for pid in state.stopped:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGCONT)
+    state.stopped.clear()
 
 
 def parse_action(value: Value) -> str:

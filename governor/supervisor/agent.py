@@ -64,8 +64,11 @@ class AgentLink:
         self._poller = Poller()
         self._poller.add(server)
         self._peer: bytes | None = None
+        self._pid = 0
         self._requests = itertools.count(1)
         self._told: dict[int, Told] = {}
+        self.counters: dict[int, Counter] = {}
+        """Those that the agent knows, by id."""
         self._plans: dict[int, Plan] = {}
 
     # -- telling -------------------------------------------------------------------
@@ -93,12 +96,25 @@ class AgentLink:
             counter.resets.clear()
 
     def _tell(self, counter: Counter, wanted: Told | None = None) -> bool:
-        """Send what the agent does not know of a counter yet; whether that was anything."""
+        """Send what the agent does not know of a counter yet; whether that was anything.
+
+        It has to know a lender before its borrowers.
+        """
+        unknown, lender = [], counter.lender
+        while lender is not None and lender.id not in self._told:
+            unknown.append(lender)
+            lender = lender.lender
+        for lender in reversed(unknown):
+            self._tell_alone(lender)
+        return self._tell_alone(counter, wanted)
+
+    def _tell_alone(self, counter: Counter, wanted: Told | None = None) -> bool:
         id, known = counter.id, self._told.get(counter.id, Told())
         wanted = wanted or Told.of(counter)
         if wanted == known:
             return False
         self._told[id] = wanted
+        self.counters[id] = counter
         if wanted.limit != known.limit:
             self._send(wire.SetCounter(id, counter.resource, wanted.limit))
         if wanted.barrier != known.barrier:
@@ -106,8 +122,6 @@ class AgentLink:
         if wanted.interval != known.interval:
             self._send(wire.SetInterval(id, wanted.interval))
         if (wanted.lender, wanted.guarantee) != (known.lender, known.guarantee):
-            if counter.lender is not None and counter.lender.id not in self._told:
-                self._tell(counter.lender)
             self._send(wire.SetLender(id, wanted.lender, wanted.guarantee))
         return True
 
@@ -119,6 +133,7 @@ class AgentLink:
     def drop_counter(self, counter: Counter) -> None:
         """The counter's container is gone."""
         if self._told.pop(counter.id, None) is not None:
+            del self.counters[counter.id]
             self._send(wire.DropCounter(counter.id))
 
     def place(self, job: int, pid: int, group: int, traps: list[str], listener: int) -> None:
@@ -166,8 +181,7 @@ class AgentLink:
         while True:
             received = self._server.receive()
             if received is not None:
-                self._peer, message = received
-                return message
+                return self._take(received)
             if not self._alive():
                 raise GovernorError(errno.EIO, "the agent has died; nothing is enforced any more")
             remaining = deadline - time.monotonic()
@@ -178,11 +192,26 @@ class AgentLink:
     def catch_up(self) -> None:
         """Take in everything that has arrived, without waiting."""
         while (received := self._server.receive()) is not None:
-            self._peer, message = received
-            self._unasked(message)
+            self._unasked(self._take(received))
 
-    def _send(self, message: Message) -> None:
+    @property
+    def pid(self) -> int:
+        """The agent's process."""
+        self._meet()
+        return self._pid
+
+    def _take(self, received: tuple[bytes, Message]) -> Message:
+        self._peer, message = received
+        if isinstance(message, wire.Hello):
+            self._pid = message.pid
+        return message
+
+    def _meet(self) -> None:
+        """Wait until the agent has said its first word."""
         if self._peer is None:
             self._unasked(self._receive(time.monotonic() + DEADLINE))
+
+    def _send(self, message: Message) -> None:
+        self._meet()
         assert self._peer is not None
         self._server.send(self._peer, message)

@@ -12,10 +12,13 @@ from governor.core.forest import TASKS
 from governor.core.hierarchy import Hierarchy
 from governor.errors import GovernorError
 from governor.supervisor.answers import Handler, Reply, at_once
-from governor.supervisor.endings import Endings, signal_all
+from governor.supervisor.endings import Endings, check_signal, signal_all
 from governor.supervisor.figures import Figures
 from governor.supervisor.policy import Policy
 from governor.wire import client as wire
+
+PID_DIGITS = 10
+"""More than any process id has, and fewer than Python refuses to read."""
 
 
 class ContainerVerbs:
@@ -56,7 +59,9 @@ class ContainerVerbs:
         self._policy.umount(request.name)
 
     def _rmdir(self, request: wire.Rmdir) -> None:
-        self._policy.forest.lookup(request.hierarchy, request.path)
+        container = self._policy.forest.lookup(request.hierarchy, request.path)
+        if container.ending:
+            raise GovernorError(errno.EBUSY, f"container {container.label} is being removed")
         self._figures.refresh()
         self._policy.populate(self._starting())
         self._policy.rmdir(request.hierarchy, request.path)
@@ -79,17 +84,26 @@ class ContainerVerbs:
             request.grace,
             partial(self._removed, container, reply),
             over=lambda: not self._is_starting_in(container),
+            failed=partial(self._immortal, container, reply),
         )
 
     def _removed(self, container: Container, reply: Reply) -> None:
         try:
             self._remove_all(container)
         except GovernorError as error:
-            for node in container.descendants():
-                node.ending = False
-            reply(error)
+            self._stays(container, error, reply)
         else:
             reply(None)
+
+    def _immortal(self, container: Container, reply: Reply, pids: list[int]) -> None:
+        left = ", ".join(map(str, sorted(pids)))
+        message = f"container {container.label} stays: KILL does not end {left}"
+        self._stays(container, GovernorError(errno.EBUSY, message), reply)
+
+    def _stays(self, container: Container, error: GovernorError, reply: Reply) -> None:
+        for node in container.descendants():
+            node.ending = False
+        reply(error)
 
     def _check_removable(self, container: Container, recursive: bool) -> None:
         if container.parent is None:
@@ -119,7 +133,7 @@ class ContainerVerbs:
             reason = self._policy.forest.in_use(node)
             if reason and not node.children:
                 raise GovernorError(errno.EBUSY, f"container {node.label} {reason}")
-            if node.children and any(g.tasks for g in self._policy.forest.groups_of(node)):
+            if node.children and node.tasks:
                 raise GovernorError(errno.EBUSY, f"container {node.label} has processes")
         for node in reversed(nodes):
             self._policy.rmdir(node.hierarchy.name, node.path)
@@ -144,8 +158,7 @@ class ContainerVerbs:
 
     def _kill(self, request: wire.Kill) -> int:
         container = self._container(request)
-        if not 0 <= request.signal <= 64:
-            raise GovernorError(errno.EINVAL, f"{request.signal} is not a signal")
+        check_signal(request.signal)
         pids = list(self._policy.members_of(container, request.recursive))
         signal_all(pids, request.signal)
         return len(pids)
@@ -158,6 +171,6 @@ def _named(hierarchy: Hierarchy) -> list[object]:
 def _pid(value: int | str) -> int:
     """One pid, as `tasks` takes it."""
     text = str(value).strip()
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > PID_DIGITS:
         raise GovernorError(errno.EINVAL, f"{TASKS} takes one process id, not {value!r}")
     return int(text)

@@ -21,13 +21,13 @@ def parse_flag(value: Value) -> bool:
 def _parse_program(value: Value) -> str:
     """An absolute path of a program, or nothing for none."""
     path = str(value).strip()
-    if path and not path.startswith("/"):
+    if path and (not path.startswith("/") or "\0" in path):
         raise ValueError("the program is named by its absolute path, or by nothing for none")
     return path
 
 
 def _set_program(container: Container, path: str) -> None:
-    if path and not os.access(path, os.X_OK):
+    if path and not (os.path.isfile(path) and os.access(path, os.X_OK)):
         raise GovernorError(
             errno.EACCES if os.path.exists(path) else errno.ENOENT,
             f"release_agent of {container.label}: {path} is not there or cannot be run",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+
+from governor.errors import GovernorError
 
 AGAIN = 0.02
 """Seconds between two looks at what is being ended."""
@@ -15,14 +18,24 @@ Chosen = Callable[[], list[int]]
 """The processes that are to end, as they are now: others may be forked meanwhile."""
 
 
+PATIENCE = 10.0
+"""Seconds that processes have to end after KILL, before whoever is asked to be told is told so."""
+
+
 class _Ending:
     def __init__(
-        self, chosen: Chosen, kill_at: float, over: Callable[[], bool], done: Callable[[], None]
+        self,
+        chosen: Chosen,
+        kill_at: float,
+        over: Callable[[], bool],
+        done: Callable[[], None],
+        failed: Callable[[list[int]], None] | None,
     ) -> None:
         self.chosen = chosen
         self.kill_at = kill_at
         self.over = over
         self.done = done
+        self.failed = failed
 
 
 class Endings:
@@ -37,15 +50,18 @@ class Endings:
         grace: float,
         done: Callable[[], None],
         over: Callable[[], bool] = lambda: True,
+        failed: Callable[[list[int]], None] | None = None,
     ) -> None:
         """End what is ``chosen`` within ``grace`` seconds, and say so when none is left.
 
         ``over``: whether there is nothing else to wait for, such as a report of an end.
+        ``failed(pids)``: these cannot be ended, and no more is tried. Without it there is no
+        giving up.
         """
         signal_all(chosen(), signal.SIGTERM)
         # A stopped process would sleep through its TERM.
         signal_all(chosen(), signal.SIGCONT)
-        self._endings.append(_Ending(chosen, time.monotonic() + grace, over, done))
+        self._endings.append(_Ending(chosen, time.monotonic() + grace, over, done, failed))
 
     def tick(self) -> float | None:
         """Go on with what is due; seconds until something is due again."""
@@ -55,9 +71,18 @@ class Endings:
             if not left and ending.over():
                 self._endings.remove(ending)
                 ending.done()
+            elif left and ending.failed is not None and now >= ending.kill_at + PATIENCE:
+                self._endings.remove(ending)
+                ending.failed(left)
             elif now >= ending.kill_at:
                 signal_all(left, signal.SIGKILL)
         return AGAIN if self._endings else None
+
+
+def check_signal(number: int) -> None:
+    """Refuse what is no signal; EINVAL."""
+    if not 0 <= number <= signal.SIGRTMAX:
+        raise GovernorError(errno.EINVAL, f"{number} is not a signal")
 
 
 def signal_all(pids: Iterable[int], number: int) -> None:

@@ -11,7 +11,6 @@ from governor.core.usage import Row
 from governor.results import ContainerReport
 from governor.subsystem import ControlFile
 from governor.supervisor.agent import AgentLink
-from governor.supervisor.bounds import own_counters
 from governor.supervisor.levels import Record, level_of
 from governor.supervisor.policy import Policy
 from governor.supervisor.told import tell
@@ -50,12 +49,7 @@ class Figures:
     def _count(self) -> None:
         policy = self._policy
         counted = self._agent.count()
-        by_id = {
-            counter.id: counter
-            for hierarchy in policy.forest.hierarchies.values()
-            for container in hierarchy.containers()
-            for counter in own_counters(container)
-        }
+        by_id = self._agent.counters
         for id, held, minheld, maxheld, failcnt, admitted in counted.counters:
             if id in by_id:
                 counter = by_id[id]
@@ -77,7 +71,8 @@ class Figures:
         changed: list[Container] = []
         for hierarchy in self._policy.forest.hierarchies.values():
             for subsystem in hierarchy.subsystems.values():
-                found = tell(subsystem, "sampled", hierarchy.root, self._policy.host)
+                with self._policy.host.one_look():
+                    found = tell(subsystem, "sampled", hierarchy.root, self._policy.host)
                 changed += found if isinstance(found, list | tuple | set) else ()
         for container in changed:
             self._policy.plans.renew_below(container)

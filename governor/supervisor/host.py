@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from governor.core.container import Container
@@ -18,6 +20,8 @@ class ProcessHost:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._one_look = False
+        self._seen: dict[Container, list[int]] | None = None
 
     @property
     def now(self) -> float:
@@ -26,11 +30,24 @@ class ProcessHost:
 
     def members(self, container: Container) -> list[int]:
         """The pids in a container, without its sub-containers."""
-        return sorted(self._policy.members_of(container))
+        if not self._one_look:
+            return sorted(self._policy.members_of(container))
+        if self._seen is None:
+            self._seen = self._policy.members_by_container()
+        return sorted(self._seen.get(container, ()))
+
+    @contextlib.contextmanager
+    def one_look(self) -> Iterator[None]:
+        """In here `members` are those of one moment: a crowd of containers needs one look."""
+        self._one_look = True
+        try:
+            yield
+        finally:
+            self._one_look, self._seen = False, None
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a governed process; nothing happens when it has ended."""
-        if pid in self._policy.members():
+        if self._policy.governs(pid):
             signal_all([pid], number)
 
     def event(self, kind: str, container: Container, **fields: Value) -> None:

@@ -42,10 +42,11 @@ class JobVerbs:
 
     def _spawn(self, request: wire.Spawn, reply: Reply) -> None:
         forest = self._policy.forest
-        containers = [forest.lookup(h, path) for h, path in request.containers.items()]
-        if not request.argv and not request.callable:
-            raise GovernorError(errno.EINVAL, f"job {request.name!r} has no command")
+        # Collected whatever comes of it: nobody else will.
         with self._desk.collect(request.token) as stdio:
+            containers = [forest.lookup(h, path) for h, path in request.containers.items()]
+            if not request.argv and not request.callable:
+                raise GovernorError(errno.EINVAL, f"job {request.name!r} has no command")
             group = self._policy.admit(containers)
             try:
                 self._jobs.spawn(

@@ -16,7 +16,7 @@ from governor.core.usage import Use
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE, TIMED_OUT, JobResult, Value
 from governor.supervisor.agent import AgentLink
-from governor.supervisor.endings import Endings, signal_all
+from governor.supervisor.endings import Endings, check_signal, signal_all
 from governor.supervisor.policy import Policy
 from governor.transport import Poller
 from governor.wire import agent as agent_wire
@@ -28,12 +28,32 @@ from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
 
-KEPT = 1000
-"""Jobs that have ended with everything they had started, and are still known."""
+ENDED_MAX = 10_000
+"""Jobs that are remembered after their end, for those who ask for a result; the oldest go first."""
 
 
 class Job:
     """A job the supervisor looks after. ``result`` is set when its first process has ended."""
+
+    __slots__ = (
+        "base_cpu",
+        "began",
+        "deadline",
+        "error",
+        "grace",
+        "group",
+        "id",
+        "listener",
+        "name",
+        "pid",
+        "placed",
+        "refusal",
+        "report",
+        "result",
+        "timed_out",
+        "timeout",
+        "traps",
+    )
 
     def __init__(self, id: int, spec: Spawn, group: int, traps: list[str]) -> None:
         self.id = id
@@ -78,9 +98,9 @@ class Jobs:
         self._started: dict[int, Callable[[Job], None]] = {}
         self._heard: dict[int, Callable[[], None]] = {}
         self._by_pid: dict[int, Job] = {}
+        self._lately_ended: deque[int] = deque()
         self.by_id: dict[int, Job] = {}
         self._running: dict[int, Job] = {}
-        self._over: deque[int] = deque()
         self._agent_pid = 0
         self._user_ns = 0
         """The user part of what the next process that is reported as reaped has used."""
@@ -110,20 +130,34 @@ class Jobs:
         """Start a job; ``started(job)`` follows when it is in its containers, or has failed."""
         traps = self._policy.traps()
         job = Job(self._new_id(), spec, group, traps)
-        here, there = channel.pair()
+        try:
+            here, there = channel.pair()
+        except OSError as error:
+            raise _no_room(job, error) from None
         job.report = here
         self._heard[here.fileno()] = lambda: self._on_word(job)
         self._poller.add(here.fileno())
-        description = self._describe(job, spec, traps)
         try:
-            descriptors = [description, *stdio, there.fileno()]
-            channel.send(self._spawner, StartWorker(job.id), descriptors)
+            self._request(job, spec, [*stdio, there.fileno()])
+        except BaseException:
+            self._close_report(job)
+            raise
         finally:
-            os.close(description)
             there.close()
         self.by_id[job.id] = self._running[job.id] = job
         self._started[job.id] = started
         return job
+
+    def _request(self, job: Job, spec: Spawn, descriptors: list[int]) -> None:
+        """Ask the spawner for a worker. GovernorError: there is no room for its description."""
+        try:
+            description = self._describe(job, spec, job.traps)
+        except OSError as error:
+            raise _no_room(job, error) from None
+        try:
+            channel.send(self._spawner, StartWorker(job.id), [description, *descriptors])
+        finally:
+            os.close(description)
 
     def spawn_helper(self, argv: list[str], env: dict[str, str], group: Group) -> None:
         """Start a program of the governor's own, such as a release agent; nobody waits for it."""
@@ -214,11 +248,12 @@ class Jobs:
         job = self.by_id.get(message.job)
         if job is None:
             return
-        job.pid = message.pid
-        self._by_pid[job.pid] = job
         if message.errno:
             job.error = f"cannot fork for job {job.name}: {os.strerror(message.errno)}"
             self._finish(job, OWN_FAILURE << 8, 0)
+            return
+        job.pid = message.pid
+        self._by_pid[job.pid] = job
 
     def _on_word(self, job: Job) -> None:
         # The worker may be quicker than the spawner's word that it exists.
@@ -333,24 +368,23 @@ class Jobs:
         )
         self._tell("job-end", job, exit_code=code)
         self._ended(job)
-        self._over.append(job.id)
+        self._lately_ended.append(job.id)
         self._forget_old()
 
     def _forget_old(self) -> None:
         """Forget jobs that ended long ago, unless processes of theirs live on under the id."""
-        for _ in range(len(self._over) - KEPT):
-            id = self._over.popleft()
+        for _ in range(len(self._lately_ended) - ENDED_MAX):
+            id = self._lately_ended.popleft()
             if self.by_id[id].listener is None:
                 del self.by_id[id]
             else:
-                self._over.append(id)
+                self._lately_ended.append(id)
 
     # -- ending --------------------------------------------------------------------
 
     def send_signal(self, job: Job, number: int) -> None:
-        """Signal a job's first process; nothing happens when it has ended already."""
-        if not 0 <= number <= 64:  # a larger one would be cut to an int
-            raise GovernorError(errno.EINVAL, f"{number} is not a signal")
+        """Signal a job's first process; nothing happens when it has ended already. EINVAL."""
+        check_signal(number)
         if job.result is None and job.pid:
             try:
                 os.kill(job.pid, number)
@@ -390,6 +424,12 @@ class Jobs:
     def _tell(self, kind: str, job: Job, **fields: Value) -> None:
         events = self._policy.events
         events.publish(kind, "", "", job=job.id, name=job.name, pid=job.pid, **fields)
+
+
+def _no_room(job: Job, error: OSError) -> GovernorError:
+    """The supervisor is out of something itself, descriptors mostly."""
+    number = error.errno or errno.EIO
+    return GovernorError(number, f"job {job.name} cannot be started: {os.strerror(number)}")
 
 
 def _with_shim(env: dict[bytes, bytes]) -> dict[bytes, bytes]:

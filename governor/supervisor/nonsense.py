@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import time
-
-from governor.errors import GovernorError
-from governor.wire.codec import Message
 
 INTERVAL = 10.0
 """Seconds between two complaints at least: a log must not grow as fast as somebody can write."""
@@ -33,10 +29,3 @@ class Nonsense:
         print(f"governor: a client sent nonsense{times}: {said}", file=sys.stderr)
         self._next = now + INTERVAL
         self._times = 0
-
-
-def check_numbers(request: Message) -> None:
-    """Refuse a request with a time that is no number [EINVAL]: no deadline would ever be over."""
-    for name, value in request._asdict().items():
-        if value != value:
-            raise GovernorError(errno.EINVAL, f"{name} of {type(request).__name__} is no number")

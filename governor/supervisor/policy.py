@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from governor.core.container import Container
+from governor.core.counter import Counter
 from governor.core.forest import Forest, bound
 from governor.core.group import Group
 from governor.core.hierarchy import Hierarchy
@@ -46,6 +47,8 @@ class Policy:
         self.plans = Plans(agent, self.forest, events)
         self.watched: set[Container] = set()
         """Containers that are to be released when the last process or child has left."""
+        self.machinery = {os.getpid()}
+        """Supervisor and spawner, which with the agent are in no container: all wait for them."""
         self._released: list[int] = []
 
     def _load(self, label: str) -> Subsystem:
@@ -63,8 +66,10 @@ class Policy:
 
     def remount(self, name: str, labels: list[str]) -> Hierarchy:
         """Bind these subsystems instead of those that were."""
+        before = list(own_counters(self.forest.hierarchy(name).root))
         hierarchy = self.forest.remount(name, expand(labels))
         self._bound("remount", hierarchy)
+        self._drop_gone(before, hierarchy)
         return hierarchy
 
     def _bound(self, kind: str, hierarchy: Hierarchy) -> None:
@@ -76,15 +81,26 @@ class Policy:
     def umount(self, name: str) -> None:
         """Unmount a hierarchy; sub-containers keep it."""
         hierarchy = self.forest.hierarchy(name)
-        before = {counter.id: counter for counter in own_counters(hierarchy.root)}
+        before = list(own_counters(hierarchy.root))
         ended = self.forest.umount(name)
         self.events.of("umount", hierarchy.root)
         if ended:
             self.plans.renew(self.forest.groups)
-            kept = {counter.id for counter in own_counters(self.forest.unbound.root)}
-            for id, counter in before.items():
-                if id not in kept:
-                    self._agent.drop_counter(counter)
+            self._drop_gone(before)
+
+    def _drop_gone(self, before: Iterable[Counter], *hierarchies: Hierarchy) -> None:
+        """Forget the counters of subsystems that are neither here nor unbound: named ones."""
+        kept = {c.id for h in (self.forest.unbound, *hierarchies) for c in own_counters(h.root)}
+        for counter in before:
+            if counter.id not in kept:
+                self._agent.drop_counter(counter)
+
+    def end(self) -> None:
+        """The governor ends, and what it has done to processes that live on with it."""
+        for hierarchy in self.forest.hierarchies.values():
+            for container in reversed(list(hierarchy.containers())):
+                for kind, subsystem in hierarchy.subsystems.items():
+                    tell(subsystem, "destroy", container, container.states[kind])
 
     # -- control files -------------------------------------------------------------
 
@@ -125,6 +141,23 @@ class Policy:
         wanted = set(container.descendants()) if recursive else {container}
         groups = {g.id for g in self.forest.groups if wanted.intersection(g.containers)}
         return {pid: tag for pid, tag in self.members().items() if tag.group in groups}
+
+    def members_by_container(self) -> dict[Container, list[int]]:
+        """The processes in each container that has any."""
+        found: dict[Container, list[int]] = {}
+        for pid, tag in self.members().items():
+            group = self.forest.groups.get(tag.group)
+            for container in group.containers if group is not None else ():
+                found.setdefault(container, []).append(pid)
+        return found
+
+    def governs(self, pid: int) -> bool:
+        """Whether a process is there and governed."""
+        try:
+            tag = membership.read(pid)
+        except ProcessLookupError:
+            return False
+        return tag is not None and tag.nonce == self._nonce
 
     def group_of(self, pid: int) -> Group:
         """The group a process is in; that of all the roots for one that is not governed.
@@ -170,13 +203,11 @@ class Policy:
     def attach(self, container: Container, pid: int) -> None:
         """Move a running process into ``container``. A thread's id stands for its process.
 
-        ESRCH: it has ended, even if nobody has reaped it yet. EACCES: another user's.
+        ESRCH: it has ended, even if nobody has reaped it yet. EACCES: another user's. EINVAL: the
+        governor's own.
         """
         tag = self._tag(pid)
-        process = living(pid)
-        if process is None:
-            raise GovernorError(errno.ESRCH, f"process {pid} has ended")
-        pid = process
+        pid = self._process_of(pid)
         group = self.forest.groups.get(tag.group) if tag else None
         group = group or self.forest.group([])
         old = next(c for c in group.containers if c.hierarchy is container.hierarchy)
@@ -217,6 +248,20 @@ class Policy:
         self.watch(container, occupied=True)
         self.events.of("move", container, pid=pid, source=old.path)
 
+    def _process_of(self, task: int) -> int:
+        """The process of a thread, if it may be governed."""
+        pid = living(task)
+        if pid is None:
+            raise GovernorError(errno.ESRCH, f"process {task} has ended")
+        if pid in self.machinery or pid == self._agent.pid:
+            raise GovernorError(
+                errno.EINVAL, f"process {pid} is this governor itself, which cannot govern itself"
+            )
+        if pid == 1:
+            # Whatever it starts from then on, on the whole machine, would come along.
+            raise GovernorError(errno.EINVAL, "process 1 is init, the parent of everything")
+        return pid
+
     def _tag(self, pid: int) -> Tag | None:
         if pid <= 0:
             raise GovernorError(errno.EINVAL, f"{pid} is not a process id")
@@ -235,10 +280,10 @@ class Policy:
 
     def populate(self, starting: Collection[int]) -> None:
         """Count who is in each group; ``starting`` are groups of jobs not placed yet."""
-        tasks: dict[int, int] = {}
+        counts: dict[int, int] = {}
         for group in [*(tag.group for tag in self.members().values()), *starting]:
-            tasks[group] = tasks.get(group, 0) + 1
-        self.forest.populate(tasks)
+            counts[group] = counts.get(group, 0) + 1
+        self.forest.populate(counts)
 
     # -- containers ----------------------------------------------------------------
 
@@ -264,9 +309,9 @@ class Policy:
         container = self.forest.lookup(hierarchy, path)
         counters = list(own_counters(container))
         label_path = container.path
-        before = {group.id for group in self.forest.groups}
+        groups = [group.id for group in self.forest.groups_of(container)]
         parent = self.forest.rmdir(hierarchy, path).parent
-        for group in before - {group.id for group in self.forest.groups}:
+        for group in groups:
             self._forget(group)
         for counter in counters:
             self._agent.drop_counter(counter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -9,6 +10,7 @@ from governor import __version__
 from governor.core.container import Container
 from governor.core.forest import TASKS
 from governor.core.hierarchy import Hierarchy
+from governor.errors import GovernorError
 from governor.results import HierarchyReport, JobReport, Place, ProcessReport, StatusReport
 from governor.supervisor.answers import Handler, Reply, at_once
 from governor.supervisor.figures import Figures
@@ -77,6 +79,9 @@ class Queries:
 
     def _job(self, job: Job) -> JobReport:
         group = self._policy.forest.groups.get(job.group)
+        if job.placed and job.result is None:  # it may have moved since it was started
+            with contextlib.suppress(GovernorError):
+                group = self._policy.group_of(job.pid)
         labels = [container.label for container in group.containers] if group else []
         result = job.result
         seconds = result.wall_seconds if result else time.monotonic() - job.began

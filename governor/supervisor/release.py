@@ -50,6 +50,8 @@ class Release:
         for container in list(watched):
             if not (container.notify_on_release or container.auto_remove):
                 watched.discard(container)
+            elif container.ending:
+                pass  # it goes with all that is in it, by who has asked for that
             elif self._policy.forest.in_use(container):
                 if not container.children and not container.busy and not self._guard(container):
                     again = ZOMBIES_AGAIN
@@ -65,14 +67,19 @@ class Release:
         self._policy.events.of("release", container)
         agent = container.hierarchy.release_agent
         if container.notify_on_release and agent:
-            try:
-                self._run(agent, container)
-            except GovernorError as error:  # it is a job, which a subsystem may refuse
-                self._policy.events.of("release-failed", container, reason=error.message)
+            self._start(agent, container)
         if container.auto_remove:
             self._refresh()
             with contextlib.suppress(GovernorError):  # somebody may have come in just now
                 self._policy.rmdir(container.hierarchy.name, container.path)
+
+    def _start(self, agent: str, container: Container) -> None:
+        """Run the release agent; nobody waits for it, and nobody could hear of a refusal."""
+        try:
+            self._run(agent, container)
+        except (GovernorError, OSError) as error:
+            reason = error.message if isinstance(error, GovernorError) else str(error)
+            self._policy.events.of("release-failed", container, reason=reason)
 
     def _guard(self, container: Container) -> bool:
         """Wait for one process in the container; False when there are only zombies."""

@@ -19,7 +19,7 @@ from governor.supervisor.events import Events
 from governor.supervisor.figures import Figures
 from governor.supervisor.job_verbs import JobVerbs
 from governor.supervisor.jobs import Job, Jobs
-from governor.supervisor.nonsense import Nonsense, check_numbers
+from governor.supervisor.nonsense import Nonsense
 from governor.supervisor.policy import Policy
 from governor.supervisor.queries import Queries
 from governor.supervisor.release import Release
@@ -32,7 +32,6 @@ from governor.transport import (
     Doors,
     Poller,
     Server,
-    allow_many_files,
     close_all,
 )
 from governor.wire import agent as agent_wire
@@ -55,8 +54,9 @@ class Supervisor:
     """Serves clients until told to shut down or until its owner goes away."""
 
     def __init__(
-        self, directory: str, end: socket.socket, owner: socket.socket, nonce: int
+        self, directory: str, pid: int, end: socket.socket, owner: socket.socket, nonce: int
     ) -> None:
+        """``end`` leads to the spawner, process ``pid``."""
         self._directory = directory
         self._nonce = nonce
         self._spawner = end
@@ -73,6 +73,7 @@ class Supervisor:
         )
         self._events = Events()
         self._policy = policy = Policy(self._agent, nonce, self._events)
+        policy.machinery.add(pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
         self._endings = Endings()
@@ -158,11 +159,18 @@ class Supervisor:
             try:
                 received = self._clients.receive()
             except ProtocolError as error:
-                self._nonsense.tell(error)
+                self._refuse_nonsense(error)
                 continue
             if received is None:
                 return
             self._serve_client(*received)
+
+    def _refuse_nonsense(self, error: ProtocolError) -> None:
+        """A request can be answered that has a number, whatever else is wrong with it."""
+        if error.peer is not None and error.request is not None:
+            self._clients.send(error.peer, wire.Failure(error.request, errno.EINVAL, str(error)))
+        else:
+            self._nonsense.tell(error)
 
     def _serve_client(self, peer: bytes, request: Any) -> None:
         def reply(value: Any) -> None:
@@ -176,7 +184,7 @@ class Supervisor:
                 reply(error)
 
         try:
-            check_numbers(request)
+            _check_times(request)
             self._handlers[type(request)](request, reply)
         except GovernorError as error:
             reply(error)
@@ -211,13 +219,18 @@ class Supervisor:
         self._job_verbs.ended(job)
 
     def _run_release_agent(self, program: str, container: Container) -> None:
-        self._jobs.spawn_helper(
-            [program, container.path],
-            {"PATH": os.defpath, "HOME": "/", "GOVERNOR_HIERARCHY": container.hierarchy.name},
-            self._policy.admit([]),
-        )
+        environment = {
+            "PATH": os.defpath, "HOME": "/", "GOVERNOR_HIERARCHY": container.hierarchy.name
+        }  # fmt: skip
+        group = self._policy.admit([])
+        try:
+            self._jobs.spawn_helper([program, container.path], environment, group)
+        except (GovernorError, OSError):
+            self._policy.withdraw(group.id)
+            raise
 
     def _leave(self) -> None:
+        self._policy.end()
         self._agent.stop()
         channel.send(self._spawner, Quit())
         self._desk.close()
@@ -227,6 +240,13 @@ class Supervisor:
             pass
         os.wait()
         spawner.sweep(self._nonce, self._directory)
+
+
+def _check_times(request: Any) -> None:
+    """Refuse what is no number, as it is neither before nor after any time; EINVAL."""
+    for name, value in zip(request._fields, request, strict=True):
+        if isinstance(value, float) and value != value:
+            raise GovernorError(errno.EINVAL, f"{name} cannot be {value}")
 
 
 def _signals() -> socket.socket:
@@ -250,9 +270,9 @@ def main(directory: str, owner: socket.socket, nonce: int) -> int:
         # What is ignored, as under nohup, is to be ignored by the jobs as well.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    end = spawner.start(nonce, directory)
-    allow_many_files()  # for us only: jobs have the spawner's limits
-    supervisor = Supervisor(directory, end, owner, nonce)
+    pid, end = spawner.start(nonce, directory)
+    spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
+    supervisor = Supervisor(directory, pid, end, owner, nonce)
     owner.send(READY)
     try:
         supervisor.serve()

@@ -24,7 +24,7 @@ class StdioDesk:
     def __init__(self, path: str) -> None:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(path)
-        self._listener.listen(128)
+        self._listener.listen(LEFT_MAX)
         self._listener.setblocking(False)
         self._silent: list[socket.socket] = []
         self._left: dict[str, list[int]] = {}

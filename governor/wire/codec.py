@@ -48,12 +48,21 @@ class _Kind:
         self._checks = {name: _check(shape) for name, shape in cls.__annotations__.items()}
 
     def build(self, fields: Mapping[str, object]) -> Message:
+        """The message; `ProtocolError`, with its number if it has one, for fields of no such."""
+        try:
+            self._require(fields)
+        except ProtocolError as error:
+            number = fields.get("request")
+            error.request = number if isinstance(number, int) else None
+            raise
+        return self._cls(**{name: fields[name] for name in self._checks})
+
+    def _require(self, fields: Mapping[str, object]) -> None:
         for name, (shape, check) in self._checks.items():
             if name not in fields:
                 raise ProtocolError(f"{self._cls.__name__} lacks {name}")
             if not check(fields[name]):
                 raise ProtocolError(f"{self._cls.__name__}.{name} is not {shape}")
-        return self._cls(**{name: fields[name] for name in self._checks})
 
 
 def _check(annotation: Any) -> tuple[str, Check]:

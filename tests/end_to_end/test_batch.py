@@ -235,6 +235,27 @@ def test_who_was_refused_what_is_said(bench: Bench) -> None:
     assert "at its limit of 8 tasks" in ended.output
 
 
+def test_a_job_is_limited_in_two_instances_of_a_subsystem(bench: Bench) -> None:
+    text = """
+    [hierarchies.who]
+    subsystems = ["all"]
+    containers."/ada" = { "numtasks.limit" = 8 }
+    [hierarchies.projects]
+    subsystems = ["numtasks@projects"]
+    containers."/sums" = { "numtasks.limit" = 2 }
+    """
+    script = "sleep 0 & sleep 0 & sleep 0 & sleep 0 & wait"
+
+    ended = bench.run(text + job("forks", script, containers='["who:/ada", "projects:/sums"]'))
+
+    report = bench.report()
+    need(report["enforcement"]["numtasks"] == "enforced", "numtasks is not enforced on this host")
+    files = {f"{c['hierarchy']}:{c['path']}": c["files"] for c in report["containers"]}
+    assert files["projects:/sums"]["numtasks.limit"] == 2
+    assert (files["who:/ada"]["numtasks.limit"], files["who:/ada"]["numtasks.failcnt"]) == (8, 0)
+    assert max(map(len, ended.output.splitlines())) <= 80
+
+
 def test_a_file_with_mistakes_starts_nothing(bench: Bench) -> None:
     text = LOAD.replace("= 8", "= -8") + job("a", "touch started", timeout='"soon"')
 

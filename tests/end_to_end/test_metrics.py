@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -89,13 +90,30 @@ def test_promtool_finds_nothing_wrong() -> None:
     need(promtool is not None, "promtool, of Debian's package prometheus, is not there")
     assert promtool is not None
     with Governor(metrics=0) as governor:
-        hierarchy = governor.mount("all", ["numtasks", "numfiles", "cpuset", "cpuacct"])
+        governor.mount("projects", ["numtasks@projects"]).mkdir("/p")
+        hierarchy = governor.mount("everything", ["all"])
         hierarchy.mkdir('/a "b" \\c ü')
         exported = text(governor.metrics_port)
     checked = subprocess.run(
         [promtool, "check", "metrics"], input=exported, capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_every_metric_is_documented() -> None:
+    with Governor(metrics=0) as governor:
+        governor.mount("everything", ["all"])
+        exported = set(re.findall(r"^(governor_\w+)", text(governor.metrics_port), re.M))
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    documented = set(re.findall(r"`(governor_\w+)`", page.partition("## Queries")[0]))
+    counted = {name.removeprefix("governor_NAME") for name in documented if "_NAME" in name}
+    assert {"_held", "_limit", "_failures_total"} <= counted
+
+    def is_documented(name: str) -> bool:
+        _, _, figure = name.removeprefix("governor").removesuffix("_bytes").partition("_")
+        return name in documented or figure[figure.find("_") :] in counted
+
+    assert {name for name in exported if not is_documented(name)} == set()
 
 
 def test_minor_resources_are_exported() -> None:

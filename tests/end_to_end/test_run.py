@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.runner import DEADLINE, Runner, end, heard
-from tests.process.helpers import program
+from tests.process.helpers import eventually, program
 
 WITNESS = """
 import os, signal
@@ -218,3 +218,15 @@ def test_death_of_the_agent_is_said_and_ends_the_job(runner: Runner) -> None:
     assert ended.exit_code == 125
     assert "governor: the agent has died; nothing is enforced any more\n" in ended.errors
     assert all(line.startswith("governor: ") for line in ended.errors.splitlines())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_it_starts(runner: Runner, number: signal.Signals) -> None:
+    sockets = Path(runner.scratch)
+    for _ in range(3):  # wherever the supervisor is by then
+        with runner.start("--", "sleep", "1000") as process:
+            eventually(lambda: any(sockets.glob("*/*")), "the supervisor is there")
+            process.send_signal(number)
+            ended = end(process, "")
+        assert ended in ((128 + number, "", ""), (-number, "", ""))
+        eventually(lambda: not any(sockets.iterdir()), "its directory is gone")

@@ -91,6 +91,18 @@ def test_hierarchies_containers_and_settings(runner: Runner) -> None:
     assert sorted(report["jobs"][0]["containers"]) == ["kinds:/builds", "users:/students/bob"]
 
 
+def test_all_subsystems_in_one_hierarchy(runner: Runner) -> None:
+    ended, report = runner.report(
+        "--hierarchy", "a=all", "--in", "a:/x", "--max-tasks", "7", "--", "true"
+    )  # fmt: skip
+    assert ended == (0, "", "")
+    files = {f"{c['hierarchy']}:{c['path']}": c["files"] for c in report["containers"]}
+    assert sorted(files) == ["a:/", "a:/x"]
+    assert files["a:/x"]["numtasks.limit"] == 7
+    assert files["a:/"]["cpuacct.usage"] > 0
+    assert set(report["enforcement"]) >= {"numtasks", "ns", "physpages", "cpuset"}
+
+
 def test_job_that_has_no_room_is_not_started(runner: Runner) -> None:
     ended = runner.run("--max-tasks", "0", "--", "touch", "started")
     assert ended.exit_code == 125

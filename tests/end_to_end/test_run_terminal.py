@@ -19,6 +19,7 @@ import pytest
 from tests.capabilities import need
 from tests.end_to_end.runner import DEADLINE, Runner
 from tests.end_to_end.running import Shell
+from tests.process.helpers import eventually
 
 TAKE_TERMINAL = """
 import fcntl, os, sys, termios
@@ -144,6 +145,14 @@ def test_key_that_sends_a_signal_does_so_once(
             assert "got" not in session.see("<line fence>")
         session.type(CTRL_D)
         assert session.finish() == 0
+
+
+def test_ctrl_c_is_not_lost_while_a_command_is_being_started(runner: Runner) -> None:
+    for _ in range(5):  # wherever the worker is by then
+        with terminal(runner, *governed("--", "sleep", "1000")) as session:
+            eventually(lambda: any(Path(runner.scratch).glob("*/*")), "the supervisor is there")
+            session.type(CTRL_C)
+            assert session.finish() == 130
 
 
 def test_ctrl_c_ends_a_command_that_does_not_mind(runner: Runner) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.capabilities import need
 from tests.end_to_end.runner import end, heard
 from tests.end_to_end.running import Shell
 
@@ -188,7 +189,8 @@ def test_events_end_with_the_governor(load: Shell) -> None:
     [
         ["mkdir"], ["mkdir", "a"], ["set", "a:/b"], ["get", "a"], ["kill", "-s", "NO", "a:/"],
         ["attach", "a:/", "x"], ["where", "-1"], ["mount", "a", ","], ["ls", "--nope"], ["up", "x"],
-        ["completion", "tcsh"], ["down", "--grace", "x"],
+        ["completion", "tcsh"], ["down", "--grace", "x"], ["tree", "a", "b"],
+        ["events", "--after", "x"],
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(shell: Shell, command: list[str]) -> None:
@@ -196,6 +198,25 @@ def test_mistakes_are_one_line(shell: Shell, command: list[str]) -> None:
     assert (ended.exit_code, ended.output) == (2, "")
     assert ended.errors.startswith("governor")
     assert ended.errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["tree", "ps", "containers", "ls -l", "get load:/", "status", "events --after 0"]
+)
+def test_closed_output_is_no_mistake(load: Shell, command: str) -> None:
+    script = f"{sys.executable} -m governor {command} >&-"
+    env = {"GOVERNOR_DIR": str(load.directory)}
+    with load.runner.command(["sh", "-c", script], env=env) as process:
+        assert end(process, "") == (0, "", "")
+
+
+@pytest.mark.parametrize("command", ["tree", "ps", "containers", "get load:/", "events --after 0"])
+def test_full_output_is_said_in_one_line(load: Shell, command: str) -> None:
+    script = f"{sys.executable} -m governor {command} >/dev/full"
+    env = {"GOVERNOR_DIR": str(load.directory)}
+    with load.runner.command(["sh", "-c", script], env=env) as process:
+        said = "governor: cannot print: No space left on device [ENOSPC]\n"
+        assert end(process, "") == (1, "", said)
 
 
 def test_bash_completes_from_the_running_governor(load: Shell, tmp_path: Path) -> None:
@@ -228,8 +249,7 @@ def test_bash_completes_from_the_running_governor(load: Shell, tmp_path: Path) -
 
 
 def test_fish_completes_from_the_running_governor(load: Shell, tmp_path: Path) -> None:
-    if which("fish") is None:
-        pytest.skip("no fish")
+    need(which("fish") is not None, "no fish")
     script = tmp_path / "governor"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m governor "$@"\n')
     script.chmod(0o755)
@@ -240,8 +260,7 @@ def test_fish_completes_from_the_running_governor(load: Shell, tmp_path: Path) -
 
 
 def test_zsh_takes_the_script(shell: Shell, tmp_path: Path) -> None:
-    if which("zsh") is None:
-        pytest.skip("no zsh")
+    need(which("zsh") is not None, "no zsh")
     script = tmp_path / "_governor"
     script.write_text(shell.say("completion", "zsh"))
     with shell.runner.command(["zsh", "-n", str(script)]) as process:

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-import pytest
-
 from governor.api import Container, Governor, Hierarchy, Job
+from tests.capabilities import need
 from tests.process.helpers import DEADLINE as DEADLINE
 from tests.process.helpers import eventually as eventually
 from tests.programs.build import CannotCompile, compile
@@ -30,7 +29,7 @@ class Ran(NamedTuple):
 class Started:
     """A job whose output is collected in unnamed files."""
 
-    def __init__(self, world: World, job: Job, out: IO[bytes], err: IO[bytes]) -> None:
+    def __init__(self, world: Runner, job: Job, out: IO[bytes], err: IO[bytes]) -> None:
         self.world = world
         self.job = job
         self._out = out
@@ -47,14 +46,11 @@ class Started:
         return _all_of(self._out)
 
 
-class World:
-    """A governor with all subsystems in two hierarchies, and a container in each of them."""
+class Runner:
+    """Runs jobs of a governor and collects their output."""
 
     def __init__(self, gov: Governor) -> None:
         self.gov = gov
-        self.load = gov.mount("load", ["numtasks", "numfiles"])
-        self.cpu = gov.mount("cpu", ["cpuset", "cpuacct"])
-        self._made = 0
         self._files: list[IO[bytes]] = []
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -67,19 +63,6 @@ class World:
         for file in self._files:
             file.close()
         os.close(self._null)
-
-    def new(self, hierarchy: Hierarchy, **files: int | str) -> Container:
-        """A new container; control files are spelt with _ for the dot."""
-        self._made += 1
-        container = hierarchy.mkdir(f"/c{self._made}")
-        for name, value in files.items():
-            container[name.replace("_", ".", 1)] = value
-        return container
-
-    def roomy(self) -> list[Container]:
-        """Two new containers whose limits nothing here meets, so that everything is charged."""
-        load = self.new(self.load, numtasks_limit=2000, numfiles_limit=20000)
-        return [load, self.new(self.cpu)]
 
     def start(
         self,
@@ -112,6 +95,29 @@ class World:
         cwd: str | Path | None = None,
     ) -> Ran:
         return self.start(argv, containers, stdin=stdin, env=env, cwd=cwd).finish()
+
+
+class World(Runner):
+    """A governor with two hierarchies, and containers in each of them."""
+
+    def __init__(self, gov: Governor) -> None:
+        super().__init__(gov)
+        self.load = gov.mount("load", ["numtasks", "numfiles"])
+        self.cpu = gov.mount("cpu", ["cpuset", "cpuacct"])
+        self._made = 0
+
+    def new(self, hierarchy: Hierarchy, **files: int | str) -> Container:
+        """A new container; control files are spelt with _ for the dot."""
+        self._made += 1
+        container = hierarchy.mkdir(f"/c{self._made}")
+        for name, value in files.items():
+            container[name.replace("_", ".", 1)] = value
+        return container
+
+    def roomy(self) -> list[Container]:
+        """Two new containers whose limits nothing here meets, so that everything is charged."""
+        load = self.new(self.load, numtasks_limit=2000, numfiles_limit=20000)
+        return [load, self.new(self.cpu)]
 
 
 @contextlib.contextmanager
@@ -152,7 +158,8 @@ def program(name: str, *flags: str, compiler: str = "cc") -> str:
         return compile(name, *flags, compiler=compiler)
     except CannotCompile as error:
         lines = str(error).splitlines()
-        pytest.skip(f"cannot compile {name} {' '.join(flags)} with {compiler}: {lines[0]}")
+        need(False, f"cannot compile {name} {' '.join(flags)} with {compiler}: {lines[0]}")
+        raise
 
 
 def failcnt(container: Container, subsystem: str) -> int:

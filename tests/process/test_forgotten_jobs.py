@@ -17,7 +17,7 @@ from tests.process.helpers import eventually
 
 
 def test_only_the_last_jobs_are_remembered(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "KEPT", 3)  # the supervisor is a fork of this process
+    monkeypatch.setattr(jobs, "ENDED_MAX", 3)  # the supervisor is a fork of this process
     with Governor(fork=True) as gov:
         ids = []
         for _ in range(10):

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from governor.api import Container, Governor
 from tests.capabilities import need
-from tests.process.running import DEADLINE, PROJECT, Ran, World, failcnt, plain, program
+from tests.process.running import DEADLINE, PROJECT, Ran, Runner, World, failcnt, plain, program
 from tests.process.running import world as make_world
 from workers import shim
 
@@ -366,6 +367,85 @@ class TestPrivilegesAndFilters:
         """It works beside ours; a listener cannot, for the kernel allows one per process."""
         ran = world.run([program("harm_seccomp")], world.roomy())
         assert ran == (0, "filter 0\ngetppid EXDEV\nlistener EBUSY\n", "")
+
+
+@pytest.fixture(scope="class")
+def everything() -> Iterator[tuple[Runner, list[Container]]]:
+    """All subsystems, those that count twice, with limits and barriers above one another."""
+    with Governor() as gov:
+        every = gov.mount("every", ["all"])
+        again = gov.mount("again", [f"{kind}@again" for kind in ROOM])
+        every.root["numtasks.total"] = ROOM["numtasks"]
+        every.root["numtasks.forkrate"] = 1_000_000
+        outer = [hierarchy.mkdir("/box") for hierarchy in (every, again)]
+        inner = [container.mkdir("inner") for container in outer]
+        outer[0]["numtasks.shares"] = "min_shares=50,max_shares=90"
+        for container in (*outer, *inner):
+            for kind, room in ROOM.items():
+                container[f"{kind}.limit"] = room
+                container[f"{kind}.barrier"] = room - 1
+        runner = Runner(gov)
+        yield runner, inner
+        runner.close()
+
+
+ROOM = {
+    "numtasks": 3000,
+    "numfiles": 30_000,
+    "numsock": 5000,
+    "numpty": 100,
+    "numflock": 1000,
+    "privvmpages": 60_000_000,
+    "physpages": 30_000_000,
+    "rsspages": 60_000_000,
+}
+"""Limits that nothing here meets."""
+DATABASE = """
+    d=$(mktemp -d)
+    for i in 1 2 3; do
+        sqlite3 -cmd ".timeout 60000" $d/db \
+            "create table if not exists t (x); insert into t values (1);" >/dev/null &
+    done; wait
+    sqlite3 $d/db "select sum(x) from t"; rm -r $d
+"""
+
+
+class TestEverythingAtOnce:
+    @pytest.mark.parametrize(
+        ("flags", "compiler"), [((), "cc"), (("-static",), "cc"), (("-static",), "musl-gcc")]
+    )
+    def test_a_program(
+        self,
+        everything: tuple[Runner, list[Container]],
+        flags: tuple[str, ...],
+        compiler: str,
+    ) -> None:
+        self.same([program("harm_mix", "-pthread", *flags, compiler=compiler)], everything)
+
+    @pytest.mark.parametrize(
+        ("needed", "text"),
+        [
+            ("dash", f"dash -c '. {PIPELINES}; echo $i' - 60"),
+            ("cc", "echo 'int main(void){return 7;}' | cc -x c -o /dev/null - && echo compiled"),
+            ("script", "script -qec 'tty >/dev/null && echo tty; exit 4' /dev/null; echo $?"),
+            ("unshare", "unshare -Urpf sh -c 'echo $$ $(id -u)'; unshare -U true; echo $?"),
+            ("strace", "strace -qqf -o /dev/null sh -c '(echo a | cat); exit 3'; echo $?"),
+            ("sqlite3", DATABASE),
+        ],
+    )
+    def test_a_command(
+        self, everything: tuple[Runner, list[Container]], needed: str, text: str
+    ) -> None:
+        having(needed)
+        self.same(sh(text), everything)
+
+    def same(self, argv: Sequence[str | Path], everything: tuple[Runner, list[Container]]) -> None:
+        runner, containers = everything
+        expected = plain(argv)
+        assert expected.out
+        for started in [runner.start(argv, containers) for _ in range(2)]:
+            assert started.finish() == expected
+        assert not any(failcnt(container, kind) for container in containers for kind in ROOM)
 
 
 class TestTerminal:

@@ -155,3 +155,15 @@ def test_a_job_may_be_started_in_any_container(gov: Governor, box: Container) ->
     assert result.exit_code == 0
     assert result.unenforced is None
     gov.spawn(["true"], containers=[box]).wait(DEADLINE)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_threads_that_fail_all_the_time(gov: Governor, threads: int) -> None:
+    """Nobody waits for ever, and the process ends where it was, whoever of its threads was last."""
+    box = gov.mount("servers", ["ns", "numtasks", "numfiles"]).mkdir("/box")
+    box["numtasks.limit"], box["numfiles.limit"] = 100, 1000
+    command = [program("ns_refused", "-pthread"), str(threads), "40"]
+    with Puppet(lambda i, o: gov.spawn(command, containers=[box], stdin=i, stdout=o)) as job:
+        eventually(lambda: box.children == [], "all containers have gone")
+        assert box.tasks == [job.pid]
+        assert (box["numtasks.failcnt"], box["numfiles.failcnt"]) == (0, 0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.capabilities import need
 from tests.process.helpers import (
     DEADLINE,
     PYTHONPATH,
+    eventually,
     kernel_pids,
     program,
     puppet,
@@ -24,6 +27,7 @@ from tests.process.helpers import (
     wait_all,
 )
 from workers.privilege import privileged
+from workers.syscalls import table
 
 NOBODY = 65534
 KINDS = {
@@ -371,3 +375,39 @@ def test_figures_are_reset_to_what_is_held(gov: Governor, box: Container) -> Non
 
 
 FIGURES = ("held", "minheld", "maxheld", "failcnt")
+
+
+def test_a_process_stopped_on_its_way_out_of_a_fork_holds_nothing_back(
+    gov: Governor, box: Container
+) -> None:
+    """Its fork is over, though the kernel still shows it in that call."""
+    box["numtasks.limit"] = 100
+    forker = gov.spawn([program("tasks_forkwait"), "100000000"], containers=[box])
+    with puppet(gov, box) as job:
+        for _ in range(5):
+            stop_in_a_fork(forker.pid)
+            box["numtasks.limit"] = int(box["numtasks.held"]) + 1
+            job.make()
+            assert job.is_refused()
+            job.end()
+            box["numtasks.limit"] = 100
+            os.kill(forker.pid, signal.SIGCONT)
+        forker.kill()
+
+
+def stop_in_a_fork(pid: int) -> None:
+    """Stop a process, again until that is on the way out of a fork or before it begins again."""
+
+    def is_stopped() -> bool:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    def is_in_a_fork() -> bool:
+        os.kill(pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGSTOP)
+        eventually(is_stopped, "it has stopped")
+        return Path(f"/proc/{pid}/syscall").read_text().split()[0] in FORKS
+
+    eventually(is_in_a_fork, "it has stopped in a fork")
+
+
+FORKS = {str(number) for number in table().tasks}

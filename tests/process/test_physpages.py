@@ -9,6 +9,7 @@ import mmap
 import os
 import select
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,9 +164,9 @@ class TestActions:
             container["physpages.action"] = "refuse"
             eventually(lambda: state(one.pid) != "T", "nobody has to be stopped any more")
 
-    def test_whom_it_stopped_goes_on_when_it_is_unmounted(
-        self, gov: Governor, memory: Hierarchy
-    ) -> None:
+    @pytest.mark.parametrize("label", ["physpages", "physpages@own"])
+    def test_whom_it_stopped_goes_on_when_it_is_unmounted(self, gov: Governor, label: str) -> None:
+        memory = gov.mount("memory", [label])
         memory.root["physpages.action"] = "stop"
         with hogs(gov, memory.root, 20) as (it,):
             memory.root["physpages.limit"] = 10 * PER_MEBIBYTE
@@ -173,6 +174,21 @@ class TestActions:
             gov.umount("memory")
             eventually(lambda: state(it.pid) != "T", "it goes on")
             it.settle()
+
+    def test_whom_it_stopped_outlives_the_governor(self, runtime: Path) -> None:
+        """Somebody from outside, that is; jobs end with it."""
+        with subprocess.Popen(["sleep", "600"]) as outsider:
+            try:
+                with Governor() as gov:
+                    container = gov.mount("memory", ["physpages"]).mkdir("/some")
+                    container["physpages.action"] = "stop"
+                    container["physpages.limit"] = 0
+                    container.attach(outsider.pid)
+                    gov.spawn(["sleep", "600"])
+                    eventually(lambda: state(outsider.pid) == "T", "it is stopped")
+                eventually(lambda: state(outsider.pid) != "T", "it goes on")
+            finally:
+                outsider.kill()
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_kill(self, gov: Governor, memory: Hierarchy, kind: str) -> None:

@@ -86,6 +86,8 @@ def test_release_agent_is_of_the_root(load: Hierarchy, tmp_path: Path) -> None:
         load.root["release_agent"] = "true"
     with refused(errno.ENOENT):
         load.root["release_agent"] = str(tmp_path / "nothing")
+    with refused(errno.EACCES):
+        load.root["release_agent"] = str(tmp_path)
     load.root["release_agent"] = "/bin/true"
     assert load.root["release_agent"] == "/bin/true"
     load.root["release_agent"] = ""

@@ -47,7 +47,8 @@ def program(name: str, *flags: str, compiler: str = "cc") -> str:
         return compile(name, *flags, compiler=compiler)
     except CannotCompile as error:
         lines = str(error).splitlines()
-        pytest.skip(f"cannot compile {name} {' '.join(flags)} with {compiler}: {lines[0]}")
+        need(False, f"cannot compile {name} {' '.join(flags)} with {compiler}: {lines[0]}")
+        raise
 
 
 def environment(*, shimmed: bool = True, **more: str) -> dict[str, str]:

@@ -69,6 +69,7 @@ class FakeCensus(Census):
         """Threads of whose calls there is no evidence yet that they are over."""
         self.asleep: set[int] = set()
         """Threads in flight that have their file and sleep, such as in an accept."""
+        self.slow_to_count: set[str] = set()
         self.between: list[int] = []
         self.watch: Callable[[], None] = lambda: None
         self._ids = itertools.count(100).__next__
@@ -95,6 +96,9 @@ class FakeCensus(Census):
 
     def leaving(self, resource: str) -> int:
         return 0
+
+    def slow(self, resource: str) -> bool:
+        return resource in self.slow_to_count
 
     def movable(self, resource: str) -> bool:
         return resource == "files"

@@ -265,10 +265,10 @@ def test_reservations_of_threads_long_gone_do_not_pile_up(
 def test_groups_with_hidden_files_are_told(kernel: FakeCensus, accounts: Accounts) -> None:
     seen, hidden = kernel.start(group=1), kernel.start(group=3)
     kernel.unreadable.update({hidden.pid, 7})
-    assert accounts.unreadable_groups(kernel.members()) == [3]
+    assert kernel.unreadable_groups(kernel.members()) == [3]
     kernel.exit(hidden)
     kernel.reap(hidden)
-    assert accounts.unreadable_groups(kernel.members()) == []
+    assert kernel.unreadable_groups(kernel.members()) == []
     assert seen.pid not in kernel.unreadable
 
 
@@ -415,3 +415,30 @@ def test_a_reset_starts_from_what_is_held_now(kernel: FakeCensus, accounts: Acco
     accounts.reset(2, "minheld")
     counter = accounts.counters[2]
     assert (counter.held, counter.minheld, counter.maxheld) == (1, 1, 1)
+
+
+def test_a_count_that_takes_long_is_not_made_again_at_once(kernel: FakeCensus) -> None:
+    """Those who are refused again and again leave the agent time for others."""
+    clock = Seconds()
+    accounts = Accounts(kernel, clock)
+    for id, resource in RESOURCES.items():
+        accounts.set_counter(id, resource, UNLIMITED)
+    kernel.slow_to_count = {"tasks"}
+
+    def look() -> None:
+        clock.now += 0.01
+
+    kernel.start(group=1)
+    plan(accounts, {2: 1, 1: 5})
+    bill = accounts.terms[1].bill(FORK)
+    assert not accounts.too_soon(bill, set()), "the first count took no time"
+    kernel.watch = look
+    began = clock.now
+    assert judge(accounts, 1, FORK) == (Verdict.REFUSE, 2)
+    took = clock.now - began
+    assert accounts.too_soon(bill, set())
+    assert not accounts.too_soon(bill, {accounts.counters[2]}), "this count is still good"
+    clock.now += 20 * took
+    assert not accounts.too_soon(bill, set())
+    accounts.set_counter(2, "tasks", 2)
+    assert judge(accounts, 1, FORK) == (Verdict.ADMIT, None), "whoever has room does not wait"

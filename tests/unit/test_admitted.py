@@ -68,3 +68,35 @@ def test_what_was_admitted_is_booked_once(
     accounts.drop_plan(1)
     accounts.book()
     assert {id: counter.admitted for id, counter in accounts.counters.items()} == admitted
+
+
+def test_a_bill_among_many_others_is_booked() -> None:
+    """A listener keeps a bill for as long as plans do, however many amounts there are besides."""
+    accounts = Accounts(FakeCensus())
+    for id, kind in RESOURCES.items():
+        accounts.set_counter(id, kind, 1_000_000)
+    set_plans(accounts)
+    terms = accounts.terms[1]
+    opening = terms.bill(OPEN)
+    calls = 0
+    for amount in range(1, 3000):
+        if opening.credit or accounts.prepay(opening):
+            opening.credit -= 1
+            calls += 1
+        assert accounts.judge(terms.bill((("files", amount),)), set())[0] is Verdict.ADMIT
+        calls += 1
+    accounts.book()
+    assert {accounts.counters[id].admitted for id in COUNTS[1]["files"]} == {calls}
+
+
+def test_a_dropped_counter_leaves_no_credit() -> None:
+    accounts = Accounts(FakeCensus())
+    for id, kind in RESOURCES.items():
+        accounts.set_counter(id, kind, 1000)
+    set_plans(accounts)
+    bill = accounts.terms[1].bill(OPEN)
+    assert accounts.prepay(bill)
+    accounts.drop_plan(1)
+    for id in RESOURCES:
+        accounts.drop_counter(id)
+    assert bill.credit == 0

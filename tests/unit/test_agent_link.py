@@ -67,7 +67,7 @@ def test_a_lender_is_told_of_before_its_borrowers(link: Link) -> None:
     child.borrow(parent, 3)
     link.set_plan(1, PLAN, [child, parent])
     kinds = [(type(message).__name__, message.id) for message in link.take()]
-    assert kinds == [("SetCounter", 1), ("SetCounter", 2), ("SetLender", 1)]
+    assert kinds == [("SetCounter", 2), ("SetCounter", 1), ("SetLender", 1)]
     child.borrow(None)
     link.renew([child, parent])
     assert link.take() == [wire.SetLender(1, 0, 0)]

@@ -317,13 +317,13 @@ def test_a_port_that_is_none(port: int) -> None:
 
 
 def test_close_leaves_nothing() -> None:
+    threads = set(threading.enumerate())
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     with exporting(lambda: [report()]) as exporter:
         get(exporter.port)
     with pytest.raises(ConnectionRefusedError):
         get(exporter.port)
-    for thread in threading.enumerate():
-        if thread.daemon:  # whoever served the last request may still be on the way out
-            thread.join(20)
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(20)  # whoever served the last request may still be on the way out
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
     Exporter(lambda: [report()], exporter.port).close()

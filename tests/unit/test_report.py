@@ -208,6 +208,60 @@ def test_of_cpu_time_the_whole_is_shown_and_not_its_parts() -> None:
     assert both == whole
 
 
+def containers(**files: list[int | str]) -> list[ContainerReport]:
+    """A root and containers below it, with a control file's value for each."""
+    paths = ("/", "/a", "/b")
+    names = {name.replace("__", "."): values for name, values in files.items()}
+    return [
+        ContainerReport("x", path, {}, {name: values[i] for name, values in names.items()})
+        for i, path in enumerate(paths)
+    ]
+
+
+def test_of_sets_and_flags_there_is_what_sets_containers_apart() -> None:
+    shown = summarize(
+        REPORT._replace(
+            jobs=[],
+            containers=containers(
+                cpuset__cpus=["0-1", "0", "1"],
+                cpuset__effective_cpus=["0-1", "0", "1"],
+                cpuset__cpu_exclusive=[1, 0, 0],
+                cpuset__mems=["0", "0", "0"],
+                cpuset__memory_migrate=[0, 0, 1],
+            ),
+        )
+    )
+    assert shown == (
+        "container  cpus  memory_migrate\n"
+        "x:/         0-1               0\n"
+        "x:/a          0               0\n"
+        "x:/b          1               1"
+    )
+
+
+def test_what_nobody_used_or_limited_has_no_columns() -> None:
+    unused: dict[str, int | str] = {"numpty.held": 0, "numpty.maxheld": 0, "numpty.limit": "max"}
+    files = counted(1, 2, 0) | unused
+    assert "terminals" not in summarize(
+        REPORT._replace(containers=[BOB._replace(files=files)], jobs=[])
+    )
+    assert "terminals" in summarize(
+        REPORT._replace(containers=[BOB._replace(files=files | {"numpty.limit": 3})], jobs=[])
+    )
+    assert summarize(REPORT._replace(containers=[BOB._replace(files=unused)], jobs=[])) == ""
+
+
+def test_tables_of_many_resources_are_divided_at_80_columns() -> None:
+    files: dict[str, int | str] = {}
+    for resource in ("numtasks", "numfiles", "numsock", "physpages", "rsspages"):
+        files |= counted(1_000_000, 2_000_000, 0, resource)
+    text = summarize(REPORT._replace(containers=[BOB._replace(files=files)], jobs=[]))
+    assert max(map(len, text.split("\n"))) <= 80
+    assert text.count("load:/students/bob") == text.count("container ") > 1
+    for noun in ("tasks", "files", "sockets", "physpages", "rsspages"):
+        assert noun in text
+
+
 def test_a_job_that_ran_without_its_limits_is_named() -> None:
     job = job_report("a", ["x"], [], result(0)._replace(unenforced="no seccomp"))
     assert "a ran without its limits: no seccomp" in summarize(REPORT._replace(jobs=[job]))
@@ -220,7 +274,7 @@ def test_what_is_not_enforced_is_said() -> None:
             containers=[partial], enforcement={"numtasks": "enforced", "cpuset": "observed"}
         )
     )
-    assert "cpuset is observed on this host, not enforced: governor doctor says why" in text
+    assert "not enforced in full but observed (governor doctor says why): cpuset" in text
     assert "load:/students/bob: numtasks is only partial there" in text
     assert "enforced" not in summarize(REPORT)
 

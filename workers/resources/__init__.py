@@ -54,6 +54,9 @@ class Resource:
     """Whether `calls` mostly make nothing of it, so that those of a group with a limit are
     looked at one by one."""
 
+    slow: ClassVar[bool] = False
+    """Whether counting may take long, as it does where the kernel has to look at every page."""
+
     calls: Mapping[int, int]
     """The calls that can make it, frequent ones first, and the most that each can make."""
     when: Mapping[int, When]

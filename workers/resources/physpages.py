@@ -20,6 +20,7 @@ class Counted(Resource):
 
     name = "physpages"
     errno = errno.ENOMEM
+    slow = True
     measure = staticmethod(proportional)
 
     def __init__(self, table: Table) -> None:
