@@ -263,7 +263,7 @@ class Agent:
         self._epoll.unregister(listener.fd)
         del self._listeners[listener.fd]
         self._last = None
-        os.close(listener.fd)
+        listener.close()
         self.accounts.prune()
 
     def _move(self, request: int, pid: int, job: int, group: int) -> None:
@@ -316,7 +316,7 @@ def main(endpoint: str, end: socket.socket, nonce: int) -> None:
     """Run an agent until its supervisor says stop or goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
-    gc.disable()  # nothing here makes cycles, and a collection would delay a trap
+    gc.disable()  # cycles are taken apart by hand, and a collection would delay a trap
     peer = Peer(endpoint, wire.TO_AGENT)
     try:
         Agent(peer, end, nonce).serve()
