@@ -4,11 +4,12 @@ BIN := .venv/bin
 OPTIONS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test check lint types contracts format bench clean
+.PHONY: help demo test stress check lint types contracts format bench clean
 
 help:
 	@echo 'make demo    run the university server of the examples under its limits'
 	@echo 'make test    run the tests, as an ordinary user and (where you are) as root'
+	@echo 'make stress  run the loads that take minutes; each stops by itself'
 	@echo 'make check   lint, formatting, types and import contracts'
 	@echo 'make format  apply the formatting that check asks for'
 	@echo 'make bench   the quick benchmark, printed as ratios'
@@ -24,6 +25,9 @@ demo: .venv/.ready-demo
 
 test: .venv/.ready-test
 	@tools/test $(OPTIONS)
+
+stress: .venv/.ready-test
+	@tools/stress
 
 # Each tool is a target of its own, so that make -k runs all of them.
 check: lint types contracts

@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import socket
+import stat
 import sys
 
 from governor.errors import GovernorError
@@ -83,13 +84,16 @@ def open_standard_streams() -> None:
 def make_directory(nonce: int) -> str:
     """A new directory of mode 0700 for sockets, in XDG_RUNTIME_DIR or else in TMPDIR or /tmp.
 
-    Passes over a place that is not there or not writable, or whose path is too long for a
-    socket's address (unix(7)); raises GovernorError with the last reason when none is left.
+    Passes over a place that is not there, not writable or another user's, or whose path is too
+    long for a socket's address (unix(7)); GovernorError with the last reason when none is left.
     """
     failure = OSError(errno.ENOENT, "no place for it")
     bases = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
     for base in filter(None, bases):
         directory = os.path.join(os.path.abspath(base), f"governor-{os.getpid()}-{nonce:06x}")
+        if not _is_safe(base):
+            failure = OSError(errno.EACCES, f"another user may rename what is in {base}")
+            continue
         if len(os.fsencode(directory)) > DIRECTORY_MAX:
             failure = OSError(errno.ENAMETOOLONG, f"{directory} is too long a path")
             continue
@@ -103,6 +107,20 @@ def make_directory(nonce: int) -> str:
         failure.errno or errno.EIO,
         f"no directory for sockets in any of {', '.join(filter(None, bases))}: {failure}",
     )
+
+
+def _is_safe(base: str) -> bool:
+    """Whether nobody else but root can put something in the place of our directory there.
+
+    Such a place is what XDG_RUNTIME_DIR names for root after su(1): the user's own.
+    """
+    try:
+        found = os.stat(base)
+    except OSError:
+        return True  # making a directory there says why not
+    if found.st_uid not in (0, os.geteuid()):
+        return False
+    return bool(found.st_mode & stat.S_ISVTX) or not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _fork(

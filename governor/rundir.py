@@ -18,13 +18,13 @@ import time
 
 from governor.errors import GovernorError, NotRunning
 from governor.launch import DIRECTORY_MAX
-from governor.transport import AGENTS, CLIENTS, STDIO
+from governor.transport import AGENTS, CLIENTS, FULL, STDIO
 from workers import spawner
 
 LOG = "log"
 """Where a governor without a terminal says what went wrong; kept if there is anything in it."""
 
-_OURS = frozenset({CLIENTS, AGENTS, STDIO, LOG, *spawner.RECORDS})
+_OURS = frozenset({CLIENTS, AGENTS, CLIENTS + FULL, AGENTS + FULL, STDIO, LOG, *spawner.RECORDS})
 _PATIENCE = 10.0
 """Seconds in which a governor that is starting or ending has done so."""
 _LOOK_AGAIN = 0.02
@@ -250,6 +250,10 @@ def _listener(path: str) -> int:
         try:
             probe.connect(os.path.join(path, CLIENTS))
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            if os.path.exists(os.path.join(path, CLIENTS + FULL)):
+                raise GovernorError(
+                    errno.EAGAIN, f"the governor at {path} has as many clients as it can serve"
+                ) from None
             raise _not_running(path) from None
         credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid: int = _CREDENTIALS.unpack(credentials)[0]

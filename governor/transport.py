@@ -7,7 +7,9 @@ reach them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import os
+import resource
+from collections.abc import Callable, Iterable
 
 import zmq
 
@@ -18,24 +20,45 @@ CLIENTS = "clients"
 AGENTS = "agents"
 STDIO = "stdio"
 """Names of the sockets in a governor's directory."""
+FULL = ".full"
+"""What the name of a socket's file ends with while nobody else may connect."""
+UNREAD_MAX = 64
+"""Messages that wait for one client, or of one client, at most; ours have one request at a time."""
+_RESERVE = 192
+"""More than libzmq lets wait at its door (ZMQ_BACKLOG, 100), and some to work with."""
+_LOOK_AGAIN = 0.1
+"""Seconds after which doors that are shut may be opened again."""
 
 
-def _socket(kind: int) -> zmq.Socket[bytes]:
+def _socket(kind: int, unread_max: int = 0) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     socket.linger = 0
     socket.maxmsgsize = SIZE_MAX
-    socket.sndhwm = socket.rcvhwm = 0
+    socket.sndhwm = socket.rcvhwm = unread_max
     return socket
 
 
 class Server:
-    """The supervisor's end: many peers, each named by the identity of its messages."""
+    """The supervisor's end: many peers, each named by the identity of its messages.
 
-    def __init__(self, path: str, catalogue: Catalogue) -> None:
+    ``unread_max``: how many messages may wait to be read by one peer, or by us of one peer; 0
+    for any number. ``allowed``: whether a process may send anything, where not everybody may.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        catalogue: Catalogue,
+        unread_max: int = 0,
+        allowed: Callable[[int], bool] | None = None,
+    ) -> None:
+        self.path = path
         self._catalogue = catalogue
-        self.socket = _socket(zmq.ROUTER)
+        self._allowed = allowed
+        self.socket = _socket(zmq.ROUTER, unread_max)
         # Without it a message to a peer that is gone would be dropped silently.
         self.socket.router_mandatory = True
+        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED)
         self.socket.bind(f"ipc://{path}")
 
     def receive(self) -> tuple[bytes, Message] | None:
@@ -44,7 +67,10 @@ class Server:
         Raises `ProtocolError` for a frame that is not a message; it is gone then.
         """
         try:
-            frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            if self._allowed is None:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            else:
+                frames = self._receive_allowed(self._allowed)
         except zmq.Again:
             return None
         if len(frames) != 2:
@@ -55,8 +81,17 @@ class Server:
             error.peer = frames[0]
             raise
 
+    def _receive_allowed(self, allowed: Callable[[int], bool]) -> list[bytes]:
+        """The next frames of a process that may send any; others are not even looked at."""
+        while True:
+            frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            # What SO_PEERCRED said when it connected, as host:uid:gid:pid.
+            pid = int(str(frames[-1].get("Peer-Address")).rpartition(":")[2])
+            if allowed(pid):
+                return [frame.bytes for frame in frames]
+
     def send(self, peer: bytes, message: Message) -> bool:
-        """Send to one peer; False when it is gone."""
+        """Send to one peer; False when it is gone, or does not read what it is sent."""
         try:
             self.socket.send_multipart([peer, encode(message)], zmq.NOBLOCK)
         except (zmq.Again, zmq.ZMQError):
@@ -65,7 +100,69 @@ class Server:
 
     def close(self) -> None:
         """Close the socket; what was not delivered is dropped."""
+        self.monitor.close(0)
+        self.socket.disable_monitor()
         self.socket.close()
+
+
+class Doors:
+    """Let peers connect to servers for as long as there are descriptors for them.
+
+    libzmq would accept until there are none for anything else, and then try again for ever. It
+    cannot refuse, but a socket whose file has another name is not found. Peers try again.
+    """
+
+    def __init__(self, servers: Iterable[Server]) -> None:
+        self._servers = list(servers)
+        self._are_open = True
+        self._reserve: list[int] = []
+        self._keep_reserve()
+
+    def _keep_reserve(self) -> None:
+        """Keep some descriptors for when somebody was quicker than we."""
+        self._reserve += [os.dup(0) for _ in range(_RESERVE - len(self._reserve))]
+
+    def tend(self) -> float | None:
+        """Shut the doors when it is full inside; seconds until the next look, None for none."""
+        come = [_drain(server.monitor) for server in self._servers]
+        if self._are_open and not any(come):
+            return None
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        taken = _descriptors()
+        if self._are_open and taken > most:
+            self._shut()
+        elif not self._are_open and taken + _RESERVE <= most * 3 // 4:
+            self._open()
+        return None if self._are_open else _LOOK_AGAIN
+
+    def _shut(self) -> None:
+        """From now on only those come in who are at the door already: there is room for them."""
+        for server in self._servers:
+            os.rename(server.path, server.path + FULL)
+        self._are_open = False
+        while self._reserve:
+            os.close(self._reserve.pop())
+
+    def _open(self) -> None:
+        self._keep_reserve()
+        for server in self._servers:
+            os.rename(server.path + FULL, server.path)
+        self._are_open = True
+
+
+def _drain(monitor: zmq.Socket[bytes]) -> bool:
+    """Take away all that a monitor has to say; whether that was anything."""
+    said = False
+    with contextlib.suppress(zmq.Again):
+        while True:
+            monitor.recv_multipart(zmq.NOBLOCK)
+            said = True
+    return said
+
+
+def _descriptors() -> int:
+    """How many descriptors this process has, asked for without using one (Linux 6.2)."""
+    return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
 
 
 class Peer:
@@ -112,6 +209,10 @@ class Poller:
     def add(self, source: Server | Peer | int) -> None:
         """Watch a socket of ours or a file descriptor for input."""
         self._poller.register(_pollable(source), zmq.POLLIN)
+
+    def add_door(self, server: Server) -> None:
+        """Watch for peers that connect, which `Doors.tend` wants to know of."""
+        self._poller.register(server.monitor, zmq.POLLIN)
 
     def add_hangup(self, fd: int) -> None:
         """Watch a file descriptor for its end only, not for input."""

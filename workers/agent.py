@@ -289,7 +289,7 @@ class Agent:
         del self._listeners[listener.fd]
         self._estate.drop(LISTENER, listener.job)
         self._last = None
-        os.close(listener.fd)
+        listener.close()
         self.accounts.prune()
 
     # -- in the place of another agent ------------------------------------------------
@@ -366,7 +366,7 @@ def main(endpoint: str, end: socket.socket, nonce: int, estate: int) -> None:
     """Run an agent until its supervisor says stop or goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
-    gc.disable()  # nothing here makes cycles, and a collection would delay a trap
+    gc.disable()  # cycles are taken apart by hand, and a collection would delay a trap
     peer = Peer(endpoint, wire.TO_AGENT)
     try:
         records = Estate(estate)

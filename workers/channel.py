@@ -50,6 +50,8 @@ def receive(end: socket.socket, catalogue: Catalogue) -> tuple[Message, list[int
         descriptor for *_, data in ancillary for descriptor in memoryview(data).cast("i")
     ]
     if not frame:
+        for descriptor in descriptors:  # an empty message is no message, whatever comes with it
+            os.close(descriptor)
         return None
     try:
         return catalogue.decode(frame), descriptors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 import time
 from collections.abc import Callable, Sequence
@@ -152,6 +153,11 @@ class Listener:
         """The id of the last call that was admitted here; ids of one filter are consecutive."""
         id: int = _ID.unpack_from(self._go_on)[0]
         return id
+
+    def close(self) -> None:
+        """Nobody waits for answers any more. The hot path holds on to us, and we to it."""
+        del self.answer
+        os.close(self.fd)
 
     def forget_bills(self) -> None:
         """Plans have changed: work the bills out again."""

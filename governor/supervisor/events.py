@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import deque
 from collections.abc import Callable
 
 from governor.core.container import Container
+from governor.errors import GovernorError
 from governor.results import Event, Value
 
 KEPT = 10_000
 """Events kept for those who come back for them; older ones are reported as lost."""
 BATCH = 1_000
 """Events in one answer at most."""
+
+FOLLOWERS_MAX = 10_000
+"""Clients that wait for an event at once at most; who goes away is not noticed before the next."""
 
 Answer = tuple[int, int, list[Event]]
 
@@ -43,11 +48,16 @@ class Events:
         self.publish(kind, container.hierarchy.name, container.path, **fields)
 
     def follow(self, after: int, timeout: float, answer: Callable[[Answer], None]) -> None:
-        """Answer with the events later than ``after`` (-1: from now on), once there are some."""
+        """Answer with the events later than ``after`` (-1: from now on), once there are some.
+
+        EAGAIN: too many wait already.
+        """
         if after < 0:
             after = self._last
         if after < self._last:
             answer(self._since(after))
+        elif len(self._followers) >= FOLLOWERS_MAX:
+            raise GovernorError(errno.EAGAIN, f"{FOLLOWERS_MAX} wait for events already")
         else:
             self._followers.append(_Follower(after, time.monotonic() + timeout, answer))
 

@@ -12,6 +12,9 @@ from governor.supervisor.policy import Policy
 from governor.supervisor.stdio import StdioDesk
 from governor.wire import client as wire
 
+WAITING_MAX = 10_000
+"""Clients that wait at once at most; who goes away is not noticed before the job ends."""
+
 
 class _Waiter:
     """A client waiting for one of several jobs to end."""
@@ -59,6 +62,8 @@ class JobVerbs:
         if done or not jobs or request.timeout == 0:
             reply(done)
             return
+        if len(self._waiters) >= WAITING_MAX:
+            raise GovernorError(errno.EAGAIN, f"{WAITING_MAX} wait for jobs already")
         timeout = request.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         self._waiters.append(_Waiter(set(request.jobs), deadline, reply))

@@ -110,7 +110,7 @@ class Jobs:
         """The user part of what the next process that is reported as reaped has used."""
 
     def get(self, id: int) -> Job:
-        """The job with this id; ESRCH."""
+        """The job with this id; ESRCH, also for one that ended so long ago that it is forgotten."""
         job = self.by_id.get(id)
         if job is None:
             raise GovernorError(errno.ESRCH, f"there is no job {id}")
@@ -381,10 +381,18 @@ class Jobs:
             code, number, wall, used, job.timed_out, job.error, job.refusal or None
         )
         self._tell("job-end", job, exit_code=code)
-        self._lately_ended.append(job.id)
-        if len(self._lately_ended) > ENDED_MAX:
-            del self.by_id[self._lately_ended.popleft()]
         self._ended(job)
+        self._lately_ended.append(job.id)
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Forget jobs that ended long ago, unless processes of theirs live on under the id."""
+        for _ in range(len(self._lately_ended) - ENDED_MAX):
+            id = self._lately_ended.popleft()
+            if self.by_id[id].listener is None:
+                del self.by_id[id]
+            else:
+                self._lately_ended.append(id)
 
     # -- ending --------------------------------------------------------------------
 

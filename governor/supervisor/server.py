@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import socket
 import sys
@@ -20,11 +21,21 @@ from governor.supervisor.events import Events
 from governor.supervisor.figures import Figures
 from governor.supervisor.job_verbs import JobVerbs
 from governor.supervisor.jobs import Job, Jobs
+from governor.supervisor.nonsense import Nonsense
 from governor.supervisor.policy import Policy
 from governor.supervisor.queries import Queries
 from governor.supervisor.release import Release
 from governor.supervisor.stdio import StdioDesk
-from governor.transport import AGENTS, CLIENTS, STDIO, Poller, Server, close_all
+from governor.transport import (
+    AGENTS,
+    CLIENTS,
+    STDIO,
+    UNREAD_MAX,
+    Doors,
+    Poller,
+    Server,
+    close_all,
+)
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire.codec import Message
@@ -33,6 +44,9 @@ from workers import channel, spawner
 
 GRACE = 1.0
 """Seconds from TERM to KILL for all jobs when the supervisor is sent INT or TERM."""
+
+IN_A_ROW = 64
+"""Requests that are carried out before jobs and agent are looked at again."""
 
 READY = b"1"
 """What the owner hears when clients may connect."""
@@ -55,9 +69,12 @@ class Supervisor:
         self._nonce = nonce
         self._spawner = end
         self._owner = owner
-        self._clients = Server(os.path.join(directory, CLIENTS), wire.TO_SUPERVISOR)
+        clients = os.path.join(directory, CLIENTS)
+        self._clients = Server(clients, wire.TO_SUPERVISOR, UNREAD_MAX)
         agents = os.path.join(directory, AGENTS)
-        self._agents = Server(agents, agent_wire.FROM_AGENT)
+        self._agents = Server(agents, agent_wire.FROM_AGENT, allowed=self._is_agent)
+        self._doors = Doors([self._clients, self._agents])
+        self._nonsense = Nonsense()
         self._desk = StdioDesk(os.path.join(directory, STDIO))
         self._agent = AgentLink(
             self._agents,
@@ -90,10 +107,24 @@ class Supervisor:
         )
         self._signalled = _signals()
         for source in (
-            self._clients, self._agents, end.fileno(), owner.fileno(), self._signalled.fileno()
+            self._clients, self._agents, end.fileno(), owner.fileno(), self._signalled.fileno(),
+            self._desk.fileno(),
         ):  # fmt: skip
             self._poller.add(source)
+        self._poller.add_door(self._clients)
+        self._poller.add_door(self._agents)
         self._running = True
+
+    def _is_agent(self, pid: int) -> bool:
+        """Whether this process is the agent: nobody else is to speak for it.
+
+        The spawner's word of it may be late.
+        """
+        agent = self._agent.process
+        while not agent.pid and not agent.ended:
+            select.select([self._spawner], [], [])
+            self._jobs.catch_up()
+        return pid == agent.pid
 
     # -- the loop ------------------------------------------------------------------
 
@@ -120,6 +151,7 @@ class Supervisor:
         self._jobs.hear(ready)
         self._agent.catch_up()
         self._entries.tick()
+        self._desk.tend()
         self._serve_clients()
         self._agent.catch_up()  # an answer to a client does not say that it has died
 
@@ -137,7 +169,7 @@ class Supervisor:
             self._entries.hear(message)
 
     def _serve_clients(self) -> None:
-        while True:
+        for _ in range(IN_A_ROW):
             try:
                 received = self._clients.receive()
             except ProtocolError as error:
@@ -152,7 +184,7 @@ class Supervisor:
         if error.peer is not None and error.request is not None:
             self._clients.send(error.peer, wire.Failure(error.request, errno.EINVAL, str(error)))
         else:
-            print(f"governor: a client sent nonsense: {error}", file=sys.stderr)
+            self._nonsense.tell(error)
 
     def _serve_client(self, peer: bytes, request: Any) -> None:
         def reply(value: Any) -> None:
@@ -160,7 +192,10 @@ class Supervisor:
                 answer: Message = wire.Failure(request.request, value.errno, value.message)
             else:
                 answer = wire.Result(request.request, value)
-            self._clients.send(peer, answer)
+            try:
+                self._clients.send(peer, answer)
+            except GovernorError as error:  # there is something in it that cannot be sent
+                reply(error)
 
         try:
             _check_times(request)
@@ -187,7 +222,7 @@ class Supervisor:
 
     def _timeout(self) -> float | None:
         """Do what is due and say when something is due again."""
-        due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick()]
+        due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick(), self._doors.tend()]
         if self._jobs.count_running:
             due.append(self._figures.tick())
         due.append(self._agent.tick(bool(self._jobs.count_running)))

@@ -12,8 +12,10 @@ from governor.errors import GovernorError, ProtocolError
 from governor.wire.client import STDIO
 from workers import channel
 
-LEFT_MAX = 128
-"""Sets of descriptors kept at most: a client may end before it asks for its job."""
+LEFT_MAX = 256
+"""Sets of descriptors that nobody has collected yet; the oldest goes when there are more."""
+SILENT_MAX = 64
+"""Connections that have not said anything yet; the oldest goes when there are more."""
 
 
 class StdioDesk:
@@ -24,7 +26,18 @@ class StdioDesk:
         self._listener.bind(path)
         self._listener.listen(LEFT_MAX)
         self._listener.setblocking(False)
+        self._silent: list[socket.socket] = []
         self._left: dict[str, list[int]] = {}
+
+    def fileno(self) -> int:
+        """Readable when somebody is at the door, where there is little room."""
+        return self._listener.fileno()
+
+    def tend(self) -> None:
+        """Let in those who are at the door, so that others find room there."""
+        for _ in range(SILENT_MAX):
+            if not self._accept():
+                return
 
     @contextmanager
     def collect(self, token: str) -> Iterator[list[int]]:
@@ -32,7 +45,7 @@ class StdioDesk:
 
         The client leaves them before it asks for the job, so they are here by now.
         """
-        while token not in self._left and self._accept():
+        while token not in self._left and (self._accept() or self._hear_silent()):
             pass
         descriptors = self._left.pop(token, [])
         try:
@@ -43,17 +56,34 @@ class StdioDesk:
             _close(descriptors)
 
     def _accept(self) -> bool:
+        """Let one client in and hear it; False when none is at the door."""
         try:
             connection, _ = self._listener.accept()
+        except OSError:  # nobody is there, or no descriptor is left for them
+            return False
+        connection.setblocking(False)
+        self._silent.append(connection)
+        self._hear(connection)
+        while len(self._silent) > SILENT_MAX:
+            self._silent.pop(0).close()
+        return True
+
+    def _hear_silent(self) -> bool:
+        """Hear those who had said nothing when they were let in; whether one has by now."""
+        return any([self._hear(connection) for connection in list(self._silent)])
+
+    def _hear(self, connection: socket.socket) -> bool:
+        """Take what a client leaves; False while it says nothing."""
+        try:
+            received = channel.receive(connection, STDIO)
         except BlockingIOError:
             return False
-        with connection:
-            connection.settimeout(1.0)
-            try:
-                received = channel.receive(connection, STDIO)
-            except (ProtocolError, TimeoutError):
-                return True
+        except (ProtocolError, OSError):
+            received = None
+        self._silent.remove(connection)
+        connection.close()
         if received is not None:
+            _close(self._left.pop(received[0].token, ()))
             self._left[received[0].token] = received[1]
             if len(self._left) > LEFT_MAX:
                 _close(self._left.pop(next(iter(self._left))))
@@ -62,6 +92,8 @@ class StdioDesk:
     def close(self) -> None:
         """Stop accepting; what nobody collected is closed."""
         self._listener.close()
+        for connection in self._silent:
+            connection.close()
         for descriptors in self._left.values():
             _close(descriptors)
 

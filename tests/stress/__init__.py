@@ -1,0 +1,1 @@
+"""Loads that take minutes: `make stress` runs them, `make test` does not."""

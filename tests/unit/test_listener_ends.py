@@ -1,0 +1,28 @@
+"""The agent collects no garbage, so a listener that has ended must leave none."""
+
+from __future__ import annotations
+
+import gc
+import os
+import weakref
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from workers import seccomp
+from workers.listener import Listener
+
+
+def test_a_listener_that_has_ended_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seccomp, "set_sync", lambda fd, on: False)
+    anything: Any = MagicMock()
+    gc.disable()
+    try:
+        listener = Listener(os.open(os.devnull, os.O_RDONLY), 1, 1, anything, 0, anything)
+        there = weakref.ref(listener)
+        listener.close()
+        del listener
+        assert there() is None
+    finally:
+        gc.enable()
