@@ -70,6 +70,8 @@ class AgentLink:
         self.counters: dict[int, Counter] = {}
         """Those that the agent knows, by id."""
         self._plans: dict[int, Plan] = {}
+        self._behind = False
+        """Whether it may not have heard yet of all that it has been told."""
 
     # -- telling -------------------------------------------------------------------
 
@@ -161,7 +163,8 @@ class AgentLink:
 
     def flush(self) -> None:
         """Wait until the agent goes by everything it has been told."""
-        self._ask(wire.Ping(next(self._requests)))
+        if self._behind:
+            self._ask(wire.Ping(next(self._requests)))
 
     def count(self) -> wire.Figures:
         """Recount everything now."""
@@ -174,6 +177,7 @@ class AgentLink:
         while True:
             answer = self._receive(deadline)
             if getattr(answer, "request", None) == message.request:
+                self._behind = False
                 return answer
             self._unasked(answer)
 
@@ -214,4 +218,5 @@ class AgentLink:
     def _send(self, message: Message) -> None:
         self._meet()
         assert self._peer is not None
+        self._behind = True
         self._server.send(self._peer, message)

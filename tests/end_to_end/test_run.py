@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.runner import DEADLINE, Runner, end, heard
-from tests.process.helpers import eventually, program
+from tests.process.helpers import children, eventually, program
 
 WITNESS = """
 import os, signal
@@ -204,9 +204,6 @@ def test_what_the_job_left_running_ends_with_it(runner: Runner) -> None:
 
 
 def test_death_of_the_agent_is_said_and_ends_the_job(runner: Runner) -> None:
-    def children(pid: int) -> list[int]:
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
     with runner.start("--max-tasks", "9", "--", program("tasks_puppet")) as process:
         job = int(heard(process).split()[1])
         (supervisor,) = children(process.pid)

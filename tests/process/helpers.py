@@ -57,6 +57,23 @@ def exists(pid: int) -> bool:
     return True
 
 
+def children(pid: int) -> list[int]:
+    """The processes that one has made itself, or adopted."""
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def spawner_of(gov: Governor) -> int:
+    """The pid of a governor's spawner."""
+    (pid,) = children(gov.pid)
+    return pid
+
+
+def agent_of(gov: Governor, *jobs: int) -> int:
+    """The pid of a governor's agent, these being the first processes of its jobs."""
+    (pid,) = set(children(spawner_of(gov))) - set(jobs)
+    return pid
+
+
 def kill_and_see(pids: Iterable[int]) -> None:
     """Kill processes and wait until they have ended, whoever reaps them."""
     with contextlib.ExitStack() as opened:

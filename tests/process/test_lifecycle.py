@@ -19,11 +19,13 @@ from tests.leftovers import Mark
 from tests.process.helpers import (
     DEADLINE,
     PYTHONPATH,
+    agent_of,
     eventually,
     exists,
     program,
     puppet,
     run_job,
+    spawner_of,
 )
 from tests.programs.facility_support import as_user
 
@@ -36,26 +38,12 @@ with governor.Governor() as gov:
 """
 
 
-def children(pid: int) -> list[int]:
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def directory(gov: Governor) -> Path:
     return Path(gov.directory)
 
 
 def supervisor(gov: Governor) -> int:
     return gov.pid
-
-
-def spawner(gov: Governor) -> int:
-    (pid,) = children(supervisor(gov))
-    return pid
-
-
-def agent(gov: Governor, *jobs: int) -> int:
-    (pid,) = set(children(spawner(gov))) - set(jobs)
-    return pid
 
 
 # -- who may connect ----------------------------------------------------------------------
@@ -236,7 +224,7 @@ def test_supervisor_that_is_asked_to_end_asks_its_jobs_first(
 def test_end_of_the_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
     job = gov.spawn([program("tasks_forkwait"), "10000000"], containers=[box])
-    os.kill(agent(gov, job.pid), signal.SIGKILL)
+    os.kill(agent_of(gov, job.pid), signal.SIGKILL)
     with pytest.raises(GovernorError, match="ended"):
         job.wait(DEADLINE)
     gov.close()
@@ -246,7 +234,7 @@ def test_end_of_the_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -
 
 def test_end_of_the_spawner_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     job = gov.spawn(["sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"])
-    os.kill(spawner(gov), signal.SIGKILL)
+    os.kill(spawner_of(gov), signal.SIGKILL)
     with pytest.raises(GovernorError, match="ended"):
         job.wait(DEADLINE)
     gov.close()
