@@ -93,6 +93,8 @@ class AgentLink:
         self.counters: dict[int, Counter] = {}
         """Those that the agent knows, by id."""
         self._plans: dict[int, Plan] = {}
+        self._behind = False
+        """Whether it may not have heard yet of all that it has been told."""
 
     # -- telling -------------------------------------------------------------------
 
@@ -200,7 +202,8 @@ class AgentLink:
 
     def flush(self) -> None:
         """Wait until the agent goes by everything it has been told."""
-        self._ask(wire.Ping(next(self._requests)))
+        if self._behind:
+            self._ask(wire.Ping(next(self._requests)))
 
     def count(self) -> wire.Figures:
         """Recount everything now."""
@@ -221,6 +224,7 @@ class AgentLink:
             answer = self._receive()
             if getattr(answer, "request", None) == message.request:
                 self._unsure.clear()  # what was said before has been carried out before
+                self._behind = False
                 return answer
             self._unasked(answer)
 
@@ -272,6 +276,7 @@ class AgentLink:
         if self._peer is None:
             self._connect()
         assert self._peer is not None
+        self._behind = True
         self._server.send(self._peer, message)
 
     def _connect(self) -> None:

@@ -76,6 +76,7 @@ class Policy:
         for group in {tag.group for tag in self.members().values()}:
             self.levels.wanted(group, self.traps())
         self.plans.renew(self.forest.groups)
+        self._agent.flush()
         self.events.of(kind, hierarchy.root, subsystems=",".join(hierarchy.labels))
 
     def umount(self, name: str) -> None:
@@ -87,6 +88,7 @@ class Policy:
         if ended:
             self.plans.renew(self.forest.groups)
             self._drop_gone(before)
+            self._agent.flush()
 
     def _drop_gone(self, before: Iterable[Counter], *hierarchies: Hierarchy) -> None:
         """Forget the counters of subsystems that are neither here nor unbound: named ones."""
@@ -291,6 +293,7 @@ class Policy:
         """Make a container."""
         container = self.forest.mkdir(hierarchy, path)
         self.plans.tell_counters(container.ancestors())
+        self._agent.flush()
         self.events.of("mkdir", container)
         return container
 
@@ -325,6 +328,7 @@ class Policy:
                 self.plans.renew_below(parent.hierarchy.root)
             if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
                 self.umount(hierarchy)  # only its containers have kept it
+        self._agent.flush()
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""

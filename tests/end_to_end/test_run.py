@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.runner import DEADLINE, Runner, end, heard
-from tests.process.helpers import eventually, program
-from tests.process.test_lifecycle import children, end_agents
+from tests.process.helpers import children, end_agents, eventually, program
 
 WITNESS = """
 import os, signal

@@ -17,6 +17,7 @@ import pytest
 
 import governor
 from governor.api import Container, Governor, Job, JobResult
+from governor.supervisor.agent_process import DEATHS
 from tests.capabilities import need
 from tests.leftovers import Mark
 from tests.programs import build
@@ -55,6 +56,33 @@ def exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def children(pid: int) -> list[int]:
+    """The processes that one has made itself, or adopted."""
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def spawner_of(gov: Governor) -> int:
+    """The pid of a governor's spawner."""
+    (pid,) = children(gov.pid)
+    return pid
+
+
+def agent_of(gov: Governor, *jobs: int) -> int:
+    """The pid of a governor's agent, these being the first processes of its jobs."""
+    (pid,) = set(children(spawner_of(gov))) - set(jobs)
+    return pid
+
+
+def end_agents(spawner: int, job: int) -> None:
+    """Kill one agent after the other, until there will be no other."""
+    ended = {job}
+    for _ in range(DEATHS):
+        eventually(lambda: not ended.issuperset(children(spawner)), "there is an agent")
+        (agent,) = set(children(spawner)) - ended
+        kill_and_see([agent])
+        ended.add(agent)
 
 
 def kill_and_see(pids: Iterable[int]) -> None:

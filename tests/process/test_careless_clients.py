@@ -21,7 +21,7 @@ from governor.client import Client
 from governor.errors import GovernorError
 from governor.wire import client as wire
 from tests.capabilities import need
-from tests.process.helpers import DEADLINE, eventually, run_job, wait_all
+from tests.process.helpers import DEADLINE, children, eventually, run_job, wait_all
 
 INFINITE = float("inf")
 NO_NUMBER = float("nan")
@@ -130,11 +130,6 @@ def test_clients_that_leave_before_they_ask_for_their_job(gov: Governor) -> None
 
 
 # -- who is attached ---------------------------------------------------------------
-
-
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
 
 
 def test_the_governor_does_not_govern_itself(gov: Governor) -> None:

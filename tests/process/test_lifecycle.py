@@ -15,17 +15,17 @@ import pytest
 import governor
 from governor.api import Governor, Job
 from governor.errors import GovernorError
-from governor.supervisor.agent_process import DEATHS
 from tests.leftovers import Mark
 from tests.process.helpers import (
     DEADLINE,
     PYTHONPATH,
+    end_agents,
     eventually,
     exists,
-    kill_and_see,
     program,
     puppet,
     run_job,
+    spawner_of,
 )
 from tests.programs.facility_support import as_user
 
@@ -38,36 +38,12 @@ with governor.Governor() as gov:
 """
 
 
-def children(pid: int) -> list[int]:
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def directory(gov: Governor) -> Path:
     return Path(gov.directory)
 
 
 def supervisor(gov: Governor) -> int:
     return gov.pid
-
-
-def spawner(gov: Governor) -> int:
-    (pid,) = children(supervisor(gov))
-    return pid
-
-
-def agent(gov: Governor, *jobs: int) -> int:
-    (pid,) = set(children(spawner(gov))) - set(jobs)
-    return pid
-
-
-def end_agents(spawner: int, job: int) -> None:
-    """Kill one agent after the other, until there will be no other."""
-    ended = {job}
-    for _ in range(DEATHS):
-        eventually(lambda: not ended.issuperset(children(spawner)), "there is an agent")
-        (agent,) = set(children(spawner)) - ended
-        kill_and_see([agent])
-        ended.add(agent)
 
 
 # -- who may connect ----------------------------------------------------------------------
@@ -248,7 +224,7 @@ def test_supervisor_that_is_asked_to_end_asks_its_jobs_first(
 def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
     job = gov.spawn([program("tasks_forkwait"), "10000000"], containers=[box])
-    end_agents(spawner(gov), job.pid)
+    end_agents(spawner_of(gov), job.pid)
     with pytest.raises(GovernorError, match="ended"):
         job.wait(DEADLINE)
     gov.close()
@@ -258,7 +234,7 @@ def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime:
 
 def test_end_of_the_spawner_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     job = gov.spawn(["sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"])
-    os.kill(spawner(gov), signal.SIGKILL)
+    os.kill(spawner_of(gov), signal.SIGKILL)
     with pytest.raises(GovernorError, match="ended"):
         job.wait(DEADLINE)
     gov.close()

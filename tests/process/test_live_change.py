@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pytest
 
 from governor.api import Container, Governor
 from governor.errors import GovernorError
-from tests.process.helpers import exists, puppet
+from tests.process.helpers import DEADLINE, agent_of, exists, puppet
 
 
 @pytest.fixture
@@ -141,6 +145,22 @@ def test_a_limit_of_a_root_is_kept_but_not_enforced_while_its_subsystem_is_unbou
         again["numtasks.limit"] = 8
         job.make()
         assert job.is_refused()
+
+
+def test_a_change_of_the_trees_returns_when_the_agent_goes_by_it(gov: Governor) -> None:
+    root = gov.mount("load", ["numtasks"]).root
+    root["numtasks.limit"] = 2
+    with puppet(gov) as job, ThreadPoolExecutor(1) as client:
+        agent = agent_of(gov, job.pid)
+        for change in (lambda: gov.umount("load"), lambda: gov.mount("again", ["numtasks"])):
+            os.kill(agent, signal.SIGSTOP)
+            try:
+                changed = client.submit(change)
+                # It cannot return meanwhile, however long this takes.
+                assert not wait([changed], timeout=0.3).done
+            finally:
+                os.kill(agent, signal.SIGCONT)
+            changed.result(DEADLINE)
 
 
 def test_job_older_than_the_hierarchy_is_counted_and_said_to_be_only_observed(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.capabilities import need
-from tests.programs.build import CannotCompile, compile
+from tests.process.running import program
 from workers import shim
 
 PIPELINES = Path(__file__).parents[1] / "programs" / "pipelines.sh"
@@ -39,16 +39,6 @@ def shim_is_built() -> None:
     need(os.uname().machine == "x86_64", "the test programs name system calls of x86_64")
     need(shim.needed(), "this C library needs no shim")
     need(shim.path() is not None, "the shim is not built: it takes a C compiler at installation")
-
-
-def program(name: str, *flags: str, compiler: str = "cc") -> str:
-    """Compile, or skip on a host that cannot."""
-    try:
-        return compile(name, *flags, compiler=compiler)
-    except CannotCompile as error:
-        lines = str(error).splitlines()
-        need(False, f"cannot compile {name} {' '.join(flags)} with {compiler}: {lines[0]}")
-        raise
 
 
 def environment(*, shimmed: bool = True, **more: str) -> dict[str, str]:

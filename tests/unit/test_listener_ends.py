@@ -19,7 +19,7 @@ def test_a_listener_that_has_ended_is_gone(monkeypatch: pytest.MonkeyPatch) -> N
     anything: Any = MagicMock()
     gc.disable()
     try:
-        listener = Listener(os.open(os.devnull, os.O_RDONLY), 1, 1, anything, 0, anything)
+        listener = Listener(os.open(os.devnull, os.O_RDONLY), 1, 1, anything, 0, anything, anything)
         there = weakref.ref(listener)
         listener.close()
         del listener
