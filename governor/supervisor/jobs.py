@@ -23,7 +23,7 @@ from governor.wire import agent as agent_wire
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
 from governor.wire.job import FROM_WORKER, Bind, Failed, Go, JobSpec, Ready
-from governor.wire.spawner import Reaped, Started
+from governor.wire.spawner import LISTENER, Reaped, Started
 from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
@@ -275,6 +275,7 @@ class Jobs:
             job.traps = []
         elif descriptors:
             job.listener = descriptors[0]
+            self._spawner.keep(LISTENER, job.id, job.listener)
             self._listening[job.id] = job
             self._heard[job.listener] = lambda: self._on_hangup(job)
             self._poller.add_hangup(job.listener)
@@ -345,6 +346,7 @@ class Jobs:
         if job.listener is not None:
             del self._listening[job.id]
             self._forget(job.listener)
+            self._spawner.drop(LISTENER, job.id)
             os.close(job.listener)
             job.listener = None
 
