@@ -182,6 +182,8 @@ class Listener:
         accounts = self._accounts
         prepay, pending, doubtful = accounts.prepay, accounts.pending, accounts.doubtful
         everything = slice(None)
+        # A call that lets the watch run while it blocks, unlike the other one.
+        wait, *(wait_fd, wait_code, wait_request) = seccomp.waiting_receive(fd, request)
         last_tid = 0
 
         def answer(bell: Bell) -> Trap | None:
@@ -190,15 +192,19 @@ class Listener:
             Returns at once the first one that needs a closer look.
             """
             nonlocal last_tid
+            ready = bell is ONCE  # there is a call, so that receiving it does not block
             while True:
                 filled[everything] = _ZERO  # the kernel insists
-                try:
-                    ioctl(fd, RECV, request)
-                except OSError as error:
-                    # ENOENT: the caller died in between. EINTR: the bell.
-                    if error.errno in (errno.ENOENT, errno.EINTR):
-                        return None
-                    raise
+                if ready:
+                    try:
+                        ioctl(fd, RECV, request)
+                    except OSError as error:
+                        # ENOENT: the caller died in between.
+                        if error.errno in (errno.ENOENT, errno.EINTR):
+                            return None
+                        raise
+                elif wait(wait_fd, wait_code, wait_request) < 0:
+                    return None  # the bell, or what is met again when the next call is ready
                 id, tid, nr = _unpack_head(request)
                 if tid != last_tid:
                     last_tid = tid

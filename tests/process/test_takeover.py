@@ -35,6 +35,8 @@ from tests.process.helpers import (
 from tests.process.running import plain
 from workers import estate
 
+pytestmark = pytest.mark.agents_end
+
 ESTATE = "/memfd:governor-estate"
 
 
