@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 1.0
 """Seconds a call waits at most for reservations that stand in its way to settle."""
 
+_NOT_COPIED: Final = 1025
 _ZERO: Final = bytes(REQUEST.size)
 _MANY_CALLERS: Final = 4
 """One change of caller in so many traps, or more, means that several run at once."""
@@ -143,7 +144,8 @@ class Listener:
         self._bills: dict[int, Bill] = {}
         self.estate = estate
         self._request = estate.slot(job)
-        self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE))
+        # More than 1024 bytes are not copied first, and the interpreter is kept, for a little less.
+        self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE).ljust(_NOT_COPIED, b"\0"))
         self._sync = self._can_sync = seccomp.set_sync(fd, True)
         self._changes = self._judged_id = 0
         self.answer = self._answerer()

@@ -140,10 +140,11 @@ def waiting_receive(fd: int, request: memoryview) -> tuple[Callable[..., int], A
 
     It returns -1 when it failed, whatever the reason. ``fcntl.ioctl`` keeps the interpreter to
     itself while it is busy with a buffer that it does not copy: good enough for what is there.
+    To be used as long as ``request`` is kept.
     """
     import ctypes
 
-    there = ctypes.byref(ctypes.c_char.from_buffer(request))
+    there = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(request)))
     return ctypes.CDLL(None).ioctl, ctypes.c_int(fd), ctypes.c_ulong(RECV), there
 
 
