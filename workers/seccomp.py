@@ -135,6 +135,11 @@ def install(program: bytes) -> int:
     return listener
 
 
+def is_listener(fd: int) -> bool:
+    """Whether a descriptor is what `install` returns."""
+    return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify"
+
+
 def id_valid(fd: int, id: int) -> bool:
     """Whether the target of this notification still waits for its answer.
 
