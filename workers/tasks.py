@@ -182,10 +182,13 @@ def _has_vfork_child(tid: int, proc: str) -> bool:
 
 
 def _read(path: str) -> bytes:
-    """A small file of /proc; empty when there is no such thing (any more)."""
+    """A small file of /proc; empty when there is no such thing (any more), or not for us.
+
+    Any other failure is none of the file's: who has no descriptor left has seen nothing.
+    """
     try:
         return _read_or_raise(path)
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Set
 
 from governor.core.group import Group
 from governor.core.usage import Use
-from governor.errors import GovernorError
+from governor.errors import GovernorError, ProtocolError
 from governor.results import OWN_FAILURE, TIMED_OUT, JobResult, Value
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.endings import Endings, check_signal, signal_all
@@ -259,7 +259,11 @@ class Jobs:
     def _on_report(self, job: Job) -> None:
         """The worker says that it is ready, or has failed, or has become the job."""
         assert job.report is not None
-        received = channel.receive(job.report, FROM_WORKER)
+        try:
+            received = channel.receive(job.report, FROM_WORKER)
+        except ProtocolError as error:
+            self._fail(job, f"its first process says what cannot be understood: {error}")
+            return
         if received is None:
             self._close_report(job)
             return
@@ -275,6 +279,9 @@ class Jobs:
         job.refusal = refusal
         if refusal:
             job.traps = []
+        elif job.traps and not descriptors:
+            self._fail(job, os.strerror(errno.EMFILE))
+            return
         elif descriptors:
             job.listener = descriptors[0]
             self._listening[job.id] = job
@@ -282,6 +289,12 @@ class Jobs:
             self._poller.add_hangup(job.listener)
         job.ready = True
         self._place(job)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        """Do not let a worker become the job."""
+        job.error = f"job {job.name} cannot be started: {reason}"
+        self._close_report(job)
+        signal_all([job.pid], signal.SIGKILL)
 
     def _place(self, job: Job) -> None:
         listener = -1 if job.listener is None else job.listener

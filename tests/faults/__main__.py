@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.faults.judge import Verdict, judge
 from tests.faults.matrix import COMBINATIONS, POSSIBLE, Combination
+from tests.process.helpers import program
 
 
 def main() -> int:
@@ -55,6 +56,8 @@ def _run(combinations: list[Combination], options: argparse.Namespace) -> list[V
         return judge(combination.step.name, combination.kind, combination.expected)
 
     verdicts = []
+    for name in ("tasks_puppet", "tasks_bomb"):
+        program(name)  # before several would compile it at once
     with ThreadPoolExecutor(options.jobs) as pool:
         for combination, verdict in zip(combinations, pool.map(one, combinations), strict=True):
             if verdict is None:

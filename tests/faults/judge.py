@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.faults.run import STRUCK
-from tests.faults.story import BOX, GONE, OTHER, STORM
+from tests.faults.story import BOX, GONE, OTHER, STORM, Place
 from tests.leftovers import Mark
-from tests.process.helpers import PIDS, PYTHONPATH
+from tests.process.helpers import PIDS, PYTHONPATH, program
 
 LONGEST = 50.0
 """Seconds after which a story hangs. Alone it takes two."""
@@ -68,7 +68,8 @@ class _Done(NamedTuple):
 def _run(step: str, kind: str, scratch: str, cgroup: str, mark: Mark) -> _Done:
     runtime = Path(scratch, "runtime")
     runtime.mkdir(mode=0o700)
-    command = [sys.executable, "-m", "tests.faults.run", step, kind, scratch, cgroup]
+    place = Place(scratch, cgroup, program("tasks_puppet"), program("tasks_bomb"))
+    command = [sys.executable, "-m", "tests.faults.run", step, kind, *place]
     env = (
         os.environ | mark.environment | {"XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": PYTHONPATH}
     )
@@ -128,9 +129,11 @@ def _cgroups() -> Iterator[str]:
     try:
         yield str(path)
     finally:
+        end = time.monotonic() + _LEAVING
         for group in [*groups, path]:
-            with contextlib.suppress(OSError):  # what is still in it was told of
-                group.rmdir()
+            while group.exists() and time.monotonic() < end:  # what has ended may not be gone yet
+                with contextlib.suppress(OSError):
+                    group.rmdir()
 
 
 def _counted(cgroup: str) -> list[str]:

@@ -15,13 +15,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from governor import transport
 from governor.supervisor import server
 from governor.transport import Peer, Server
 from governor.wire.codec import Catalogue, encode
-from governor.wire.job import FROM_WORKER
 from tests.faults.protocols import (
     AGENT,
     CHANNEL,
@@ -58,6 +57,8 @@ KINDS = (
 )
 """``descriptors``: the agent can have no more of them; ``fork``: the spawner cannot fork."""
 
+Frames = list[bytes]
+Prepared = tuple[Frames, Callable[[Frames], object]]
 _ANSWERS = ("Result", "Failure")
 _STAGES = list(PROTOCOLS)
 _CODES = {"receive": seccomp.RECV, "answer": seccomp.SEND}
@@ -106,8 +107,6 @@ class Fault:
         if self._step.receiver:
             self._plant_in_sockets()
             self._plant_in_channels()
-            _replace(transport, "encode", _encode)
-            _replace(channel, "encode", _encode)
         else:
             self._plant_in_function()
 
@@ -179,9 +178,9 @@ class Fault:
         return self._kind in ("kill-receiver", "stall-receiver", "clock-receiver", "fork")
 
     def _sending(
-        self, what: str, link: str, send: Callable[[], Any], cut: Callable[[], Any]
+        self, what: str, link: str, send: Callable[[], Any], prepare: Callable[[], Prepared]
     ) -> Any:
-        """Send a message by ``send``, or do otherwise; ``cut`` sends a part of it."""
+        """Send a message by ``send``, or do otherwise with what ``prepare`` gives."""
         if self._at_receiver or link != self._step.link:
             return send()
         if self._held is not None:
@@ -193,17 +192,11 @@ class Fault:
         if not self._is_due(self._step.sender, what):
             return send()
         match self._kind:
-            case "drop":
+            case "drop" | "duplicate" | "reorder" | "truncate":
+                self._mangle(*prepare())
                 return True
-            case "duplicate":
-                send()
             case "delay":
                 time.sleep(DELAY)
-            case "reorder":
-                self._held = send
-                return True
-            case "truncate":
-                return cut()
             case "kill-after":
                 send()
                 self._harm(self._kind)
@@ -211,25 +204,30 @@ class Fault:
                 self._harm(kind)
         return send()
 
+    def _mangle(self, frames: Frames, emit: Callable[[Frames], object]) -> None:
+        match self._kind:
+            case "duplicate":
+                emit(frames)
+                emit(frames)
+            case "reorder":
+                self._held = lambda: emit(frames)
+            case "truncate":
+                emit([*frames[:-1], frames[-1][:-_CUT]])
+
     def _received(self, what: str) -> None:
         if self._at_receiver and self._is_due(self._step.receiver, what):
             self._harm(self._kind)
 
     def _plant_in_sockets(self) -> None:
-        """ZeroMQ. A part of a message goes out with whatever else belongs to it."""
+        """ZeroMQ."""
         server_send, server_receive = Server.send, Server.receive
         peer_send, peer_receive = Peer.send, Peer.receive
 
         def send_to(at: Server, peer: bytes, message: Any) -> bool:
             name = type(message).__name__
-            return bool(
-                self._sending(
-                    name,
-                    REQUESTS if name in _ANSWERS else PLANS,
-                    lambda: server_send(at, peer, message),
-                    lambda: server_send(at, peer, _Cut(message)),
-                )
-            )
+            link = REQUESTS if name in _ANSWERS else PLANS
+            send = partial(server_send, at, peer, message)
+            return bool(self._sending(name, link, send, partial(_prepare, at, send)))
 
         def receive_from(at: Server) -> tuple[bytes, Any] | None:
             received = server_receive(at)
@@ -238,12 +236,9 @@ class Fault:
             return received
 
         def send(at: Peer, message: Any) -> None:
-            self._sending(
-                type(message).__name__,
-                PLANS if self._role == AGENT else REQUESTS,
-                lambda: peer_send(at, message),
-                lambda: peer_send(at, _Cut(message)),
-            )
+            link = PLANS if self._role == AGENT else REQUESTS
+            send = partial(peer_send, at, message)
+            self._sending(type(message).__name__, link, send, partial(_prepare, at, send))
 
         def receive(at: Peer) -> Any:
             message = peer_receive(at)
@@ -262,14 +257,11 @@ class Fault:
         send_fds = socket.send_fds
 
         def send(end: socket.socket, message: Any, descriptors: Any = ()) -> bool:
-            return bool(
-                self._sending(
-                    type(message).__name__,
-                    CHANNEL,
-                    lambda: channel_send(end, message, descriptors),
-                    lambda: channel_send(end, _Cut(message), descriptors),
-                )
-            )
+            def prepare() -> Prepared:
+                return [encode(message)], lambda frames: send_fds(end, frames, descriptors)
+
+            send = partial(channel_send, end, message, descriptors)
+            return bool(self._sending(type(message).__name__, CHANNEL, send, prepare))
 
         def receive(end: socket.socket, catalogue: Catalogue) -> tuple[Any, list[int]] | None:
             received = channel_receive(end, catalogue)
@@ -278,15 +270,11 @@ class Fault:
             return received
 
         def send_ready(end: socket.socket, frames: Any, descriptors: Any) -> int:
+            send = partial(send_fds, end, frames, descriptors)
             if self._role != WORKER or self._step.what != "Ready":
-                return send_fds(end, frames, descriptors)
-            sent = self._sending(
-                type(FROM_WORKER.decode(frames[0])).__name__,
-                CHANNEL,
-                lambda: send_fds(end, frames, descriptors),
-                lambda: send_fds(end, [frames[0][:-_CUT]], descriptors),
-            )
-            return int(sent)
+                return send()
+            emit = lambda frames: send_fds(end, frames, descriptors)  # noqa: E731
+            return int(self._sending("Ready", CHANNEL, send, lambda: (frames, emit)))
 
         channel.send, channel.receive = send, receive
         _replace(socket, "send_fds", send_ready)
@@ -313,16 +301,25 @@ class Fault:
         setattr(place, name, faulty)
 
 
-class _Cut:
-    """A message of which the end is missing: `encode` has its bytes cut."""
+class _Desk:
+    """Keeps what a socket is to send."""
 
-    def __init__(self, message: Any) -> None:
-        self.message = message
+    def __init__(self) -> None:
+        self.frames: Frames = []
+
+    def send_multipart(self, frames: Frames, *_: object) -> None:
+        self.frames = list(frames)
 
 
-def _encode(message: Any) -> bytes:
-    """The frame of a message, or as much of it as there is."""
-    return encode(message.message)[:-_CUT] if isinstance(message, _Cut) else encode(message)
+def _prepare(at: Server | Peer, send: Callable[[], object]) -> Prepared:
+    """What ``send`` would send, and a way to: whatever else it does has been done."""
+    real, desk = at.socket, _Desk()
+    _replace(at, "socket", desk)
+    try:
+        send()
+    finally:
+        at.socket = real
+    return desk.frames, lambda frames: real.send_multipart(frames)
 
 
 def _replace(place: Any, name: str, value: object) -> None:

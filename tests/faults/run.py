@@ -1,20 +1,21 @@
-"""One combination, in a process of its own: ``python -m tests.faults.run STEP KIND DIRECTORY``.
+"""One combination, in a process of its own: ``python -m tests.faults.run STEP KIND ...``.
 
-Prints what came of it as JSON. KIND ``none``: nothing goes wrong.
+The rest of the arguments is a `Place`. Prints what came of it as JSON. KIND ``none``: no fault.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import governor.api.governor
 from governor.client import DEADLINE, Client
+from governor.supervisor.plans import Plans
 from tests.faults.kinds import Fault, Stage
 from tests.faults.protocols import STEPS
-from tests.faults.story import tell
+from tests.faults.story import Place, tell
 
 STRUCK = "struck"
 """The file in the directory that is made when the fault strikes."""
@@ -33,15 +34,26 @@ def _be_impatient() -> None:
     setattr(governor.api.governor, "WAIT_SLICE", 3.0)  # noqa: B010
 
 
-def main(name: str, kind: str, directory: str, cgroup: str) -> None:
+def _have_nodes() -> None:
+    """Let jobs be confined to a node of memory, also where there is but one."""
+    confined = Plans.confined
+
+    def confined_to_one(self: Plans, group: int, resource: str) -> list[int]:
+        return confined(self, group, resource) or [0] * (resource == "mems")
+
+    setattr(Plans, "confined", confined_to_one)  # noqa: B010
+
+
+def main(name: str, kind: str, *places: str) -> None:
     """Plant the fault and tell the story."""
-    scratch = Path(directory)
+    place = Place(*places)
     stage = Stage()
     _be_impatient()
+    _have_nodes()
     if kind != "none":
         (step,) = (step for step in STEPS if step.name == name)
-        Fault(step, kind, stage, str(scratch / STRUCK)).plant()
-    print(json.dumps(tell(stage, scratch, cgroup)._asdict()))
+        Fault(step, kind, stage, os.path.join(place.scratch, STRUCK)).plant()
+    print(json.dumps(tell(stage, place)._asdict()))
 
 
 if __name__ == "__main__":

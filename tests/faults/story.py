@@ -20,7 +20,7 @@ import governor
 from governor.api import Container, Governor, Job, JobResult
 from governor.errors import GovernorError, ProtocolError
 from tests.faults.kinds import AGENT_TIMEOUT, Stage
-from tests.process.helpers import Puppet, program
+from tests.process.helpers import Puppet
 
 Answer = TypeVar("Answer")
 
@@ -30,6 +30,15 @@ BOX, OTHER, OTHER_LATER, STORM = 5, 8, 6, 10
 """The limits. What the puppet made in the box stays there when it moves on."""
 HEALED, TOLD, ENDED, GONE = "healed", "told", "ended", "gone"
 """Nobody noticed; a caller was told and tried again; the governor ended; the client was killed."""
+
+
+class Place(NamedTuple):
+    """What a story is told with: paths of a directory, of cgroups if any, and of two programs."""
+
+    scratch: str
+    cgroup: str
+    puppet: str
+    bomb: str
 
 
 class Outcome(NamedTuple):
@@ -47,13 +56,14 @@ class Ended(Exception):
 
 
 class Story:
-    """Goes through all stages. ``scratch``: where jobs leave their marks."""
+    """Goes through all stages."""
 
-    def __init__(self, gov: Governor, stage: Stage, scratch: Path, cgroup: str) -> None:
+    def __init__(self, gov: Governor, stage: Stage, place: Place) -> None:
         self._gov = gov
         self._stage = stage
-        self._scratch = scratch
-        self._cgroup = cgroup
+        self._scratch = Path(place.scratch)
+        self._cgroup = place.cgroup
+        self._place = place
         self._marks = 0
         self.told: list[str] = []
         self.violations: list[str] = []
@@ -175,8 +185,7 @@ class Story:
         marks: list[str] = []
 
         def start(stdin: int, stdout: int) -> None:
-            path = program("tasks_puppet")
-            command, mark = self._command('exec "$1"', path, cgroup="box")
+            command, mark = self._command('exec "$1"', self._place.puppet, cgroup="box")
             marks.append(mark)
             places = [self.box, self.corner]
             jobs.append(self._gov.spawn(command, containers=places, stdin=stdin, stdout=stdout))
@@ -207,7 +216,7 @@ class Story:
     def _begin_storm(self) -> Job | None:
         """Forks all the time, at its limit."""
         command, mark = self._command(
-            'exec "$1" 4 0 >"$2"', program("tasks_bomb"), f"{self._scratch}/storm", cgroup="storm"
+            'exec "$1" 4 0 >"$2"', self._place.bomb, f"{self._scratch}/storm", cgroup="storm"
         )
         job = self._try("storm", lambda: self._gov.spawn(command, containers=[self.storm]))
         self.ran.append(mark)
@@ -341,10 +350,10 @@ def _name_of(error: Exception) -> str:
     return errno.errorcode.get(number, "?") if number else repr(error)
 
 
-def tell(stage: Stage, scratch: Path, cgroup: str) -> Outcome:
+def tell(stage: Stage, place: Place) -> Outcome:
     """One story in a governor of its own."""
     with governor.Governor(fork=True, agent_timeout=AGENT_TIMEOUT) as gov:
-        story = Story(gov, stage, scratch, cgroup)
+        story = Story(gov, stage, place)
         try:
             story.tell()
             kind = TOLD if story.told else HEALED
