@@ -175,7 +175,7 @@ def _has_vfork_child(tid: int, proc: str) -> bool:
     try:
         with open(f"{proc}/{tid}/task/{tid}/children", "rb", buffering=0) as file:
             children = file.read().split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
     # The newest comes last, unless orphans were handed to this thread since.
     return any(kcmp(tid, int(child), KCMP_VM) == 0 for child in reversed(children))
