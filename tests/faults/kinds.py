@@ -7,6 +7,7 @@ story is at and whether the fault has struck: it strikes once.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -17,6 +18,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+import zmq
 
 from governor.supervisor import server
 from governor.transport import Peer, Server
@@ -319,7 +322,12 @@ def _prepare(at: Server | Peer, send: Callable[[], object]) -> Prepared:
         send()
     finally:
         at.socket = real
-    return desk.frames, lambda frames: real.send_multipart(frames)
+
+    def emit(frames: Frames) -> None:
+        with contextlib.suppress(zmq.ZMQError):  # whom it is for may be gone by now
+            real.send_multipart(frames)
+
+    return desk.frames, emit
 
 
 def _replace(place: Any, name: str, value: object) -> None:

@@ -94,6 +94,8 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     # The second one finds its descriptors collected; that it was repeated cannot be seen.
     "spawn.Spawn:duplicate": (TOLD,),
     "spawn.StartWorker:fork": (TOLD,),
+    # Its own end, or ours if that is quicker.
+    "failure.Failed:truncate": (HEALED, TOLD),
     # The agent's own channel: it gives up.
     "place.Listening:truncate": (HEALED,),
     "takeover.Listening:truncate": (HEALED,),
