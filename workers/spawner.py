@@ -10,6 +10,7 @@ them to the supervisor, which becomes their parent and has another spawner start
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -67,6 +68,9 @@ class Spawner:
         message, descriptors = received
         try:
             match message:
+                case StartAgent() | StartWorker() if not descriptors:
+                    job = message.job if isinstance(message, StartWorker) else 0
+                    channel.send(self._end, Started(job, 0, errno.EMFILE))
                 case StartAgent(endpoint):
                     self._start(0, lambda: self._become_agent(endpoint, *descriptors))
                 case StartWorker(job):
@@ -109,8 +113,7 @@ class Spawner:
         from workers import agent
 
         take_descriptors()
-        agent.main(endpoint, socket.socket(fileno=end), self._nonce, estate)
-        os._exit(0)
+        os._exit(agent.main(endpoint, socket.socket(fileno=end), self._nonce, estate))
 
     def _become_worker(self, descriptors: list[int]) -> None:
         from workers import bootstrap

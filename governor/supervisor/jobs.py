@@ -279,6 +279,9 @@ class Jobs:
                 self._on_ready(job, refusal, None)
             case Ready(""), [listener] if not job.ready and seccomp.is_listener(listener):
                 self._on_ready(job, "", listener)
+            case Ready(""), [] if not job.ready:
+                # It came with a listener, which this process has no room for.
+                self._fail(job, os.strerror(errno.EMFILE))
             case Failed(number, step), []:
                 job.error = f"cannot {step}{_because(number)}"
             case _:
@@ -290,10 +293,10 @@ class Jobs:
 
     def _disbelieve(self, job: Job, reason: str) -> None:
         """Somebody else speaks for the worker; if it is not the job yet, it never will be."""
-        self._close_report(job)
-        if not job.placed:
-            job.error = f"the worker of job {job.name} reports nonsense: {reason}"
-            signal_all([job.pid], signal.SIGKILL)
+        if job.placed:
+            self._close_report(job)
+        else:
+            self._fail(job, f"its worker reports nonsense: {reason}")
 
     def _on_ready(self, job: Job, refusal: str, listener: int | None) -> None:
         job.refusal = refusal
@@ -306,6 +309,12 @@ class Jobs:
             self._poller.add_hangup(listener)
         job.ready = True
         self._place(job)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        """Do not let a worker become the job."""
+        job.error = f"job {job.name} cannot be started: {reason}"
+        self._close_report(job)
+        signal_all([job.pid], signal.SIGKILL)
 
     def _place(self, job: Job) -> None:
         listener = -1 if job.listener is None else job.listener

@@ -74,7 +74,7 @@ class Supervisor:
         clients = os.path.join(directory, CLIENTS)
         self._clients = Server(clients, wire.TO_SUPERVISOR, UNREAD_MAX)
         agents = os.path.join(directory, AGENTS)
-        self._agents = Server(agents, agent_wire.FROM_AGENT, allowed=self._is_agent)
+        self._agents = Server(agents, agent_wire.FROM_AGENT, allowed=self._is_agent, numbered=True)
         self._doors = Doors([self._clients, self._agents])
         self._nonsense = Nonsense()
         self._desk = StdioDesk(os.path.join(directory, STDIO))
