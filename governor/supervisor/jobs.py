@@ -106,6 +106,8 @@ class Jobs:
         self._listening: dict[int, Job] = {}
         """Those with a task under their filter, even if it is long after their end."""
         self._running: dict[int, Job] = {}
+        self._timed: dict[int, Job] = {}
+        """Those that run and have a time by which they have to end."""
         self._user_ns = 0
         """The user part of what the next process that is reported as reaped has used."""
 
@@ -321,6 +323,7 @@ class Jobs:
         job.began = time.monotonic()
         if job.timeout is not None:
             job.deadline = job.began + job.timeout
+            self._timed[job.id] = job
         self._tell("job-start", job)
         self._started.pop(job.id)(job)
         if job.report is not None:
@@ -375,6 +378,7 @@ class Jobs:
             self._policy.withdraw(job.group)
             self._started.pop(job.id)(job)
         self._running.pop(job.id, None)
+        self._timed.pop(job.id, None)
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
         job.result = JobResult(
@@ -420,12 +424,12 @@ class Jobs:
     def tick(self) -> float | None:
         """Do what is due by the clock; returns the seconds until something is due again."""
         now = time.monotonic()
-        for job in list(self._running.values()):
+        for job in list(self._timed.values()):
             if job.deadline is not None and now >= job.deadline:
-                job.deadline = None
+                del self._timed[job.id]
                 job.timed_out = True
                 self.stop([job.id], job.grace, lambda: None)
-        due = [job.deadline for job in self._running.values() if job.deadline is not None]
+        due = [job.deadline for job in self._timed.values() if job.deadline is not None]
         return max(0.0, min(due) - now) if due else None
 
     def _members(self, jobs: Collection[int]) -> list[int]:

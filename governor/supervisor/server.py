@@ -88,7 +88,7 @@ class Supervisor:
         policy.machinery.add(pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
-        self._endings = Endings()
+        self._endings = Endings(policy.one_look)
         self._jobs = jobs = Jobs(
             end, self._agent, policy, self._poller, self._endings, self._on_ended
         )

@@ -51,10 +51,9 @@ def places_of(job: int, rows: list[list[Container]]) -> list[Container]:
 def run(gov: Governor, crowd: Crowd) -> str:
     """The whole load; what came of it, in a line."""
     program = build.compile("load_job")
-    watch = Watch(gov)
     rows = places(gov, crowd)
-    gov.spawn(["true"], containers=places_of(0, rows)).wait(DEADLINE)  # imports are for good
-    before = watch.look()
+    watch = Watch(gov, places_of(0, rows))
+    before = watch.rest()
     pen = Pen()
     began = time.monotonic()
     jobs = [
@@ -77,7 +76,7 @@ def run(gov: Governor, crowd: Crowd) -> str:
         assert (result.exit_code, result.unenforced) == (n % STATUSES, None), (n, result)
     ended, began = time.monotonic() - began, time.monotonic()
     check_zero(gov)
-    after = watch.look()
+    after = watch.rest()
     assert descriptors(after) == descriptors(before), (before, after)
     for row in rows:
         for container in row:

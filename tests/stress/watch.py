@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import select
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from governor.api import Governor
+from governor.api import Container, Governor
 
 DEADLINE = 300.0
 """Seconds after which a load that waits for something gives up."""
@@ -28,9 +30,13 @@ Sizes = dict[str, Size]
 
 
 class Watch:
-    """Looks at a governor's own processes; made while no job runs."""
+    """Looks at a governor's own processes; made while no job runs.
 
-    def __init__(self, gov: Governor) -> None:
+    A first job is run in ``containers``, since what is imported for it is there for good.
+    """
+
+    def __init__(self, gov: Governor, containers: Sequence[Container] = ()) -> None:
+        gov.spawn(["true"], containers=containers).wait(DEADLINE)
         (spawner,) = children(gov.pid)
         (agent,) = children(spawner)
         self.pids = {"supervisor": gov.pid, "spawner": spawner, "agent": agent}
@@ -38,6 +44,23 @@ class Watch:
     def look(self) -> Sizes:
         """The sizes now."""
         return {name: _size(pid) for name, pid in self.pids.items()}
+
+    def rest(self) -> Sizes:
+        """The sizes once no process has a listener of a job any more; none must run."""
+        end = time.monotonic() + DEADLINE
+        while any(map(_listens, self.pids.values())):
+            assert time.monotonic() < end, "listeners of jobs that have ended are still there"
+            os.sched_yield()
+        return self.look()
+
+
+def _listens(pid: int) -> bool:
+    """Whether a process has a seccomp listener."""
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            if "seccomp" in os.readlink(f"/proc/{pid}/fd/{name}"):
+                return True
+    return False
 
 
 def _size(pid: int) -> Size:
