@@ -6,7 +6,6 @@ Run as ``python -m tests.stress.churn [SECONDS]``. What is wrong fails an assert
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from statistics import linear_regression
@@ -41,7 +40,7 @@ def run(gov: Governor, seconds: float) -> str:
     while samples[-1][0] < seconds:
         until = samples[-1][0] + seconds / SAMPLES
         while time.monotonic() - began < until:
-            jobs += batch(gov, box)
+            jobs += batch(gov, box, ["sh", "-c", _SCRIPT])
         samples.append((time.monotonic() - began, watch.rest()))
     assert box["numtasks.held"] == 0
     assert gov.status().processes == 0
@@ -58,21 +57,13 @@ def run(gov: Governor, seconds: float) -> str:
 
 def fill(gov: Governor, box: Container) -> None:
     """Fill what is bounded, the jobs and events that the supervisor remembers."""
-
-    def some() -> None:
-        for _ in range(ENDED_MAX // AT_ONCE):
-            gov.spawn(["true"], containers=[box]).wait(DEADLINE)
-
-    threads = [threading.Thread(target=some) for _ in range(AT_ONCE)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for _ in range(ENDED_MAX // AT_ONCE):
+        batch(gov, box, ["true"])
 
 
-def batch(gov: Governor, box: Container) -> int:
+def batch(gov: Governor, box: Container, command: Sequence[str]) -> int:
     """Some jobs at once, to their end; how many."""
-    row = [gov.spawn(["sh", "-c", _SCRIPT], containers=[box]) for _ in range(AT_ONCE)]
+    row = [gov.spawn(command, containers=[box]) for _ in range(AT_ONCE)]
     for job in row:
         assert job.wait(DEADLINE).exit_code == 0
     return len(row)
