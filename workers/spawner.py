@@ -10,6 +10,7 @@ them to the supervisor, which becomes their parent and has another spawner start
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -79,6 +80,9 @@ class Spawner:
         message, descriptors = received
         try:
             match message:
+                case StartAgent() | StartWorker() if not descriptors:
+                    job = message.job if isinstance(message, StartWorker) else 0
+                    channel.send(self._end, Started(job, 0, errno.EMFILE))
                 case StartAgent(endpoint):
                     self._start(0, lambda: self._become_agent(endpoint, *descriptors))
                 case StartWorker(job):
@@ -142,8 +146,7 @@ class Spawner:
 
         take_descriptors()
         stays = self._heirloom is not None
-        agent.main(endpoint, socket.socket(fileno=end), self._nonce, estate, stays)
-        os._exit(0)
+        os._exit(agent.main(endpoint, socket.socket(fileno=end), self._nonce, estate, stays))
 
     def _become_worker(self, descriptors: list[int]) -> None:
         from workers import bootstrap

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import itertools
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from governor.core.counter import Counter
 from governor.core.plan import Plan
-from governor.errors import GovernorError
+from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent_process import AgentProcess
 from governor.supervisor.heartbeat import Heartbeat
 from governor.transport import Poller, Server
@@ -250,7 +251,7 @@ class AgentLink:
 
     def _next(self) -> Message | None:
         """The next message of the agent there is; what an earlier one has left is dropped."""
-        while (received := self._server.receive()) is not None:
+        while (received := self._receive_any()) is not None:
             peer, message = received
             if peer == self._peer:
                 self._heartbeat.heard()
@@ -261,6 +262,17 @@ class AgentLink:
                     self._peer = peer
                     return message
         return None
+
+    def _receive_any(self) -> tuple[bytes, Message] | None:
+        """What anybody says; an agent that says nonsense, or has lost something, is replaced."""
+        while True:
+            try:
+                return self._server.receive()
+            except ProtocolError as error:
+                if error.peer == self._peer:
+                    print(f"governor: the agent is replaced: {error}", file=sys.stderr)
+                    self._peer = None
+                    self.process.kill()
 
     @property
     def pid(self) -> int:
@@ -311,11 +323,11 @@ class AgentLink:
 
     def inherit(self) -> None:
         """All is restored that another supervisor has left: start an agent that goes on with it."""
-        self._inherits = False
         self._take_over()
 
     def _take_over(self) -> None:
         """Have a new agent go on where the last one was ended. EIO: that happens all the time."""
+        self._inherits = False
         while True:
             how = self.process.ended
             if self.process.hopeless:

@@ -74,7 +74,7 @@ class Supervisor:
         clients = os.path.join(directory, CLIENTS)
         self._clients = Server(clients, wire.TO_SUPERVISOR, UNREAD_MAX)
         agents = os.path.join(directory, AGENTS)
-        self._agents = Server(agents, agent_wire.FROM_AGENT, allowed=self._is_agent)
+        self._agents = Server(agents, agent_wire.FROM_AGENT, allowed=self._is_agent, numbered=True)
         self._doors = Doors([self._clients, self._agents])
         self._nonsense = Nonsense()
         self._desk = StdioDesk(os.path.join(directory, STDIO))
@@ -90,7 +90,7 @@ class Supervisor:
         policy.machinery.add(link.pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
-        self._endings = Endings()
+        self._endings = Endings(policy.one_look)
         self._jobs = jobs = Jobs(
             link, self._agent, policy, self._poller, self._endings, self._on_ended
         )
