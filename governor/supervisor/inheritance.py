@@ -61,12 +61,11 @@ def reconnect(directory: str, nonce: int, restart: Restart, timeout: float) -> I
         _drop(end, store)
         return None
     end_agents([process.pid for process in running if not process.job])
-    return Inheritance(
-        SpawnerLink(pid, end, nonce, restart, timeout, lasting=True),
-        store[ESTATE, 0],
-        {id: descriptor for (kind, id), descriptor in store.items() if kind == LISTENER},
-        {process.job: process.pid for process in running if process.job},
-    )
+    link = SpawnerLink(pid, end, nonce, restart, timeout, lasting=True)
+    jobs = {process.job: process.pid for process in running if process.job}
+    link.outlives(jobs.values())
+    listeners = {id: descriptor for (kind, id), descriptor in store.items() if kind == LISTENER}
+    return Inheritance(link, store[ESTATE, 0], listeners, jobs)
 
 
 def _receive(

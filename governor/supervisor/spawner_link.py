@@ -13,8 +13,8 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from governor.errors import GovernorError
 from governor.supervisor.heartbeat import Heartbeat
@@ -37,6 +37,9 @@ from governor.wire.spawner import (
 from workers import channel
 from workers.spawner import end_all, kill
 from workers.undertaker import Undertaker
+
+if TYPE_CHECKING:
+    from governor.supervisor.strangers import Strangers
 
 DEATHS = 5
 DEATHS_SECONDS = 10.0
@@ -104,6 +107,11 @@ class SpawnerLink:
         self._failure: GovernorError | None = None
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._heartbeat = Heartbeat(timeout, self._ping, self.kill)
+        self._strangers: Strangers | None = None
+        """Processes that are no children of ours when the spawner dies, if it is none itself."""
+        self._is_child = True
+        self.on_unseen: Callable[[int], None] = lambda pid: None
+        """A process is gone, and nobody can tell how it has ended."""
         self.on_started: Callable[[Started], None] = lambda message: None
         self.on_reaped: Callable[[Reaped, int], None] = lambda message, user_ns: None
         """A process of ours is gone; ``user_ns`` of what it used was user time."""
@@ -165,6 +173,35 @@ class SpawnerLink:
         if self._kept.pop((kind, id), None) is not None:
             self._say(Drop(kind, id))
 
+    def outlives(self, pids: Iterable[int]) -> None:
+        """The spawner is no child of ours, and these are its children.
+
+        When it dies they become init's, so that their ends have to be seen in another way.
+        """
+        from governor.supervisor.strangers import Strangers
+
+        self._is_child = False
+        self._strangers = Strangers()
+        for pid in pids:
+            self._strangers.hold(pid)
+
+    def watch(self, pid: int) -> bool:
+        """See the end of a process that the spawner does not know; False if it is gone."""
+        return self._strangers is not None and self._strangers.watch(pid)
+
+    @property
+    def sources(self) -> list[int]:
+        """The descriptors that are readable when there is something to catch up with."""
+        more = [] if self._strangers is None else [self._strangers.fileno()]
+        return [self.fileno(), *more]
+
+    def _hear_of(self, strangers: Strangers) -> None:
+        for end, is_known in strangers.ends():
+            if is_known:
+                self.on_reaped(end, 0)
+            else:
+                self.on_unseen(end.pid)
+
     def acknowledge(self) -> None:
         """A successor will know of all ends that `on_reaped` has been called for until now."""
         if self._unrecorded:
@@ -188,6 +225,8 @@ class SpawnerLink:
                 self._hear(received[0])
         if self._undertaker is not None:
             self._undertaker.bury_all(self.pid)
+        if self._strangers is not None:
+            self._hear_of(self._strangers)
 
     def tend(self) -> None:
         """The same while its answer is waited for: one that does not answer is replaced."""
@@ -205,6 +244,8 @@ class SpawnerLink:
         match message:
             case Started():
                 self._answered(message.job)
+                if self._strangers is not None and message.pid and not self._is_child:
+                    self._strangers.hold(message.pid)
                 self.on_started(message)
             case Alive():
                 pass
@@ -222,6 +263,8 @@ class SpawnerLink:
                 announced, self._announced = self._announced, None
                 assert announced is not None
                 assert announced.pid == pid
+                if self._strangers is not None:
+                    self._strangers.forget(pid)
                 self.on_reaped(announced, self._user_ns)
 
     def _answered(self, job: int) -> None:
@@ -236,7 +279,9 @@ class SpawnerLink:
 
     def tick(self, busy: bool) -> float | None:
         """See to it that the spawner answers while there is something to do; when to look next."""
-        return self._heartbeat.tick(busy or bool(self._asked))
+        seconds = self._heartbeat.tick(busy or bool(self._asked))
+        look = None if self._strangers is None else self._strangers.tick()
+        return min((s for s in (seconds, look) if s is not None), default=None)
 
     def kill(self) -> None:
         """End one that does nothing any more; another will take its place."""
@@ -245,6 +290,9 @@ class SpawnerLink:
     def _replace(self) -> None:
         """Adopt what the spawner has left, and have another one started."""
         before, how = self.pid, self._bury_spawner()
+        if self._strangers is not None:
+            self._strangers.watch_all()
+        self._is_child = True
         announced, self._announced = self._announced, None
         if self._undertaker is None:
             self._undertaker = Undertaker(self._nonce, self._hear_of_end)

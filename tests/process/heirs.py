@@ -39,8 +39,7 @@ def start_job(link: SpawnerLink, nonce: int, job: int, command: str) -> int:
     there.close()
     os.close(description)
     while not started:
-        select.select([link], [], [])
-        link.catch_up()
+        link.wait()
     assert channel.receive(here, FROM_WORKER) is not None
     pid = started[0].pid
     membership.write(pid, Tag(nonce, job, 1))

@@ -16,8 +16,10 @@ import pytest
 from governor.supervisor import inheritance
 from governor.supervisor.inheritance import Inheritance, reconnect
 from governor.wire.spawner import Reaped
+from tests.capabilities import need
 from tests.process.heirs import ESTATE_TEXT, start_job
 from tests.process.helpers import DEADLINE, PYTHONPATH, eventually, exists, kill_and_see, runtime
+from workers import spawner
 from workers.heirloom import HEIRS
 from workers.spawner import end_leftovers, remove_directory
 from workers.undertaker import is_zombie
@@ -157,6 +159,46 @@ def test_one_after_the_other(first: First) -> None:
     found = take_over(first.directory)
     assert sorted(found.jobs) == [1, 2, 3]
     leave(found)
+
+
+def test_spawner_dies_under_its_second_supervisor(first: First) -> None:
+    """What it leaves becomes init's; the kernel tells of those ends all the same."""
+    need(_tells_ends(), "the kernel tells nobody but the parent how a process has ended")
+    first.kill()
+    restarts: list[int] = []
+
+    def restart() -> tuple[int, socket.socket]:
+        pid, end = spawner.replace(NONCE, str(first.directory), 1024, lasting=True)
+        restarts.append(pid)
+        return pid, end
+
+    found = reconnect(str(first.directory), NONCE, restart, 10.0)
+    assert found is not None
+    pid = start_job(found.link, NONCE, 9, "trap 'exit 19' USR1; while :; do sleep 0.01; done")
+    kill_and_see([first.spawner])
+    heard: dict[int, int] = {}
+
+    def hear(end: Reaped, user_ns: int) -> None:
+        heard[end.pid] = os.waitstatus_to_exitcode(end.status)
+        assert end.cpu > 0
+
+    found.link.on_reaped = hear
+    while not restarts:
+        found.link.wait()
+    for number in (0, 1):
+        os.kill(first.jobs[number], signal.SIGUSR1)
+    os.kill(pid, signal.SIGUSR1)
+    os.kill(first.jobs[2], signal.SIGKILL)
+    while len(heard) < 4:
+        select.select(found.link.sources, [], [], found.link.tick(busy=True))
+        found.link.catch_up()
+    assert heard == {first.jobs[0]: 10, first.jobs[1]: 11, first.jobs[2]: -9, pid: 19}
+    leave(found)
+
+
+def _tells_ends() -> bool:
+    """Whether this is Linux 6.15 or later."""
+    return tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
 
 
 def test_spawner_that_does_not_answer_is_ended(
