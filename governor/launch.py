@@ -42,15 +42,19 @@ class Launched:
 
 
 def launch(
-    fork: bool, directory: str | None = None, agent_timeout: float = AGENT_TIMEOUT
+    fork: bool,
+    directory: str | None = None,
+    agent_timeout: float = AGENT_TIMEOUT,
+    state: str = "",
 ) -> Launched:
     """Start a supervisor and wait until clients may connect.
 
     ``fork``: fork this process, which is quick but only safe while it has one thread and
     no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
     there for its sockets, and is removed at the end; a new one of its own otherwise.
-    ``agent_timeout``: seconds of silence after which an agent is replaced. Raises
-    GovernorError(EIO) when the supervisor does not come up.
+    ``agent_timeout``: seconds of silence after which an agent is replaced. ``state``: the
+    directory in which everything is recorded and found again; the supervisor outlives this
+    process then. Raises GovernorError when the supervisor does not come up.
     """
     open_standard_streams()
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -58,16 +62,21 @@ def launch(
     if directory is None:
         directory = make_directory(nonce)
     if fork:
-        pid = _fork(directory, here, there, nonce, agent_timeout)
+        pid = _fork(directory, here, there, nonce, agent_timeout, state)
     else:
-        pid = _exec(directory, there, nonce, agent_timeout)
+        pid = _exec(directory, there, nonce, agent_timeout, state)
     there.close()
     launched = Launched(directory, pid, nonce, here)
-    if not here.recv(1):
+    heard = here.recv(65536)
+    if heard != b"1":
         launched.close()
         with contextlib.suppress(OSError):
             os.rmdir(directory)
-        raise GovernorError(errno.EIO, "the supervisor did not start; see above for the reason")
+        number, _, words = heard.decode(errors="replace").partition(" ")
+        raise GovernorError(
+            int(number or errno.EIO),
+            words or "the supervisor did not start; see above for the reason",
+        )
     return launched
 
 
@@ -124,7 +133,12 @@ def _is_safe(base: str) -> bool:
 
 
 def _fork(
-    directory: str, here: socket.socket, there: socket.socket, nonce: int, agent_timeout: float
+    directory: str,
+    here: socket.socket,
+    there: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    state: str,
 ) -> int:
     pid = os.fork()
     if pid:
@@ -136,7 +150,7 @@ def _fork(
     try:
         os.setpgid(0, 0)
         here.close()
-        status = _serve(directory, there, nonce, agent_timeout)
+        status = _serve(directory, there, nonce, agent_timeout, state)
     except BaseException:
         import traceback
 
@@ -154,8 +168,10 @@ def _is_abandoned(owner: socket.socket) -> bool:
         return False
 
 
-def _exec(directory: str, there: socket.socket, nonce: int, agent_timeout: float) -> int:
-    arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout)]
+def _exec(
+    directory: str, there: socket.socket, nonce: int, agent_timeout: float, state: str
+) -> int:
+    arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout), state]
     os.set_inheritable(there.fileno(), True)
     # posix_spawn: forking a process with threads, or a large one, is what must not happen here.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -171,21 +187,23 @@ def _exec(directory: str, there: socket.socket, nonce: int, agent_timeout: float
 
 def main() -> None:
     """The fresh interpreter's entry; `_exec` gives it its arguments."""
-    directory, descriptor, nonce, agent_timeout = sys.argv[1:5]
+    directory, descriptor, nonce, agent_timeout, state = sys.argv[1:6]
     owner = socket.socket(fileno=int(descriptor))
     owner.set_inheritable(False)
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
     os.closerange(3, owner.fileno())
     os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout)))
+    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout), state))
 
 
-def _serve(directory: str, owner: socket.socket, nonce: int, agent_timeout: float) -> int:
+def _serve(
+    directory: str, owner: socket.socket, nonce: int, agent_timeout: float, state: str
+) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
     _leave_stdio()
-    return server.main(directory, owner, nonce, agent_timeout)
+    return server.main(directory, owner, nonce, agent_timeout, state)
 
 
 def _leave_stdio() -> None:

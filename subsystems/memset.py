@@ -13,7 +13,7 @@ Pages that processes share stay where they are, unless governor has CAP_SYS_NICE
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from governor.core.container import Container
 from governor.core.plan import PlanBuilder
@@ -48,6 +48,16 @@ class MemSet(SetSubsystem):
         state = container.states[self.name]
         assert isinstance(state, MemState)
         return state
+
+    def save(self, container: Container) -> dict[str, Any]:
+        """Also whether some process goes by another set."""
+        return super().save(container) | {"stale": self._state(container).stale}
+
+    def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
+        """The sets, as far as the host has what is in them."""
+        failed = super().restore(container, saved)
+        self._state(container).stale = bool(saved["stale"])
+        return failed
 
     def _nodes(self, container: Container) -> frozenset[int]:
         return self.sets[MEMS.name].effective(container)

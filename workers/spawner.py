@@ -35,7 +35,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _KILL_AGAIN_MS = 10
 _SWEEP_SECONDS = 5.0
 
-RECORDS = frozenset({"pid", "nonce"})
+RECORDS = frozenset({"pid", "nonce", "state"})
 """What a governor that is found by its directory has written there about itself."""
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from governor.core.counter import Counter
 from governor.core.shares import Change, Shares
@@ -97,6 +97,17 @@ class SharedSubsystem(CountedSubsystem):
         """The counter, and its pool when there is one."""
         counter = self.counter(container)
         return (counter,) if counter.pool is None else (counter, counter.pool)
+
+    def save(self, container: Container) -> dict[str, Any]:
+        """Also which counter the pool is."""
+        pool = self.counter(container).pool
+        return super().save(container) | {"pool": pool.id if pool is not None else 0}
+
+    def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
+        """The pool it was; what it has room for follows from the shares."""
+        if saved["pool"]:
+            self.counter(container).pool = Counter(int(saved["pool"]), self.resource)
+        return super().restore(container, saved)
 
     def contribute(self, plan: PlanBuilder, container: Container) -> None:
         """Processes count here and above; where anything is guaranteed, in a pool besides."""

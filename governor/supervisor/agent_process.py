@@ -22,10 +22,11 @@ _FORKS = 50
 class AgentProcess:
     """The process that is the agent now, if there is one. ``endpoint``: where it connects to."""
 
-    def __init__(self, spawner: socket.socket, endpoint: str) -> None:
+    def __init__(self, spawner: socket.socket, endpoint: str, inherited: int | None = None) -> None:
+        """``inherited``: an estate to go on with."""
         self.spawner = spawner
         self._endpoint = endpoint
-        self._estate = estate.make()
+        self._estate = estate.make() if inherited is None else inherited
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._unforked = 0
         self.pid = 0

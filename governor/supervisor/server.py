@@ -8,12 +8,14 @@ import select
 import signal
 import socket
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governor.core.container import Container
 from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.agent_process import AgentProcess
+from governor.supervisor.answers import at_once
+from governor.supervisor.changes import Changes
 from governor.supervisor.container_verbs import ContainerVerbs
 from governor.supervisor.endings import Endings
 from governor.supervisor.entries import Entries
@@ -38,15 +40,26 @@ from governor.transport import (
 )
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
-from governor.wire.codec import Message
+from governor.wire.codec import Message, encode
 from governor.wire.spawner import FROM_SPAWNER, Quit
 from workers import channel, spawner
+
+if TYPE_CHECKING:
+    from governor.supervisor.state import State
 
 GRACE = 1.0
 """Seconds from TERM to KILL for all jobs when the supervisor is sent INT or TERM."""
 
 IN_A_ROW = 64
 """Requests that are carried out before jobs and agent are looked at again."""
+
+CHANGES = frozenset(
+    {
+        wire.Mount, wire.Remount, wire.Umount, wire.Mkdir, wire.Rename, wire.Rmdir, wire.Remove,
+        wire.Write, wire.Attach, wire.Spawn,
+    }
+)  # fmt: skip
+"""Requests that are refused when what they change could not be recorded."""
 
 READY = b"1"
 """What the owner hears when clients may connect."""
@@ -63,8 +76,9 @@ class Supervisor:
         owner: socket.socket,
         nonce: int,
         agent_timeout: float,
+        state: State | None = None,
     ) -> None:
-        """``end`` leads to the spawner, process ``pid``."""
+        """``end`` leads to the spawner, process ``pid``. ``state``: to go on with, and record."""
         self._directory = directory
         self._nonce = nonce
         self._spawner = end
@@ -76,15 +90,18 @@ class Supervisor:
         self._doors = Doors([self._clients, self._agents])
         self._nonsense = Nonsense()
         self._desk = StdioDesk(os.path.join(directory, STDIO))
+        self._state = state
+        self._recorder = state.recorder if state is not None else Changes()
+        self._held: list[tuple[bytes, Message, bool]] = []
         self._agent = AgentLink(
             self._agents,
-            AgentProcess(end, agents),
+            AgentProcess(end, agents, state.make_estate() if state is not None else None),
             lambda: self._jobs.catch_up(),
             self._on_agent,
             agent_timeout,
         )
         self._events = Events()
-        self._policy = policy = Policy(self._agent, nonce, self._events)
+        self._policy = policy = Policy(self._agent, nonce, self._events, self._recorder)
         policy.machinery.add(pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
@@ -100,7 +117,7 @@ class Supervisor:
             ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
             | self._job_verbs.handlers
             | Queries(policy, jobs, figures, directory).handlers
-            | {wire.Shutdown: self._shut_down}
+            | {wire.Shutdown: self._shut_down, wire.State: at_once(self._state_of)}
         )
         self._release = Release(
             policy, self._poller, jobs.starting, figures.refresh, self._run_release_agent
@@ -114,6 +131,21 @@ class Supervisor:
         self._poller.add_door(self._clients)
         self._poller.add_door(self._agents)
         self._running = True
+        if state is not None:
+            self._go_on(state)
+
+    def _go_on(self, state: State) -> None:
+        """Take over what the state says; from now on that is kept as it is."""
+        from governor.supervisor.restore import Restorer
+
+        restorer = Restorer(state.recorder, self._policy, self._jobs, False, state.same_boot)
+        restorer.rebuild()
+        restorer.tell_agent()
+        state.recorder.bind(self._policy, self._jobs, self._agent)
+        state.begin(self._nonce, self._directory)
+        if state.journal.said:
+            print(f"governor: {state.path}: {state.journal.said}", file=sys.stderr, flush=True)
+            self._events.publish("unrestored", reason=state.journal.said)
 
     def _is_agent(self, pid: int) -> bool:
         """Whether this process is the agent: nobody else is to speak for it.
@@ -137,7 +169,7 @@ class Supervisor:
                     break
                 ready = self._poller.poll(timeout)
                 if self._owner.fileno() in ready:
-                    self._running = False
+                    self._on_owner_gone()
                 if self._signalled.fileno() in ready:
                     self._poller.remove(self._signalled.fileno())
                     self._jobs.stop(list(self._jobs.by_id), GRACE, self._end)
@@ -154,6 +186,37 @@ class Supervisor:
         self._desk.tend()
         self._serve_clients()
         self._agent.catch_up()  # an answer to a client does not say that it has died
+        self._record()
+
+    def _on_owner_gone(self) -> None:
+        """Our jobs are its jobs, unless another supervisor could go on with them as well."""
+        if self._state is None:
+            self._running = False
+        else:
+            self._poller.remove(self._owner.fileno())
+
+    # -- recording -----------------------------------------------------------------
+
+    def _record(self) -> None:
+        """Record what has changed; who has waited for that gets an answer."""
+        if self._state is None:
+            return
+        recorder = self._state.recorder
+        if not self._held:
+            recorder.settle()
+            return
+        held, self._held = self._held, []
+        recorded = recorder.sync()
+        for peer, answer, changes in held:
+            if changes and not recorded and isinstance(answer, wire.Result):
+                failure = f"it has been carried out, but {recorder.failure}"
+                answer = wire.Failure(answer.request, errno.EIO, failure)
+            self._clients.send(peer, answer)
+
+    def _state_of(self, _: wire.State) -> list[str]:
+        if self._state is None:
+            return ["", ""]
+        return [self._state.path, self._state.recorder.failure]
 
     def _on_taken_over(self, how: str, resumed: agent_wire.Resumed) -> None:
         self._entries.resumed(resumed.tickets)
@@ -193,12 +256,14 @@ class Supervisor:
             else:
                 answer = wire.Result(request.request, value)
             try:
-                self._clients.send(peer, answer)
+                self._answer(peer, answer, type(request) in CHANGES)
             except GovernorError as error:  # there is something in it that cannot be sent
                 reply(error)
 
         try:
             _check_times(request)
+            if self._state is not None and type(request) in CHANGES:
+                self._state.recorder.require_room(_room_for(request))
             self._handlers[type(request)](request, reply)
         except GovernorError as error:
             reply(error)
@@ -207,6 +272,14 @@ class Supervisor:
 
             traceback.print_exc()
             reply(GovernorError(errno.EIO, f"governor has failed: {error!r}; see its own messages"))
+
+    def _answer(self, peer: bytes, answer: Message, changes: bool) -> None:
+        """Send an answer, once what it tells of is recorded."""
+        if self._state is None:
+            self._clients.send(peer, answer)
+        else:
+            encode(answer)  # so that it can be sent then
+            self._held.append((peer, answer, changes))
 
     def _shut_down(self, request: wire.Shutdown, reply: Any) -> None:
         def done() -> None:
@@ -228,6 +301,9 @@ class Supervisor:
         due.append(self._agent.tick(bool(self._jobs.count_running)))
         due.append(self._release.check())
         due.append(self._events.tick())  # last: it tells of what the others did
+        self._record()
+        if self._state is not None:
+            due.append(self._state.recorder.tick())
         return min((seconds for seconds in due if seconds is not None), default=None)
 
     def _on_ended(self, job: Job) -> None:
@@ -245,6 +321,7 @@ class Supervisor:
             raise
 
     def _leave(self) -> None:
+        self._record()
         self._policy.end()
         self._agent.stop()
         channel.send(self._spawner, Quit())
@@ -256,6 +333,29 @@ class Supervisor:
             pass
         os.wait()
         spawner.sweep(self._nonce, self._directory)
+        if self._state is not None:
+            self._state.journal.sync()
+            self._state.journal.close()
+
+
+def _refuse(owner: socket.socket, error: GovernorError) -> None:
+    """Tell the owner why there will be no supervisor."""
+    owner.send(f"{error.errno} {error.message}".encode(errors="replace"))
+
+
+def _open_state(path: str) -> State:
+    """What another supervisor has left in a state directory, and nothing of what it ran."""
+    from governor.supervisor.state import State
+
+    state = State(path)
+    if state.before is not None and state.same_boot:
+        spawner.end_leftovers(state.before.nonce)
+    return state
+
+
+def _room_for(request: Any) -> int:
+    """Bytes that the records of a client's change may need, more or less."""
+    return 4096 + 4 * sum(len(value) for value in request if isinstance(value, str))
 
 
 def _check_times(request: Any) -> None:
@@ -276,19 +376,32 @@ def _signals() -> socket.socket:
     return here
 
 
-def main(directory: str, owner: socket.socket, nonce: int, agent_timeout: float) -> int:
+def main(
+    directory: str, owner: socket.socket, nonce: int, agent_timeout: float, state_path: str = ""
+) -> int:
     """Run a supervisor with its spawner in this process, which has no threads yet.
 
-    ``owner`` hears one byte when everything is ready; its end is the supervisor's end. Returns
-    the exit status: 1 when it failed.
+    ``owner`` hears one byte when everything is ready; its end is the supervisor's end, unless
+    its state is recorded in ``state_path``. Returns the exit status: 1 when it failed.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # What is ignored, as under nohup, is to be ignored by the jobs as well.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    state = None
+    if state_path:
+        try:
+            state = _open_state(state_path)
+        except GovernorError as error:
+            _refuse(owner, error)
+            return 1
     pid, end = spawner.start(nonce, directory)
     spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
-    supervisor = Supervisor(directory, pid, end, owner, nonce, agent_timeout)
+    try:
+        supervisor = Supervisor(directory, pid, end, owner, nonce, agent_timeout, state)
+    except GovernorError as error:
+        _refuse(owner, error)
+        return 1
     owner.send(READY)
     try:
         supervisor.serve()
