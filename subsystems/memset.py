@@ -13,7 +13,7 @@ Pages that processes share stay where they are, unless governor has CAP_SYS_NICE
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from governor.core.container import Container
 from governor.core.plan import PlanBuilder
@@ -39,6 +39,7 @@ class MemSet(SetSubsystem):
     name = "memset"
     facility = "mempolicy"
     kinds: ClassVar[tuple[Kind, ...]] = (MEMS,)
+    flags = ("stale",)
 
     def create(self, container: Container) -> MemState:
         """As for every set; memory stays where it is."""
@@ -48,16 +49,6 @@ class MemSet(SetSubsystem):
         state = container.states[self.name]
         assert isinstance(state, MemState)
         return state
-
-    def save(self, container: Container) -> dict[str, Any]:
-        """Also whether some process goes by another set."""
-        return super().save(container) | {"stale": self._state(container).stale}
-
-    def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
-        """The sets, as far as the host has what is in them."""
-        failed = super().restore(container, saved)
-        self._state(container).stale = bool(saved["stale"])
-        return failed
 
     def _nodes(self, container: Container) -> frozenset[int]:
         return self.sets[MEMS.name].effective(container)

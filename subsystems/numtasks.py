@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
 
 from governor.core.container import Container
 from governor.core.counter import Counter
@@ -44,6 +43,7 @@ class NumTasks(SharedSubsystem):
     traps = frozenset({"tasks"})
     facility = "tasks"
     counter_class = TaskCounter
+    later = ("pool", "rate")
 
     def counter(self, container: Container) -> TaskCounter:
         """The container's counter."""
@@ -56,17 +56,6 @@ class NumTasks(SharedSubsystem):
         yield from super().counters(container)
         if (rate := self.counter(container).rate) is not None:
             yield rate
-
-    def save(self, container: Container) -> dict[str, Any]:
-        """Also which counter the rate is."""
-        rate = self.counter(container).rate
-        return super().save(container) | {"rate": rate.id if rate is not None else 0}
-
-    def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
-        """The rate it was."""
-        if saved["rate"]:
-            self.counter(container).rate = Counter(int(saved["rate"]), self.resource)
-        return super().restore(container, saved)
 
     def contribute(self, plan: PlanBuilder, container: Container) -> None:
         """The rate is the same for all, and each has its own."""

@@ -70,6 +70,8 @@ class SharedSubsystem(CountedSubsystem):
 
     counter_class: ClassVar[type[SharedCounter]] = SharedCounter
     """What `create` makes."""
+    later: ClassVar[tuple[str, ...]] = ("pool",)
+    """Attributes of a counter that are counters, too, from the time when they are needed."""
     unsupported_shares: ClassVar[frozenset[str]] = frozenset()
     """Fields of `Change` that this resource does not have: what is written to them is ignored."""
 
@@ -99,14 +101,16 @@ class SharedSubsystem(CountedSubsystem):
         return (counter,) if counter.pool is None else (counter, counter.pool)
 
     def save(self, container: Container) -> dict[str, Any]:
-        """Also which counter the pool is."""
-        pool = self.counter(container).pool
-        return super().save(container) | {"pool": pool.id if pool is not None else 0}
+        """Also which counters it has besides."""
+        found = {name: getattr(self.counter(container), name) for name in self.later}
+        ids = {name: counter.id for name, counter in found.items() if counter is not None}
+        return super().save(container) | {"later": ids}
 
     def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
-        """The pool it was; what it has room for follows from the shares."""
-        if saved["pool"]:
-            self.counter(container).pool = Counter(int(saved["pool"]), self.resource)
+        """The counters it had; what they have room for follows from files of it and of others."""
+        for name in self.later:
+            if id := saved["later"].get(name):
+                setattr(self.counter(container), name, Counter(int(id), self.resource))
         return super().restore(container, saved)
 
     def contribute(self, plan: PlanBuilder, container: Container) -> None:
