@@ -45,6 +45,7 @@ def launch(
     fork: bool,
     directory: str | None = None,
     agent_timeout: float = AGENT_TIMEOUT,
+    lock: int | None = None,
     state: str = "",
 ) -> Launched:
     """Start a supervisor and wait until clients may connect.
@@ -52,9 +53,10 @@ def launch(
     ``fork``: fork this process, which is quick but only safe while it has one thread and
     no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
     there for its sockets, and is removed at the end; a new one of its own otherwise.
-    ``agent_timeout``: seconds of silence after which an agent is replaced. ``state``: the
-    directory in which everything is recorded and found again; the supervisor outlives this
-    process then. Raises GovernorError when the supervisor does not come up.
+    ``agent_timeout``: seconds of silence after which an agent or spawner is replaced. ``lock``:
+    a descriptor, for a fork, that is to be open until nothing is left. ``state``: the directory
+    in which everything is recorded and found again; the supervisor outlives this process then.
+    Raises GovernorError when the supervisor does not come up.
     """
     open_standard_streams()
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -62,7 +64,7 @@ def launch(
     if directory is None:
         directory = make_directory(nonce)
     if fork:
-        pid = _fork(directory, here, there, nonce, agent_timeout, state)
+        pid = _fork(directory, here, there, nonce, agent_timeout, lock, state)
     else:
         pid = _exec(directory, there, nonce, agent_timeout, state)
     there.close()
@@ -138,6 +140,7 @@ def _fork(
     there: socket.socket,
     nonce: int,
     agent_timeout: float,
+    lock: int | None,
     state: str,
 ) -> int:
     pid = os.fork()
@@ -150,7 +153,7 @@ def _fork(
     try:
         os.setpgid(0, 0)
         here.close()
-        status = _serve(directory, there, nonce, agent_timeout, state)
+        status = _serve(directory, there, nonce, agent_timeout, lock, state)
     except BaseException:
         import traceback
 
@@ -193,17 +196,22 @@ def main() -> None:
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
     os.closerange(3, owner.fileno())
     os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout), state))
+    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout), None, state))
 
 
 def _serve(
-    directory: str, owner: socket.socket, nonce: int, agent_timeout: float, state: str
+    directory: str,
+    owner: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None,
+    state: str,
 ) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
     _leave_stdio()
-    return server.main(directory, owner, nonce, agent_timeout, state)
+    return server.main(directory, owner, nonce, agent_timeout, lock, state)
 
 
 def _leave_stdio() -> None:

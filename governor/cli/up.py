@@ -94,7 +94,9 @@ def _keep(
             descriptor = rundir.open_log(path)
             os.dup2(descriptor, 2)
             os.close(descriptor)
-        with Governor(metrics=metrics, fork=True, directory=path, state=state) as governor:
+        with Governor(
+            metrics=metrics, fork=True, directory=path, lock=lock, state=state
+        ) as governor:
             rundir.record(path, governor.pid, governor.nonce, state)
             layout.build(governor, again=bool(state))
             served = f", metrics at http://127.0.0.1:{metrics}/metrics" if metrics else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import select
+import resource
 import signal
 import socket
 import sys
@@ -27,6 +27,7 @@ from governor.supervisor.nonsense import Nonsense
 from governor.supervisor.policy import Policy
 from governor.supervisor.queries import Queries
 from governor.supervisor.release import Release
+from governor.supervisor.spawner_link import Request, SpawnerLink
 from governor.supervisor.stdio import StdioDesk
 from governor.transport import (
     AGENTS,
@@ -40,11 +41,13 @@ from governor.transport import (
 )
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
-from governor.wire.codec import Message, encode
-from governor.wire.spawner import FROM_SPAWNER, Quit
-from workers import channel, spawner
+from governor.wire.codec import Message
+from governor.wire.spawner import Reaped, Started
+from workers import spawner
+from workers.spawner import end_leftovers, remove_directory
 
 if TYPE_CHECKING:
+    from governor.supervisor.recording import Recording
     from governor.supervisor.state import State
 
 GRACE = 1.0
@@ -53,13 +56,7 @@ GRACE = 1.0
 IN_A_ROW = 64
 """Requests that are carried out before jobs and agent are looked at again."""
 
-CHANGES = frozenset(
-    {
-        wire.Mount, wire.Remount, wire.Umount, wire.Mkdir, wire.Rename, wire.Rmdir, wire.Remove,
-        wire.Write, wire.Attach, wire.Spawn,
-    }
-)  # fmt: skip
-"""Requests that are refused when what they change could not be recorded."""
+_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 READY = b"1"
 """What the owner hears when clients may connect."""
@@ -71,47 +68,48 @@ class Supervisor:
     def __init__(
         self,
         directory: str,
-        pid: int,
-        end: socket.socket,
+        link: SpawnerLink,
         owner: socket.socket,
         nonce: int,
         agent_timeout: float,
         state: State | None = None,
     ) -> None:
-        """``end`` leads to the spawner, process ``pid``. ``state``: to go on with, and record."""
+        """``link`` leads to the spawner. ``state``: to go on with, and record."""
         self._directory = directory
         self._nonce = nonce
-        self._spawner = end
+        self._spawner = link
         self._owner = owner
         clients = os.path.join(directory, CLIENTS)
         self._clients = Server(clients, wire.TO_SUPERVISOR, UNREAD_MAX)
         agents = os.path.join(directory, AGENTS)
-        self._agents = Server(agents, agent_wire.FROM_AGENT, allowed=self._is_agent)
+        self._agents = Server(agents, agent_wire.FROM_AGENT, allowed=self._is_agent, numbered=True)
         self._doors = Doors([self._clients, self._agents])
         self._nonsense = Nonsense()
         self._desk = StdioDesk(os.path.join(directory, STDIO))
         self._state = state
         self._recorder = state.recorder if state is not None else Changes()
-        self._held: list[tuple[bytes, Message, bool]] = []
+        self._recording: Recording | None = None
         self._agent = AgentLink(
             self._agents,
-            AgentProcess(end, agents, state.make_estate() if state is not None else None),
-            lambda: self._jobs.catch_up(),
+            AgentProcess(link, agents, state.make_estate() if state is not None else None),
+            link.tend,
             self._on_agent,
             agent_timeout,
         )
         self._events = Events()
         self._policy = policy = Policy(self._agent, nonce, self._events, self._recorder)
-        policy.machinery.add(pid)
+        policy.machinery.add(link.pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
         self._endings = Endings()
         self._jobs = jobs = Jobs(
-            end, self._agent, policy, self._poller, self._endings, self._on_ended
+            link, self._agent, policy, self._poller, self._endings, self._on_ended
         )
+        link.on_started, link.on_reaped = self._on_started, self._on_reaped
+        link.renew, link.on_replaced = self._renew, self._on_spawner_replaced
         self._agent.hand_over = jobs.hand_over
         self._agent.taken_over = self._on_taken_over
-        self._figures = figures = Figures(self._agent, policy, jobs.catch_up)
+        self._figures = figures = Figures(self._agent, policy, link.catch_up)
         self._job_verbs = JobVerbs(policy, jobs, self._desk)
         self._handlers = (
             ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
@@ -124,7 +122,7 @@ class Supervisor:
         )
         self._signalled = _signals()
         for source in (
-            self._clients, self._agents, end.fileno(), owner.fileno(), self._signalled.fileno(),
+            self._clients, self._agents, link.fileno(), owner.fileno(), self._signalled.fileno(),
             self._desk.fileno(),
         ):  # fmt: skip
             self._poller.add(source)
@@ -136,8 +134,10 @@ class Supervisor:
 
     def _go_on(self, state: State) -> None:
         """Take over what the state says; from now on that is kept as it is."""
+        from governor.supervisor.recording import Recording
         from governor.supervisor.restore import Restorer
 
+        self._recording = Recording(state, self._clients.send, lambda: None)
         restorer = Restorer(state.recorder, self._policy, self._jobs, False, state.same_boot)
         restorer.rebuild()
         restorer.tell_agent()
@@ -154,8 +154,7 @@ class Supervisor:
         """
         agent = self._agent.process
         while not agent.pid and not agent.ended:
-            select.select([self._spawner], [], [])
-            self._jobs.catch_up()
+            self._spawner.wait()
         return pid == agent.pid
 
     # -- the loop ------------------------------------------------------------------
@@ -170,8 +169,7 @@ class Supervisor:
                 ready = self._poller.poll(timeout)
                 if self._owner.fileno() in ready:
                     self._on_owner_gone()
-                if self._signalled.fileno() in ready:
-                    self._poller.remove(self._signalled.fileno())
+                if self._signalled.fileno() in ready and self._is_to_end():
                     self._jobs.stop(list(self._jobs.by_id), GRACE, self._end)
                 self._turn(ready)
         finally:
@@ -179,44 +177,49 @@ class Supervisor:
 
     def _turn(self, ready: set[object]) -> None:
         """Take in everything that has arrived, in the order in which it depends on each other."""
-        self._jobs.catch_up()
+        self._spawner.catch_up()
         self._jobs.hear(ready)
         self._agent.catch_up()
         self._entries.tick()
         self._desk.tend()
         self._serve_clients()
         self._agent.catch_up()  # an answer to a client does not say that it has died
-        self._record()
+        if self._recording is not None:
+            self._recording.turn()
 
     def _on_owner_gone(self) -> None:
         """Our jobs are its jobs, unless another supervisor could go on with them as well."""
-        if self._state is None:
+        if self._recording is None:
             self._running = False
         else:
             self._poller.remove(self._owner.fileno())
 
-    # -- recording -----------------------------------------------------------------
+    def _is_to_end(self) -> bool:
+        """Whether somebody has asked for the end by a signal; a child's end is only seen to."""
+        numbers = set(self._signalled.recv(4096))
+        return bool(numbers & _ENDING)
 
-    def _record(self) -> None:
-        """Record what has changed; who has waited for that gets an answer."""
-        if self._state is None:
-            return
-        recorder = self._state.recorder
-        if not self._held:
-            recorder.settle()
-            return
-        held, self._held = self._held, []
-        recorded = recorder.sync()
-        for peer, answer, changes in held:
-            if changes and not recorded and isinstance(answer, wire.Result):
-                failure = f"it has been carried out, but {recorder.failure}"
-                answer = wire.Failure(answer.request, errno.EIO, failure)
-            self._clients.send(peer, answer)
+    def _on_started(self, message: Started) -> None:
+        if message.job:
+            self._jobs.on_started(message)
+        else:
+            self._agent.process.on_started(message.pid, message.errno)
 
-    def _state_of(self, _: wire.State) -> list[str]:
-        if self._state is None:
-            return ["", ""]
-        return [self._state.path, self._state.recorder.failure]
+    def _on_reaped(self, message: Reaped, user_ns: int) -> None:
+        if message.pid == self._agent.process.pid:
+            self._agent.process.on_reaped(message.status)
+        self._jobs.on_reaped(message, user_ns)
+
+    def _renew(self, request: Request) -> None:
+        if request.job:
+            self._jobs.renew(request)
+        else:
+            self._agent.process.renew(request.descriptors)
+
+    def _on_spawner_replaced(self, how: str, before: int) -> None:
+        self._policy.machinery.discard(before)
+        self._policy.machinery.add(self._spawner.pid)
+        self._events.publish("spawner-restart", reason=f"the spawner {how}")
 
     def _on_taken_over(self, how: str, resumed: agent_wire.Resumed) -> None:
         self._entries.resumed(resumed.tickets)
@@ -256,14 +259,17 @@ class Supervisor:
             else:
                 answer = wire.Result(request.request, value)
             try:
-                self._answer(peer, answer, type(request) in CHANGES)
+                if self._recording is None:
+                    self._clients.send(peer, answer)
+                else:
+                    self._recording.answer(peer, request, answer)
             except GovernorError as error:  # there is something in it that cannot be sent
                 reply(error)
 
         try:
             _check_times(request)
-            if self._state is not None and type(request) in CHANGES:
-                self._state.recorder.require_room(_room_for(request))
+            if self._recording is not None:
+                self._recording.admit(request)
             self._handlers[type(request)](request, reply)
         except GovernorError as error:
             reply(error)
@@ -272,14 +278,6 @@ class Supervisor:
 
             traceback.print_exc()
             reply(GovernorError(errno.EIO, f"governor has failed: {error!r}; see its own messages"))
-
-    def _answer(self, peer: bytes, answer: Message, changes: bool) -> None:
-        """Send an answer, once what it tells of is recorded."""
-        if self._state is None:
-            self._clients.send(peer, answer)
-        else:
-            encode(answer)  # so that it can be sent then
-            self._held.append((peer, answer, changes))
 
     def _shut_down(self, request: wire.Shutdown, reply: Any) -> None:
         def done() -> None:
@@ -296,15 +294,21 @@ class Supervisor:
     def _timeout(self) -> float | None:
         """Do what is due and say when something is due again."""
         due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick(), self._doors.tend()]
-        if self._jobs.count_running:
+        busy = bool(self._jobs.count_running)
+        if busy:
             due.append(self._figures.tick())
-        due.append(self._agent.tick(bool(self._jobs.count_running)))
+        due += [self._agent.tick(busy), self._spawner.tick(busy)]
         due.append(self._release.check())
         due.append(self._events.tick())  # last: it tells of what the others did
-        self._record()
-        if self._state is not None:
-            due.append(self._state.recorder.tick())
+        if self._recording is not None:
+            self._recording.turn()
+            due.append(self._recording.tick())
         return min((seconds for seconds in due if seconds is not None), default=None)
+
+    def _state_of(self, _: wire.State) -> list[str]:
+        if self._state is None:
+            return ["", ""]
+        return [self._state.path, self._state.recorder.failure]
 
     def _on_ended(self, job: Job) -> None:
         self._job_verbs.ended(job)
@@ -321,21 +325,17 @@ class Supervisor:
             raise
 
     def _leave(self) -> None:
-        self._record()
+        if self._recording is not None:
+            self._recording.turn()
         self._policy.end()
         self._agent.stop()
-        channel.send(self._spawner, Quit())
         self._desk.close()
         self._agent.process.close()
         close_all([self._clients, self._agents])
-        # The spawner closes its end when nothing of ours is left.
-        while channel.receive(self._spawner, FROM_SPAWNER) is not None:
-            pass
-        os.wait()
-        spawner.sweep(self._nonce, self._directory)
-        if self._state is not None:
-            self._state.journal.sync()
-            self._state.journal.close()
+        self._spawner.quit(self._signalled.fileno())
+        remove_directory(self._directory)
+        if self._recording is not None:
+            self._recording.close()
 
 
 def _refuse(owner: socket.socket, error: GovernorError) -> None:
@@ -349,13 +349,8 @@ def _open_state(path: str) -> State:
 
     state = State(path)
     if state.before is not None and state.same_boot:
-        spawner.end_leftovers(state.before.nonce)
+        end_leftovers(state.before.nonce)
     return state
-
-
-def _room_for(request: Any) -> int:
-    """Bytes that the records of a client's change may need, more or less."""
-    return 4096 + 4 * sum(len(value) for value in request if isinstance(value, str))
 
 
 def _check_times(request: Any) -> None:
@@ -366,39 +361,37 @@ def _check_times(request: Any) -> None:
 
 
 def _signals() -> socket.socket:
-    """A socket that hears of the signals that politely ask for the end."""
+    """A socket that hears of children's ends and of signals that politely ask for our own."""
     here, there = socket.socketpair()
     there.setblocking(False)
     signal.set_wakeup_fd(there.detach(), warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+    for number in (*_ENDING, signal.SIGCHLD):
+        if number == signal.SIGCHLD or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     return here
 
 
 def main(
-    directory: str, owner: socket.socket, nonce: int, agent_timeout: float, state_path: str = ""
+    directory: str,
+    owner: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None = None,
+    state: str = "",
 ) -> int:
     """Run a supervisor with its spawner in this process, which has no threads yet.
 
-    ``owner`` hears one byte when everything is ready; its end is the supervisor's end, unless
-    its state is recorded in ``state_path``. Returns the exit status: 1 when it failed.
+    ``owner`` hears one byte when everything is ready, or the errno and the words of a failure;
+    its end is the supervisor's end, unless there is a directory ``state`` to record everything
+    in. ``lock``: a descriptor that every spawner is to hold as long as it runs. Returns the exit
+    status: 1 when it failed.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # What is ignored, as under nohup, is to be ignored by the jobs as well.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    state = None
-    if state_path:
-        try:
-            state = _open_state(state_path)
-        except GovernorError as error:
-            _refuse(owner, error)
-            return 1
-    pid, end = spawner.start(nonce, directory)
-    spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
     try:
-        supervisor = Supervisor(directory, pid, end, owner, nonce, agent_timeout, state)
+        supervisor = _start(directory, owner, nonce, agent_timeout, lock, state)
     except GovernorError as error:
         _refuse(owner, error)
         return 1
@@ -409,3 +402,23 @@ def main(
         print(f"governor: {error.message}", file=sys.stderr)
         return 1
     return 0
+
+
+def _start(
+    directory: str,
+    owner: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None,
+    state_path: str,
+) -> Supervisor:
+    state = _open_state(state_path) if state_path else None
+    spawner.become_subreaper()  # before the fork: it is for those who were born afterwards
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    pid, end = spawner.start(nonce, directory)
+    spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
+    kept = [] if lock is None else [lock]
+    link = SpawnerLink(
+        pid, end, nonce, lambda: spawner.replace(nonce, directory, files, kept), agent_timeout
+    )
+    return Supervisor(directory, link, owner, nonce, agent_timeout, state)
