@@ -128,6 +128,8 @@ class Jobs:
         self._listening: dict[int, Job] = {}
         """Those with a task under their filter, even if it is long after their end."""
         self._running: dict[int, Job] = {}
+        self._timed: dict[int, Job] = {}
+        """Those that run and have a time by which they have to end."""
 
     def get(self, id: int) -> Job:
         """The job with this id; ESRCH, also for one that ended so long ago that it is forgotten."""
@@ -154,6 +156,8 @@ class Jobs:
             self._lately_ended.append(job.id)
         elif alive:
             self._running[job.id] = self._by_pid[job.pid] = job
+            if job.deadline is not None:
+                self._timed[job.id] = job
 
     def adopt_listener(self, id: int, listener: int) -> None:
         """This is the listener of a job's filter."""
@@ -407,6 +411,7 @@ class Jobs:
         job.began, job.began_at = time.monotonic(), time.time()
         if job.timeout is not None:
             job.deadline = job.began + job.timeout
+            self._timed[job.id] = job
         changes = self._policy.changes
         changes.job(job)
         changes.process(job.pid)
@@ -466,6 +471,7 @@ class Jobs:
             self._policy.withdraw(job.group)
             self._started.pop(job.id)(job)
         self._running.pop(job.id, None)
+        self._timed.pop(job.id, None)
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
         refusal = job.refusal or None
@@ -514,13 +520,13 @@ class Jobs:
     def tick(self) -> float | None:
         """Do what is due by the clock; returns the seconds until something is due again."""
         now = time.monotonic()
-        for job in list(self._running.values()):
+        for job in list(self._timed.values()):
             if job.deadline is not None and now >= job.deadline:
-                job.deadline = None
+                del self._timed[job.id]
                 job.timed_out = True
                 self._policy.changes.job(job)
                 self.stop([job.id], job.grace, lambda: None)
-        due = [job.deadline for job in self._running.values() if job.deadline is not None]
+        due = [job.deadline for job in self._timed.values() if job.deadline is not None]
         return max(0.0, min(due) - now) if due else None
 
     def _members(self, jobs: Collection[int]) -> list[int]:

@@ -101,7 +101,7 @@ class Supervisor:
         policy.machinery.add(link.pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
-        self._endings = Endings()
+        self._endings = Endings(policy.one_look)
         self._jobs = jobs = Jobs(
             link, self._agent, policy, self._poller, self._endings, self._on_ended
         )

@@ -23,6 +23,9 @@ from governor.results import Value
 from tests.capabilities import need
 from tests.process.helpers import children, eventually, exists, kill_and_see, nothing_left
 
+UNSETTLED = (".held", ".load", ".stats")
+"""Files that say what holds right now."""
+
 SUBSYSTEMS = ["numtasks", "numfiles"]
 
 
@@ -79,7 +82,7 @@ def trees(gov: Governor) -> dict[str, dict[str, Value]]:
     """All containers with all that can be set in them."""
     found: dict[str, dict[str, Value]] = {}
     for report in gov.containers():
-        files = {n: v for n, v in report.files.items() if not n.endswith((".held", ".load"))}
+        files = {n: v for n, v in report.files.items() if not n.endswith(UNSETTLED)}
         found[f"{report.hierarchy}:{report.path}"] = files
     return found
 
