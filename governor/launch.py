@@ -69,12 +69,13 @@ def launch(
         pid = _exec(directory, there, nonce, agent_timeout, state)
     there.close()
     launched = Launched(directory, pid, nonce, here)
-    heard = here.recv(65536)
-    if heard != b"1":
+    number, _, words = here.recv(65536).decode(errors="replace").partition(" ")
+    if number == "ready":
+        launched.nonce = int(words)
+    else:
         launched.close()
         with contextlib.suppress(OSError):
             os.rmdir(directory)
-        number, _, words = heard.decode(errors="replace").partition(" ")
         raise GovernorError(
             int(number or errno.EIO),
             words or "the supervisor did not start; see above for the reason",

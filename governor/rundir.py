@@ -19,12 +19,15 @@ import time
 from governor.errors import GovernorError, NotRunning
 from governor.launch import DIRECTORY_MAX
 from governor.transport import AGENTS, CLIENTS, FULL, STDIO
-from workers import membership, spawner
+from workers import spawner
+from workers.heirloom import HEIRS, is_waiting
 
 LOG = "log"
 """Where a governor without a terminal says what went wrong; kept if there is anything in it."""
 
-_OURS = frozenset({CLIENTS, AGENTS, CLIENTS + FULL, AGENTS + FULL, STDIO, LOG, *spawner.RECORDS})
+_OURS = frozenset(
+    {CLIENTS, AGENTS, CLIENTS + FULL, AGENTS + FULL, STDIO, LOG, HEIRS, *spawner.RECORDS}
+)
 _PATIENCE = 10.0
 """Seconds in which a governor that is starting or ending has done so."""
 _LOOK_AGAIN = 0.02
@@ -219,7 +222,7 @@ def _clear(path: str, state: str) -> None:
             f"{path} is used for something else: {strange[0]!r} is in it; choose another",
         )
     nonce, other = _recorded(path, "nonce"), _recorded(path, "state")
-    if other and nonce.isdigit() and membership.scan(int(nonce)):
+    if other and is_waiting(path):
         if other != state:
             raise GovernorError(
                 errno.EBUSY,

@@ -242,9 +242,8 @@ class Left(NamedTuple):
 
 
 def leave_figures(descriptor: int, figures: Mapping[int, Left]) -> None:
-    """Fill an estate that no agent has had yet: counters, by id, are to go on with these."""
+    """Fill an estate as if an agent had left it: counters, by id, are to go on with these."""
     estate = Estate(descriptor)
     for id, left in figures.items():
         words = (left.failcnt, left.maxheld, left.minheld, 0, left.admitted)
         estate.add(COUNTER, id, b"".join(word.to_bytes(8, "little") for word in words))
-    estate.words[_AGENTS] = 0

@@ -24,7 +24,7 @@ from governor.wire import agent as agent_wire
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
 from governor.wire.job import FROM_WORKER, Bind, Failed, Go, JobSpec, Ready
-from governor.wire.spawner import Reaped, Started
+from governor.wire.spawner import LISTENER, Reaped, Started
 from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
@@ -362,6 +362,7 @@ class Jobs:
         self._place(job)
 
     def _listen(self, job: Job, listener: int) -> None:
+        self._spawner.keep(LISTENER, job.id, listener)
         self._listening[job.id] = job
         self._heard[listener] = lambda: self._on_hangup(job)
         self._poller.add_hangup(listener)
@@ -443,6 +444,7 @@ class Jobs:
         if job.listener is not None:
             del self._listening[job.id]
             self._forget(job.listener)
+            self._spawner.drop(LISTENER, job.id)
             os.close(job.listener)
             job.listener = None
             self._policy.changes.job(job)

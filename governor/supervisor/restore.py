@@ -6,7 +6,6 @@ are kept by those of their counters. What the host does not allow any more is sa
 
 from __future__ import annotations
 
-import errno
 import sys
 import time
 from collections.abc import Mapping
@@ -36,6 +35,7 @@ from governor.supervisor.bounds import own_counters
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.policy import Policy
 from governor.supervisor.recorder import Recorder
+from governor.supervisor.state import State
 from governor.supervisor.told import tell
 
 ENDED = "its governor died, and all that it had started was ended"
@@ -47,24 +47,21 @@ UNSEEN = "it ended while nobody could see it"
 class Restorer:
     """Rebuilds everything from a journal.
 
-    ``adopted``: processes go on; otherwise none of theirs is left. ``same_boot``: clocks and
-    process ids mean what they did.
+    Without something inherited, none of the processes is left.
     """
 
-    def __init__(
-        self, recorder: Recorder, policy: Policy, jobs: Jobs, adopted: bool, same_boot: bool
-    ) -> None:
+    def __init__(self, recorder: Recorder, policy: Policy, jobs: Jobs, state: State) -> None:
         self._journal: Journal = recorder.journal
         self._recorder = recorder
         self._policy = policy
         self._jobs = jobs
-        self._adopted = adopted
-        self._same_boot = same_boot
+        self._inherited = state.inherited
+        self._same_boot = state.same_boot
         self._trees: dict[int, Hierarchy] = {}
         self._nodes: dict[int, Container] = {}
 
     def rebuild(self) -> None:
-        """Rebuild all but what the agent is told. ENOTSUP: a subsystem is not there any more."""
+        """Rebuild all but what the agent is told."""
         for tree in self._journal.all(Tree).values():
             self._tree(tree)
         for node in self._journal.all(Node).values():
@@ -76,6 +73,7 @@ class Restorer:
         self._ledger()
         for work in self._journal.all(Work).values():
             self._job(work)
+        self._listeners()
         for container in self._nodes.values():
             self._policy.watch(container)
 
@@ -95,22 +93,12 @@ class Restorer:
         if tree.unbound:
             self._trees[tree.id] = forest.unbound
             for number, label in enumerate(tree.labels):
-                self._bind(f"unbound.{number}", [label])
+                forest.mount(f"unbound.{number}", [label])
                 forest.umount(f"unbound.{number}")  # takes its state in the root along
             return
-        hierarchy = self._trees[tree.id] = self._bind(tree.name, tree.labels)
+        hierarchy = self._trees[tree.id] = forest.mount(tree.name, tree.labels)
         hierarchy.mounted = tree.mounted
         hierarchy.release_agent = tree.release_agent
-
-    def _bind(self, name: str, labels: list[str]) -> Hierarchy:
-        try:
-            return self._policy.forest.mount(name, labels)
-        except GovernorError as error:
-            raise GovernorError(
-                errno.ENOTSUP,
-                f"the state in {self._journal.place.path} has hierarchy {name!r} of "
-                f"{', '.join(labels)}, which cannot be had: {error.message}; nothing was changed",
-            ) from None
 
     def _node(self, node: Node) -> None:
         tree, parent = self._trees.get(node.tree), self._nodes.get(node.parent)
@@ -189,7 +177,7 @@ class Restorer:
             group: Total(Use(*spent.retired), Use(*spent.published))
             for group, spent in self._journal.all(Spent).items()
         }
-        if self._adopted:
+        if self._inherited is not None:
             self._policy.ledger.load(self._kept(Member), self._kept(Orphan), totals)
             return
         # Nobody goes on using anything: what was told of stays, the rest has ended.
@@ -210,15 +198,27 @@ class Restorer:
     def _job(self, work: Record) -> None:
         job = Job.recorded(work)
         job.result = JobResult(*work.result) if work.result else None
-        alive = self._adopted and job.placed
+        alive = self._inherited is not None and job.placed
         self._jobs.restore(job, alive)
         if job.result is None and not alive:
-            self.lose(job)
+            self._lose(job)
 
-    def lose(self, job: Job) -> None:
+    def _listeners(self) -> None:
+        for id, listener in self._inherited.listeners.items() if self._inherited else ():
+            self._jobs.adopt_listener(id, listener)
+
+    def give_up(self) -> None:
+        """All ends have been reported: whoever is neither there nor reported will not be."""
+        if self._inherited is not None:
+            there = self._inherited.jobs
+            for job in list(self._jobs.by_id.values()):
+                if job.result is None and job.id not in there:
+                    self._lose(job)
+
+    def _lose(self, job: Job) -> None:
         """Say how it is that nothing is known of a job's end."""
         reason = ENDED if self._same_boot else REBOOTED
-        if self._adopted:
+        if self._inherited is not None:
             reason = UNSEEN
         if not job.placed:
             reason = NOT_STARTED

@@ -42,9 +42,9 @@ from governor.transport import (
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire.codec import Message
-from governor.wire.spawner import Reaped, Started
-from workers import spawner
-from workers.spawner import end_leftovers, remove_directory
+from governor.wire.spawner import Quit, Reaped, Started
+from workers import channel, spawner
+from workers.spawner import remove_directory
 
 if TYPE_CHECKING:
     from governor.supervisor.recording import Recording
@@ -58,8 +58,8 @@ IN_A_ROW = 64
 
 _ENDING = {signal.SIGINT, signal.SIGTERM}
 
-READY = b"1"
-"""What the owner hears when clients may connect."""
+READY = b"ready"
+"""What the owner hears when clients may connect, and then what marks processes."""
 
 
 class Supervisor:
@@ -76,7 +76,8 @@ class Supervisor:
     ) -> None:
         """``link`` leads to the spawner. ``state``: to go on with, and record."""
         self._directory = directory
-        self._nonce = nonce
+        self.nonce = nonce
+        """What marks our processes."""
         self._spawner = link
         self._owner = owner
         clients = os.path.join(directory, CLIENTS)
@@ -91,7 +92,7 @@ class Supervisor:
         self._recording: Recording | None = None
         self._agent = AgentLink(
             self._agents,
-            AgentProcess(link, agents, state.make_estate() if state is not None else None),
+            AgentProcess(link, agents, state.estate if state is not None else None),
             link.tend,
             self._on_agent,
             agent_timeout,
@@ -137,12 +138,18 @@ class Supervisor:
         from governor.supervisor.recording import Recording
         from governor.supervisor.restore import Restorer
 
-        self._recording = Recording(state, self._clients.send, lambda: None)
-        restorer = Restorer(state.recorder, self._policy, self._jobs, False, state.same_boot)
+        send, recorded = self._clients.send, self._spawner.acknowledge
+        self._recording = Recording(state, send, recorded)
+        restorer = Restorer(state.recorder, self._policy, self._jobs, state)
         restorer.rebuild()
         restorer.tell_agent()
         state.recorder.bind(self._policy, self._jobs, self._agent)
-        state.begin(self._nonce, self._directory)
+        if state.inherited is None:
+            self._agent.taken_over = lambda how, resumed: None  # there was none
+        self._agent.inherit()  # when that is there, every end until now has been reported
+        self._agent.taken_over = self._on_taken_over
+        restorer.give_up()
+        state.begin(self.nonce, self._directory)
         if state.journal.said:
             print(f"governor: {state.path}: {state.journal.said}", file=sys.stderr, flush=True)
             self._events.publish("unrestored", reason=state.journal.said)
@@ -343,16 +350,6 @@ def _refuse(owner: socket.socket, error: GovernorError) -> None:
     owner.send(f"{error.errno} {error.message}".encode(errors="replace"))
 
 
-def _open_state(path: str) -> State:
-    """What another supervisor has left in a state directory, and nothing of what it ran."""
-    from governor.supervisor.state import State
-
-    state = State(path)
-    if state.before is not None and state.same_boot:
-        end_leftovers(state.before.nonce)
-    return state
-
-
 def _check_times(request: Any) -> None:
     """Refuse what is no number, as it is neither before nor after any time; EINVAL."""
     for name, value in zip(request._fields, request, strict=True):
@@ -381,7 +378,7 @@ def main(
 ) -> int:
     """Run a supervisor with its spawner in this process, which has no threads yet.
 
-    ``owner`` hears one byte when everything is ready, or the errno and the words of a failure;
+    ``owner`` hears `READY` and the nonce, or the errno and the words of a failure;
     its end is the supervisor's end, unless there is a directory ``state`` to record everything
     in. ``lock``: a descriptor that every spawner is to hold as long as it runs. Returns the exit
     status: 1 when it failed.
@@ -395,7 +392,7 @@ def main(
     except GovernorError as error:
         _refuse(owner, error)
         return 1
-    owner.send(READY)
+    owner.send(b"%s %d" % (READY, supervisor.nonce))
     try:
         supervisor.serve()
     except GovernorError as error:
@@ -412,13 +409,29 @@ def _start(
     lock: int | None,
     state_path: str,
 ) -> Supervisor:
-    state = _open_state(state_path) if state_path else None
     spawner.become_subreaper()  # before the fork: it is for those who were born afterwards
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    pid, end = spawner.start(nonce, directory)
+    state = None
+    if state_path:
+        from governor.supervisor.state import State
+
+        state = State(state_path)
+        nonce = state.take_over(directory, nonce, files, agent_timeout)
+        if state.inherited is not None:
+            spawner.take_descriptors()
+            link = state.inherited.link
+            return Supervisor(directory, link, owner, nonce, agent_timeout, state)
+    lasting = state is not None
+    pid, end = spawner.start(nonce, directory, lasting)
     spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
-    kept = [] if lock is None else [lock]
-    link = SpawnerLink(
-        pid, end, nonce, lambda: spawner.replace(nonce, directory, files, kept), agent_timeout
-    )
-    return Supervisor(directory, link, owner, nonce, agent_timeout, state)
+    kept = [] if lock is None or lasting else [lock]
+
+    def restart() -> tuple[int, socket.socket]:
+        return spawner.replace(nonce, directory, files, kept, lasting)
+
+    link = SpawnerLink(pid, end, nonce, restart, agent_timeout, lasting)
+    try:
+        return Supervisor(directory, link, owner, nonce, agent_timeout, state)
+    except GovernorError:
+        channel.send(end, Quit())
+        raise

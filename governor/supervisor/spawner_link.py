@@ -6,6 +6,7 @@ becomes a child of the supervisor when the spawner dies, and is reaped here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -22,9 +23,12 @@ from governor.wire.spawner import (
     FROM_SPAWNER,
     Alive,
     Buried,
+    Drop,
+    Keep,
     Probe,
     Quit,
     Reaped,
+    Recorded,
     StartAgent,
     Started,
     StartWorker,
@@ -71,10 +75,22 @@ class SpawnerLink:
     """
 
     def __init__(
-        self, pid: int, end: socket.socket, nonce: int, restart: Restart, timeout: float
+        self,
+        pid: int,
+        end: socket.socket,
+        nonce: int,
+        restart: Restart,
+        timeout: float,
+        lasting: bool = False,
     ) -> None:
+        """``lasting``: the spawner goes on when this process dies."""
         self.pid = pid
         self._end = end
+        self._end.settimeout(timeout)
+        self._lasting = lasting
+        self._kept: dict[tuple[str, int], int] = {}
+        self._unrecorded = 0
+        """Ends that the spawner would tell a successor of ours."""
         self._nonce = nonce
         self._restart = restart
         self._timeout = timeout
@@ -126,10 +142,34 @@ class SpawnerLink:
         while self._unsent and len(self._asked) < UNANSWERED_MAX:
             request = self._unsent.popleft()
             self._asked.append(request)
-            channel.send(self._end, request.message, request.descriptors)
+            self._say(request.message, request.descriptors)
 
     def _ping(self) -> None:
-        channel.send(self._end, Probe(0))
+        self._say(Probe(0))
+
+    def _say(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Say something; to one that does not take it for too long, nothing is said any more."""
+        if not channel.send(self._end, message, descriptors):
+            self.kill()
+
+    # -- what is for a successor of this process ----------------------------------------
+
+    def keep(self, kind: str, id: int, descriptor: int) -> None:
+        """Have a copy of this descriptor kept for a successor, until `drop`."""
+        if self._lasting:
+            self._kept[kind, id] = descriptor
+            self._say(Keep(kind, id), [descriptor])
+
+    def drop(self, kind: str, id: int) -> None:
+        """What was kept is not needed any more; to be called before it is closed."""
+        if self._kept.pop((kind, id), None) is not None:
+            self._say(Drop(kind, id))
+
+    def acknowledge(self) -> None:
+        """A successor will know of all ends that `on_reaped` has been called for until now."""
+        if self._unrecorded:
+            self._say(Recorded(self._unrecorded))
+            self._unrecorded = 0
 
     # -- hearing -------------------------------------------------------------------
 
@@ -169,6 +209,7 @@ class SpawnerLink:
             case Alive():
                 pass
             case _:
+                self._unrecorded += self._lasting and isinstance(message, Buried)
                 self._hear_of_end(message)
 
     def _hear_of_end(self, message: Message) -> None:
@@ -210,6 +251,9 @@ class SpawnerLink:
         self._start_another(how)
         self._heartbeat.heard()
         self._heartbeat.timeout = max(self._timeout, _FRESH_SECONDS)
+        self._unrecorded = 0
+        for (kind, id), descriptor in self._kept.items():
+            self._say(Keep(kind, id), [descriptor])
         self.on_replaced(how, before)
         if announced is not None:
             self._settle(announced)
@@ -218,8 +262,10 @@ class SpawnerLink:
     def _bury_spawner(self) -> str:
         """See the spawner off; how it has ended."""
         self.kill()  # it may only have closed its end
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        code = await_end(self.pid)
         self.pid = 0
+        if code is None:
+            return "was ended"
         return f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
 
     def _start_another(self, how: str) -> None:
@@ -273,7 +319,12 @@ class SpawnerLink:
         if self.pid:
             channel.send(self._end, Quit())
             self._await_end()
+        self._end.close()
         end_all(self._nonce, self._undertaker or Undertaker(self._nonce, self._hear_of_end), wake)
+
+    def close(self) -> None:
+        """Leave it to another supervisor, as by dying."""
+        self._end.close()
 
     def _await_end(self) -> None:
         """The spawner closes its end when nothing of ours is left below it."""
@@ -283,7 +334,18 @@ class SpawnerLink:
                 pass
         except TimeoutError:
             self.kill()
-        os.waitpid(self.pid, 0)
+        await_end(self.pid)
+
+
+def await_end(pid: int) -> int | None:
+    """Wait until a process has ended; its exit code, or None where it is not our child."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(ProcessLookupError):
+        end = os.pidfd_open(pid)
+        select.select([end], [], [])
+        os.close(end)
+    return None
 
 
 def _close(descriptors: Sequence[int]) -> None:

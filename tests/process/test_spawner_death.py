@@ -59,6 +59,7 @@ FAULTS = [
     for step in STEPS
     for when in ("before", "after")
     for nth in ((2, 5) if STEPS[step][0] == "spawner" else (2,))
+    if (step, when) != ("exec", "after")  # it never returns
 ]
 
 
