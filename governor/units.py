@@ -89,7 +89,7 @@ def _seconds_in(value: str | int | float) -> float:
             return float(value)
     except OverflowError:
         return math.inf
-    spelling = value.strip() if isinstance(value, str) else ""
+    spelling = str(value).strip()
     if _BARE_SECONDS.fullmatch(spelling):
         return float(spelling)
     match = _DURATION.fullmatch(spelling)

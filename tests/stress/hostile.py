@@ -19,7 +19,7 @@ from typing import Any
 
 import zmq
 
-from governor.api import Governor
+from governor.api import Container, Governor
 from governor.errors import GovernorError
 from governor.transport import CLIENTS, STDIO
 from governor.wire import client as wire
@@ -163,18 +163,22 @@ def _clear(gov: Governor, own: subprocess.Popen[bytes]) -> None:
     ids = [job.id for job in gov.jobs()]
     gov.client.ask(lambda n: wire.StopJobs(n, ids, 0.0))
     for report in gov.hierarchies()[1:]:
-        root, end = gov.hierarchy(report.name).root, time.monotonic() + 60
-        while children := root.children:
-            if time.monotonic() > end:
-                raise TimeoutError(f"{children} cannot be removed")
-            for child in children:
-                # One that is being removed already goes when nothing is left in it.
+        with contextlib.suppress(GovernorError):  # it may end with its last container
+            _empty(gov.hierarchy(report.name).root, own)
+            gov.umount(report.name)
+
+
+def _empty(root: Container, own: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 60
+    while children := root.children:
+        if time.monotonic() > end:
+            raise TimeoutError(f"{children} cannot be removed")
+        for child in children:
+            # One that is being removed already goes when nothing is left in it.
+            with contextlib.suppress(GovernorError):
                 child.kill(9, recursive=True)
                 own.poll()  # nobody else reaps it
-                with contextlib.suppress(GovernorError):
-                    child.remove(recursive=True, kill=True, grace=0)
-        with contextlib.suppress(GovernorError):
-            gov.umount(report.name)
+                child.remove(recursive=True, kill=True, grace=0)
 
 
 def _lives(gov: Governor) -> str:
