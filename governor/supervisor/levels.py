@@ -57,10 +57,11 @@ def level_of(record: Record, subsystem: Subsystem, container: Container) -> str:
 
 
 class Levels:
-    """A record per group, for as long as the group lives."""
+    """A record per group, for as long as the group lives, and what is left of it in containers."""
 
     def __init__(self) -> None:
         self._records: dict[int, Record] = {}
+        self._kept: dict[Container, Record] = {}
 
     def _record(self, group: int) -> Record:
         return self._records.setdefault(group, Record())
@@ -91,13 +92,24 @@ class Levels:
         """The group was released."""
         self._records.pop(group, None)
 
+    def keep(self, group: Group) -> None:
+        """The group is released and its containers stay: they have had those processes."""
+        record = self._records.pop(group.id, None)
+        if record is not None:
+            for container in group.containers:
+                self._kept.setdefault(container, Record()).add(record)
+
+    def gone(self, container: Container) -> None:
+        """The container was removed."""
+        self._kept.pop(container, None)
+
     def by_container(self, groups: Iterable[Group]) -> dict[Container, Record]:
         """The records of all containers, each including its sub-containers."""
         found: dict[Container, Record] = {}
-        for group in groups:
-            record = self._records.get(group.id)
+        known = [(group.containers, self._records.get(group.id)) for group in groups]
+        for members, record in [*known, *(((c,), kept) for c, kept in self._kept.items())]:
             if record is not None:
-                for member in group.containers:
+                for member in members:
                     for node in member.ancestors():
                         found.setdefault(node, Record()).add(record)
         return found

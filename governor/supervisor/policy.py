@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 
 from governor.core.container import Container
@@ -49,7 +50,7 @@ class Policy:
         """Containers that are to be released when the last process or child has left."""
         self.machinery = {os.getpid()}
         """Supervisor and spawner, which with the agent are in no container: all wait for them."""
-        self._released: list[int] = []
+        self._released: deque[int] = deque()
 
     def _load(self, label: str) -> Subsystem:
         subsystem = load(label)
@@ -86,6 +87,7 @@ class Policy:
         ended = self.forest.umount(name)
         self.events.of("umount", hierarchy.root)
         if ended:
+            self.levels.gone(hierarchy.root)
             self.plans.renew(self.forest.groups)
             self._drop_gone(before)
             self._agent.flush()
@@ -280,12 +282,28 @@ class Policy:
             raise GovernorError(errno.EBUSY, f"process {pid} belongs to another governor")
         return tag
 
-    def populate(self, starting: Collection[int]) -> None:
-        """Count who is in each group; ``starting`` are groups of jobs not placed yet."""
+    def populate(self, starting: Collection[int]) -> list[Group]:
+        """Count who is in each group; ``starting`` are groups of jobs not placed yet.
+
+        Returns those that nobody is in.
+        """
         counts: dict[int, int] = {}
         for group in [*(tag.group for tag in self.members().values()), *starting]:
             counts[group] = counts.get(group, 0) + 1
-        self.forest.populate(counts)
+        return self.forest.populate(counts)
+
+    def release_idle(self, in_use: Collection[int]) -> None:
+        """Release the groups without processes that are not ``in_use``. Figures must be fresh.
+
+        What was released the last time has had its reports by now.
+        """
+        while self._released:
+            self._forget_oldest()
+        for group in self.populate(in_use):
+            self.levels.keep(group)
+            self.forest.groups.release(group)
+            self._agent.drop_plan(group.id)
+            self._released.append(group.id)
 
     # -- containers ----------------------------------------------------------------
 
@@ -316,6 +334,7 @@ class Policy:
         parent = self.forest.rmdir(hierarchy, path).parent
         for group in groups:
             self._forget(group)
+        self.levels.gone(container)
         for counter in counters:
             self._agent.drop_counter(counter)
         if parent is not None:
@@ -343,9 +362,12 @@ class Policy:
         self.levels.forget(group)
         self._released.append(group)
         if len(self._released) > RELEASED_MAX:
-            oldest = self._released.pop(0)
-            self.ledger.forget(oldest)
-            self.plans.compiled.pop(oldest, None)
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = self._released.popleft()
+        self.ledger.forget(oldest)
+        self.plans.compiled.pop(oldest, None)
 
 
 def _with_user_part(pid: int, ns: int) -> Use:

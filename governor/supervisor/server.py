@@ -19,6 +19,7 @@ from governor.supervisor.endings import Endings
 from governor.supervisor.entries import Entries
 from governor.supervisor.events import Events
 from governor.supervisor.figures import Figures
+from governor.supervisor.idle_groups import IdleGroups
 from governor.supervisor.job_verbs import JobVerbs
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.nonsense import Nonsense
@@ -105,6 +106,7 @@ class Supervisor:
         self._release = Release(
             policy, self._poller, jobs.starting, figures.refresh, self._run_release_agent
         )
+        self._idle = IdleGroups(policy, figures, lambda: [*jobs.groups(), *self._entries.groups()])
         self._signalled = _signals()
         for source in (
             self._clients, self._agents, end.fileno(), owner.fileno(), self._signalled.fileno(),
@@ -153,6 +155,7 @@ class Supervisor:
         self._entries.tick()
         self._desk.tend()
         self._serve_clients()
+        self._idle.check()
         self._agent.catch_up()  # an answer to a client does not say that it has died
 
     def _on_taken_over(self, how: str, resumed: agent_wire.Resumed) -> None:
