@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -24,7 +25,7 @@ from governor.errors import GovernorError
 from governor.transport import CLIENTS, STDIO
 from governor.wire import client as wire
 from governor.wire.codec import Message, encode
-from tests.stress.churn import processes, sizes
+from tests.process.helpers import agent_of, spawner_of
 from tests.stress.fuzz_decode import MUTATIONS
 from tests.stress.fuzz_supervisor import PRELUDE, Writer, _pack
 
@@ -38,6 +39,19 @@ FILES = (
     "notify_on_release", "release_agent", "physpages.limit", "physpages.action",
 )  # fmt: skip
 NAMES_PIDS = (wire.Attach, wire.Write)
+
+
+def sizes(gov: Governor) -> dict[str, tuple[int, int]]:
+    """Resident KiB and descriptors of supervisor, spawner and agent, while no job runs."""
+    pids = {"supervisor": gov.pid, "spawner": spawner_of(gov), "agent": agent_of(gov)}
+    return {
+        name: (_resident(pid), len(os.listdir(f"/proc/{pid}/fd"))) for name, pid in pids.items()
+    }
+
+
+def _resident(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * resource.getpagesize() // 1024
 
 
 class Stranger:
@@ -89,7 +103,7 @@ def requests(size: int, seed: int = 1) -> str:
     ours = subprocess.Popen(["sleep", "100000"])
     with Governor() as gov:
         gov.spawn(["true"]).wait()
-        before = sizes(processes(gov))
+        before = sizes(gov)
         began = time.monotonic()
         stranger = Stranger(gov.directory)
         for number in range(size):
@@ -107,7 +121,7 @@ def requests(size: int, seed: int = 1) -> str:
         stranger.close()
         _clear(gov, ours)
         lived = _lives(gov)
-        after = sizes(processes(gov))
+        after = sizes(gov)
     ours.kill()
     ours.wait()
     return (
@@ -250,22 +264,22 @@ def connections(size: int) -> str:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with Governor() as gov:
         gov.spawn(["true"]).wait()
-        before, began = sizes(processes(gov)), time.monotonic()
+        before, began = sizes(gov), time.monotonic()
         peers, refused = _come(gov, size)
         answered = sum(peer.is_answered() for peer in [peer for peer in peers if peer.ask()])
         took = time.monotonic() - began
-        during, asked = sizes(processes(gov)), time.monotonic()
+        during, asked = sizes(gov), time.monotonic()
         gov.spawn(["true"]).wait()
         job = time.monotonic() - asked
         for peer in peers:
             peer.close()
         end = time.monotonic() + 60
-        while sizes(processes(gov))["supervisor"][1] > before["supervisor"][1] + 10:
+        while sizes(gov)["supervisor"][1] > before["supervisor"][1] + 10:
             if time.monotonic() > end:
                 break
             time.sleep(0.1)
         Governor.connect(gov.directory).close()
-        after = sizes(processes(gov))
+        after = sizes(gov)
     return (
         f"{size} clients, {refused} not let in, {answered} answered, {took:.1f} s, a job meanwhile "
         f"{job * 1e3:.0f} ms; KiB and descriptors {before} -> {during} -> {after}"

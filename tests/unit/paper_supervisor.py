@@ -23,11 +23,12 @@ from governor.core.forest import Forest
 from governor.errors import ProtocolError
 from governor.supervisor import policy, server
 from governor.supervisor.agent import AgentLink
+from governor.supervisor.spawner_link import SpawnerLink
 from governor.transport import STDIO
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire.codec import Catalogue, Message, encode
-from governor.wire.spawner import TO_SPAWNER, Reaped, Started, StartWorker
+from governor.wire.spawner import TO_SPAWNER, Buried, Reaped, Started, StartWorker
 from workers import channel, cpu, membership
 from workers.membership import Tag
 
@@ -131,6 +132,10 @@ class PaperDoors:
         """There is nothing to do."""
 
 
+def _no_other() -> tuple[int, socket.socket]:
+    raise OSError("this spawner does not die")
+
+
 class PaperSupervisor:
     """One supervisor; ``feed`` it, and `Failure` tells what was wrong."""
 
@@ -145,9 +150,8 @@ class PaperSupervisor:
             mock.patch.object(server, "Doors", PaperDoors),
             mock.patch.object(server, "_signals", return_value=self._signals[0]),
         ):
-            self.real: Any = server.Supervisor(
-                self.directory, os.getpid(), self._end, self._owner, NONCE, 10.0
-            )
+            link = SpawnerLink(os.getpid(), self._end, NONCE, _no_other, 10.0)
+            self.real: Any = server.Supervisor(self.directory, link, self._owner, NONCE, 10.0)
         agent: Any = self.real._agent
         self.processes: dict[int, Tag | None] = agent.processes
         self._jobs: dict[int, int] = {}
@@ -193,6 +197,7 @@ class PaperSupervisor:
         if tag is not None or job:
             group = tag.group if tag else 0
             channel.send(self._spawner, Reaped(pid, tag.job if tag else 0, group, status, 9, 1))
+            channel.send(self._spawner, Buried(pid))
 
     @property
     def forest(self) -> Forest:

@@ -70,7 +70,9 @@ def test_a_worker_that_reports_nonsense_is_ended() -> None:
             if not frame.startswith(encode(job_wire.Failed(2**63, "x"))[:9]):
                 assert NOBODY + 1 not in paper.processes
                 assert job.result.exit_code == 125
-                assert "nonsense" in job.result.error
+                # Without a listener, the report may be true: there was no room for it here.
+                lacking = frame == encode(job_wire.Ready(""))
+                assert ("Too many open files" if lacking else "nonsense") in job.result.error
 
 
 def test_a_worker_that_is_ready_twice_is_placed_once() -> None:
