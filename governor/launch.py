@@ -103,7 +103,7 @@ def make_directory(nonce: int) -> str:
     bases = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
     for base in filter(None, bases):
         directory = os.path.join(os.path.abspath(base), f"governor-{os.getpid()}-{nonce:06x}")
-        if not _is_safe(base):
+        if not is_safe(base):
             failure = OSError(errno.EACCES, f"another user may rename what is in {base}")
             continue
         if len(os.fsencode(directory)) > DIRECTORY_MAX:
@@ -121,7 +121,7 @@ def make_directory(nonce: int) -> str:
     )
 
 
-def _is_safe(base: str) -> bool:
+def is_safe(base: str) -> bool:
     """Whether nobody else but root can put something in the place of our directory there.
 
     Such a place is what XDG_RUNTIME_DIR names for root after su(1): the user's own.

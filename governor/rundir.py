@@ -17,7 +17,7 @@ import struct
 import time
 
 from governor.errors import GovernorError, NotRunning
-from governor.launch import DIRECTORY_MAX
+from governor.launch import DIRECTORY_MAX, is_safe
 from governor.transport import AGENTS, CLIENTS, FULL, STDIO
 from workers import spawner
 from workers.heirloom import HEIRS, is_waiting
@@ -67,8 +67,9 @@ class Connected:
 def directory(given: str | os.PathLike[str] | None = None) -> str:
     """Where to run or look: ``given``, or else the usual place.
 
-    That is GOVERNOR_DIR, or governor in XDG_RUNTIME_DIR, or else /run/governor for root and
-    /tmp/governor-UID for others. ENAMETOOLONG: sockets there could not be addressed.
+    That is GOVERNOR_DIR, or governor in an XDG_RUNTIME_DIR that nobody else may change, or else
+    /run/governor for root and /tmp/governor-UID for others. ENAMETOOLONG: sockets there could
+    not be addressed.
     """
     path = os.fspath(given) if given else os.environ.get("GOVERNOR_DIR") or _usual()
     path = os.path.abspath(path)
@@ -82,7 +83,7 @@ def directory(given: str | os.PathLike[str] | None = None) -> str:
 
 def _usual() -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
+    if runtime and is_safe(runtime):  # su(1) leaves that of another user
         return os.path.join(runtime, "governor")
     user = os.geteuid()
     return f"/tmp/governor-{user}" if user else "/run/governor"

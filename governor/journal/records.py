@@ -98,6 +98,16 @@ class Combination(NamedTuple):
     unfollowed: bool
 
 
+class Past(NamedTuple):
+    """What is known of processes that container ``id`` has had in groups that are forgotten."""
+
+    id: int
+    trapped: list[str]
+    untrapped: list[str]
+    hidden: bool
+    unfollowed: bool
+
+
 class Work(NamedTuple):
     """A job. ``began`` is in seconds since the epoch, ``clock`` and ``deadline`` since the boot.
 
@@ -167,7 +177,8 @@ class Gone(NamedTuple):
 
 
 KINDS = (
-    Began, Numbers, Tree, Node, Meters, Figures, Combination, Work, Member, Orphan, Spent, Gone,
+    Began, Numbers, Tree, Node, Meters, Figures, Combination, Past, Work, Member, Orphan, Spent,
+    Gone,
 )  # fmt: skip
 RECORDS = Catalogue(KINDS)
 

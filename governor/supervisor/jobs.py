@@ -142,6 +142,10 @@ class Jobs:
         """Groups that jobs are about to be placed in."""
         return [job.group for job in self._running.values() if not job.placed]
 
+    def groups(self) -> list[int]:
+        """Groups that jobs were started in of which something is left, wherever it is now."""
+        return [job.group for jobs in (self._running, self._listening) for job in jobs.values()]
+
     @property
     def count_running(self) -> int:
         """How many jobs there are whose first process is still there, or about to be."""

@@ -55,7 +55,7 @@ class Policy:
         self.machinery = {os.getpid()}
         """Supervisor and spawner, which with the agent are in no container: all wait for them."""
         self.released: dict[int, tuple[Container, ...]] = {}
-        """Groups that lost a container lately, with its parent in its place; the oldest first."""
+        """Groups released lately, the oldest first; the parent in the place of what is gone."""
         self._one_look = False
         self._seen: dict[int, Tag] | None = None
 
@@ -102,6 +102,7 @@ class Policy:
         self._rebound(hierarchy)
         self.events.of("umount", hierarchy.root)
         if ended:
+            self.levels.gone(hierarchy.root)
             self.plans.renew(self.forest.groups)
             self._drop_gone(before)
             self._agent.flush()
@@ -317,12 +318,31 @@ class Policy:
             raise GovernorError(errno.EBUSY, f"process {pid} belongs to another governor")
         return tag
 
-    def populate(self, starting: Collection[int]) -> None:
-        """Count who is in each group; ``starting`` are groups of jobs not placed yet."""
+    def populate(self, starting: Collection[int]) -> list[Group]:
+        """Count who is in each group; ``starting`` are groups of jobs not placed yet.
+
+        Returns those that nobody is in.
+        """
         counts: dict[int, int] = {}
         for group in [*(tag.group for tag in self.members().values()), *starting]:
             counts[group] = counts.get(group, 0) + 1
-        self.forest.populate(counts)
+        return self.forest.populate(counts)
+
+    def release_idle(self, in_use: Collection[int]) -> None:
+        """Release the groups without processes that are not ``in_use``. Figures must be fresh.
+
+        What was released the last time has had its reports by now.
+        """
+        while self.released:
+            self._forget_oldest()
+        for group in self.populate(in_use):
+            self.levels.keep(group)
+            self.forest.groups.release(group)
+            self._agent.drop_plan(group.id)
+            self.released[group.id] = group.containers
+            self.changes.group(group.id)
+            for container in group.containers:
+                self.changes.container(container)
 
     # -- containers ----------------------------------------------------------------
 
@@ -356,6 +376,7 @@ class Policy:
         self.changes.container(container)
         for group in groups:
             self._forget(group, container)
+        self.levels.gone(container)
         for counter in counters:
             self._agent.drop_counter(counter)
         if parent is not None:
@@ -388,11 +409,14 @@ class Policy:
         self.released[group.id] = tuple(above if c is gone else c for c in group.containers)
         self.changes.group(group.id)
         if len(self.released) > RELEASED_MAX:
-            oldest = next(iter(self.released))
-            del self.released[oldest]
-            self.ledger.forget(oldest)
-            self.plans.compiled.pop(oldest, None)
-            self.changes.group(oldest)
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = next(iter(self.released))
+        del self.released[oldest]
+        self.ledger.forget(oldest)
+        self.plans.compiled.pop(oldest, None)
+        self.changes.group(oldest)
 
 
 def _with_user_part(pid: int, ns: int) -> Use:

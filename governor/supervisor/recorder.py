@@ -20,6 +20,7 @@ from governor.journal.records import (
     Node,
     Numbers,
     Orphan,
+    Past,
     Record,
     Spent,
     Tree,
@@ -213,6 +214,7 @@ class Recorder(Changes):
             del self.numbers[container]
             yield Gone(number, "Node")
             yield Gone(number, "Meters")
+            yield Gone(number, "Past")
             return
         if parent is None:
             yield from self._tree(hierarchy)  # its release agent is a file of the root
@@ -227,6 +229,9 @@ class Recorder(Changes):
             {kind: _saved(s, container) for kind, s in hierarchy.subsystems.items()},
         )
         yield from self._meters(container)
+        past = self._policy.levels.kept.get(container)
+        if past is not None:
+            yield Past(number, *past.dump())
 
     def _meters(self, container: Container) -> Iterator[Record]:
         totals = [
@@ -251,16 +256,8 @@ class Recorder(Changes):
             yield Gone(id, "Combination")
             return
         containers, released = places
-        record = self._policy.levels.record(id)
-        yield Combination(
-            id,
-            [self.number(container) for container in containers],
-            released,
-            sorted(record.trapped),
-            sorted(record.untrapped),
-            record.hidden,
-            record.unfollowed,
-        )
+        nodes = [self.number(container) for container in containers]
+        yield Combination(id, nodes, released, *self._policy.levels.record(id).dump())
 
     def _work(self, job: Job) -> Iterator[Record]:
         if self._jobs.by_id.get(job.id) is not job:

@@ -25,12 +25,14 @@ from governor.journal.records import (
     Node,
     Numbers,
     Orphan,
+    Past,
     Record,
     Spent,
     Tree,
     Work,
 )
 from governor.results import JobResult
+from governor.supervisor import levels
 from governor.supervisor.bounds import own_counters
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.policy import Policy
@@ -68,6 +70,8 @@ class Restorer:
             self._node(node)
         self._number()
         self._figures()
+        for past in self._journal.all(Past).values():
+            self._past(past)
         for combination in self._journal.all(Combination).values():
             self._combination(combination)
         self._ledger()
@@ -158,6 +162,11 @@ class Restorer:
             if number in self._nodes:
                 _read_meters(self._nodes[number], record)
 
+    def _past(self, past: Past) -> None:
+        if past.id in self._nodes:
+            level = self._policy.levels.kept[self._nodes[past.id]] = levels.Record()
+            level.load(*past[1:])
+
     def _combination(self, record: Combination) -> None:
         forest = self._policy.forest
         known = [self._nodes[number] for number in record.nodes if number in self._nodes]
@@ -168,9 +177,7 @@ class Restorer:
             self._policy.plans.compiled[record.id] = compile_plan(Group(record.id, places))
             return
         forest.groups.adopt(record.id, places)
-        level = self._policy.levels.record(record.id)
-        level.trapped, level.untrapped = set(record.trapped), set(record.untrapped)
-        level.hidden, level.unfollowed = record.hidden, record.unfollowed
+        self._policy.levels.record(record.id).load(*record[3:])
 
     def _ledger(self) -> None:
         totals = {

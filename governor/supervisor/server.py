@@ -21,6 +21,7 @@ from governor.supervisor.endings import Endings
 from governor.supervisor.entries import Entries
 from governor.supervisor.events import Events
 from governor.supervisor.figures import Figures
+from governor.supervisor.idle_groups import IdleGroups
 from governor.supervisor.job_verbs import JobVerbs
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.nonsense import Nonsense
@@ -121,6 +122,7 @@ class Supervisor:
         self._release = Release(
             policy, self._poller, jobs.starting, figures.refresh, self._run_release_agent
         )
+        self._idle = IdleGroups(policy, figures, lambda: [*jobs.groups(), *self._entries.groups()])
         self._signalled = _signals()
         for source in (
             self._clients, self._agents, owner.fileno(), self._signalled.fileno(),
@@ -192,6 +194,7 @@ class Supervisor:
         self._entries.tick()
         self._desk.tend()
         self._serve_clients()
+        self._idle.check()
         self._agent.catch_up()  # an answer to a client does not say that it has died
         if self._recording is not None:
             self._recording.turn()

@@ -250,6 +250,7 @@ def test_no_program_gains_rights_in_a_job_of_an_ordinary_user(gov: Governor) -> 
     assert said.split() == ["NoNewPrivs:", "1"]
 
 
+@pytest.mark.agents_end
 def test_one_that_kills_the_agent(gov: Governor) -> None:
     """It may, as any program of the user may; the limit holds all the same."""
     box = gov.mount("load", ["numtasks"]).mkdir("/box")

@@ -20,7 +20,7 @@ from typing import Any
 from unittest import mock
 
 from governor.core.forest import Forest
-from governor.errors import ProtocolError
+from governor.errors import GovernorError, ProtocolError
 from governor.supervisor import policy, server
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.spawner_link import SpawnerLink
@@ -54,6 +54,7 @@ class PaperServer:
         self.socket, self.monitor = os.pipe()
         self.inbox: deque[bytes] = deque()
         self.sent = 0
+        self.last: Message = None
         self.failed: list[str] = []
 
     def receive(self) -> tuple[bytes, Message] | None:
@@ -67,8 +68,9 @@ class PaperServer:
             raise
 
     def send(self, peer: bytes, message: Message) -> bool:
-        """Encode it, as a real one would, and throw it away."""
+        """Encode it, as a real one would; only the last message is kept."""
         encode(message)
+        self.last = message
         self.sent += 1
         if isinstance(message, wire.Failure) and message.message.startswith("governor has failed"):
             self.failed.append(message.message)
@@ -227,6 +229,14 @@ class PaperSupervisor:
         failed = self.real._clients.failed
         if failed or _FAILED.search(said.getvalue()):
             raise Failure(f"{failed} {said.getvalue()}")
+
+    def ask(self, request: Callable[[int], Message]) -> Any:
+        """The answer to a request, as a client gets it. Raises the GovernorError of a refusal."""
+        self.feed("clients", encode(request(1)))
+        answer = self.real._clients.last
+        if isinstance(answer, wire.Failure):
+            raise GovernorError(answer.errno, answer.message)
+        return answer.value
 
     def _leave(self, frame: bytes) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as desk:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from governor.fs.operations import Operations
+from governor.fs.tree import Tree
 from governor.wire import client as wire
 from governor.wire import job as job_wire
 from governor.wire.codec import encode
 from tests.stress import fuzz_supervisor
-from tests.unit.paper_supervisor import NOBODY, PaperSupervisor, paper_supervisor
+from tests.unit.paper_supervisor import NOBODY, OUTSIDE, PaperSupervisor, paper_supervisor
 
 
 def begun(paper: PaperSupervisor) -> None:
@@ -83,3 +86,35 @@ def test_a_worker_that_is_ready_twice_is_placed_once() -> None:
             paper.feed("report", encode(job_wire.Ready("no")))
         assert paper.members[NOBODY + 1].job == 1
         assert paper.real._jobs.by_id[1].placed
+
+
+paths = st.lists(
+    st.sampled_from(
+        ["h", "load", "a", "b", "tasks", "numtasks.limit", "..", ".", "", "\0", "\udcff", "x" * 300]
+    ),
+    max_size=5,
+).map(lambda names: "/" + "/".join(names))
+operation = st.one_of(
+    st.tuples(st.sampled_from(["getattr", "rmdir"]), paths),
+    st.tuples(st.just("access"), paths, st.integers(0, 7)),
+    st.tuples(st.just("readdir"), paths, st.just(0)),
+    st.tuples(st.just("open"), paths, st.integers(0, 4095)),
+    st.tuples(st.just("read"), paths | st.none(), st.integers(0, 9), st.integers(0, 9), st.just(3)),
+    st.tuples(st.just("write"), paths | st.none(), st.binary(max_size=9), st.just(0), st.just(0)),
+    st.tuples(st.just("mkdir"), paths, st.integers(0, 4095)),
+    st.tuples(st.just("rename"), paths, paths),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(operation, max_size=25))
+def test_the_control_filesystem_gives_errnos_and_nothing_else(
+    operations: list[tuple[object, ...]],
+) -> None:
+    with paper_supervisor() as paper:
+        begun(paper)
+        filesystem = Operations(Tree(paper.ask), lambda: OUTSIDE[0], lambda: None)
+        for name, *arguments in operations:
+            with contextlib.suppress(OSError):
+                getattr(filesystem, str(name))(*arguments)
+        paper.check()
