@@ -58,7 +58,11 @@ class Agent:
         self._table = table()
         self._census = Census(nonce, self._table)
         self._estate = estate
-        self.accounts = Accounts(self._census, make=partial(KeptCounter, estate))
+        self.accounts = Accounts(
+            self._census,
+            make=partial(KeptCounter, estate),
+            note=lambda call, rates: estate.charging(*call, rates),
+        )
         # Until `Resume`, what a successor counts would lack what is under way.
         self.accounts.complete = not estate.successor
         self._hits = Hits(time.monotonic)
@@ -133,11 +137,17 @@ class Agent:
         if self._unsampled and time.monotonic() >= self._next_sample:
             self._sample()
         if self._hits.untold and self._hits.wait() == 0:
-            for hit in self._hits.take():
-                self._tell(hit)
+            self._tell_hits()
         if self._has_told:
             self._has_told = False
             self._obey()
+
+    def _tell_hits(self) -> None:
+        for hit in self._hits.take():
+            self._tell(hit)
+            counter = self.accounts.counters.get(hit.counter)
+            if isinstance(counter, KeptCounter) and hit.bound != "passed":
+                counter.tell(hit.times)
 
     def _timeout(self) -> float:
         if self._docket or self._confinement:
@@ -309,6 +319,8 @@ class Agent:
         succession.complete()
         self._confinement.resume(self.accounts.terms)
         self._unsampled = _SAMPLES_AFTER_TRAP
+        for counter, times in succession.untold():
+            self._hits.inherit(counter, times)
         tickets = self._docket.resume(succession.waits)
         for trap in succession.received():
             self._docket.consider(trap)
@@ -357,6 +369,7 @@ class Agent:
         self._unsampled -= 1
         for listener in self._listeners.values():
             listener.choose_wake_up()
+        self.accounts.book()  # what a successor would not know of
         self.accounts.recount()
         took = time.monotonic() - started
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)

@@ -39,7 +39,11 @@ _SCRAP = 1
 """The record of everything that there is no room for; nobody inherits it."""
 _REFUSAL = 2
 """The record of a refusal that is being answered: counter, failcnt with it, job, call."""
-_FIRST = 3
+_CHARGE = 3
+"""The record of the last call that was charged to rates: job, call, and three words for each."""
+_RATES = (_WORDS - 3) // 3
+"""So many rates of one call can be noted."""
+_FIRST = 4
 
 
 def make() -> int:
@@ -170,6 +174,34 @@ class Estate:
         counter, failcnt, job, call = self.words[first + 1 : first + 5]
         return counter, failcnt, job, call % (1 << 64)
 
+    # -- rates ---------------------------------------------------------------------
+
+    def charging(self, job: int, call: int, rates: list[tuple[int, int, int]]) -> None:
+        """This call is about to be charged to rates: their counters, how much, the sum then.
+
+        What a rate was charged is in no recount, so that a call that was not answered is to be
+        charged again by a successor, and not twice.
+        """
+        first = _CHARGE * _WORDS
+        words = self.words
+        words[first] = 0
+        words[first + 1] = job
+        words[first + 2] = call - (call >> 63 << 64)
+        numbers = [number for rate in rates[:_RATES] for number in rate]
+        for index, number in enumerate(numbers, first + 3):
+            words[index] = number
+        words[first] = 1 + len(numbers)
+
+    def last_charge(self) -> tuple[int, int, list[tuple[int, int, int]]] | None:
+        """What `charging` was told last."""
+        first = _CHARGE * _WORDS
+        used = self.words[first]
+        if not used:
+            return None
+        job, call, *numbers = self.words[first + 1 : first + 2 + used].tolist()
+        rates = zip(*[iter(numbers)] * 3, strict=True)
+        return job, call % (1 << 64), list(rates)
+
     # -- tickets -------------------------------------------------------------------
 
     def new_ticket(self) -> int:
@@ -178,18 +210,19 @@ class Estate:
         return self.words[_TICKET]
 
 
-_FAILCNT, _MAXHELD, _MINHELD, _HELD, _ADMITTED, _CHARGED, _SINCE = range(7)
+_FAILCNT, _MAXHELD, _MINHELD, _HELD, _ADMITTED, _CHARGED, _SINCE, _TOLD = range(8)
 _NANO = 1_000_000_000
 
 
 class KeptCounter(Counter):
     """A counter that goes on with the figures that an agent before this one has left."""
 
-    __slots__ = ("_estate", "_record")
+    __slots__ = ("_estate", "_record", "_told")
 
     def __init__(self, estate: Estate, id: int, resource: str, limit: int) -> None:
         super().__init__(id, resource, limit)
         self._estate = estate
+        self._told = 0
         record = estate.find(COUNTER, id)
         if record is None:
             record = estate.add(COUNTER, id)
@@ -204,6 +237,7 @@ class KeptCounter(Counter):
         self.admitted, self.charged = figures[_ADMITTED], figures[_CHARGED]
         if figures[_SINCE]:
             self.since = figures[_SINCE] / _NANO
+        self._told = self._estate.words[first + _TOLD]
 
     def recount(self, held: int, reserved: int = 0) -> None:
         """As the base does, for good."""
@@ -224,8 +258,25 @@ class KeptCounter(Counter):
         super().refuse()
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
 
+    @property
+    def untold(self) -> int:
+        """Refusals that the supervisor has not been told of, by this agent or one before it."""
+        return max(0, self.failcnt - self._told)
+
+    def tell(self, times: int) -> None:
+        """The supervisor has been told of so many refusals."""
+        self._told += times
+        self._estate.words[self._estate.word(self._record, _TOLD)] = self._told
+
+    def uncharge(self, amount: int, charged: int) -> None:
+        """Take back what was charged to a rate, if that was the last charge."""
+        if self.charged == charged:
+            self.recount(charged - amount)
+
     def reset(self, figure: str) -> None:
         """As the base does, for good."""
         super().reset(figure)
+        if figure == "failcnt":
+            self.tell(-self._told)
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
         self._leave()

@@ -88,7 +88,7 @@ class AgentLink:
         self.taken_over: Callable[[str, wire.Resumed], None] = lambda how, resumed: None
         """Called when a new agent goes on; with how the one before has ended."""
         self._pinged: float | None = None
-        self._ticked = self._next_ping = 0.0
+        self._due = self._next_ping = 0.0
         self._told: dict[int, Told] = {}
         self.counters: dict[int, Counter] = {}
         """Those that the agent knows, by id."""
@@ -301,9 +301,9 @@ class AgentLink:
     def tick(self, busy: bool) -> float | None:
         """See to it that the agent answers while it is ``busy``; seconds until the next look."""
         now = time.monotonic()
-        if now - self._ticked > 2 * HEARTBEAT and self._pinged is not None:
-            self._pinged = now  # we were stopped, perhaps it was too
-        self._ticked = now
+        if self._pinged is not None:
+            # While we were stopped, or busy, it may have been stopped too: that does not count.
+            self._pinged += max(0.0, now - self._due)
         if self._pinged is not None and now - self._pinged >= self._timeout:
             self.process.kill()  # its end will be reported
             self._pinged = None
@@ -312,9 +312,14 @@ class AgentLink:
             self._send(wire.Ping(next(self._requests)))
             self._pinged = now
             self._next_ping = now + HEARTBEAT
+        self._due = now + HEARTBEAT
         if self._pinged is not None:
-            return max(0.0, min(HEARTBEAT, self._pinged + self._timeout - now))
-        return max(0.0, self._next_ping - now) if busy else None
+            self._due = min(self._due, self._pinged + self._timeout)
+        elif busy:
+            self._due = max(now, self._next_ping)
+        else:
+            return None
+        return max(0.0, self._due - now)
 
     def _take_over(self) -> None:
         """Have a new agent go on where the last one was ended. EIO: that happens all the time."""
@@ -331,6 +336,7 @@ class AgentLink:
                 resumed = self._resume()
             except AgentDied:
                 continue
+            self.process.on_taken_over()
             self.taken_over(how, resumed)
             return
 

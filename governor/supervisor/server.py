@@ -99,7 +99,7 @@ class Supervisor:
         self._handlers = (
             ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
             | self._job_verbs.handlers
-            | Queries(policy, jobs, figures, directory).handlers
+            | Queries(policy, jobs, figures, directory, self._agent.process).handlers
             | {wire.Shutdown: self._shut_down}
         )
         self._release = Release(
