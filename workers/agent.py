@@ -137,17 +137,11 @@ class Agent:
         if self._unsampled and time.monotonic() >= self._next_sample:
             self._sample()
         if self._hits.untold and self._hits.wait() == 0:
-            self._tell_hits()
+            for hit in self._hits.take():
+                self._tell(hit)
         if self._has_told:
             self._has_told = False
             self._obey()
-
-    def _tell_hits(self) -> None:
-        for hit in self._hits.take():
-            self._tell(hit)
-            counter = self.accounts.counters.get(hit.counter)
-            if isinstance(counter, KeptCounter) and hit.bound != "passed":
-                counter.tell(hit.times)
 
     def _timeout(self) -> float:
         if self._docket or self._confinement:
@@ -319,8 +313,8 @@ class Agent:
         succession.complete()
         self._confinement.resume(self.accounts.terms)
         self._unsampled = _SAMPLES_AFTER_TRAP
-        for counter, times in succession.untold():
-            self._hits.inherit(counter, times)
+        refused = [[c.id, c.failcnt] for c in self.accounts.counters.values() if c.failcnt]
+        self._peer.send(wire.Refusals(refused))
         tickets = self._docket.resume(succession.waits)
         for trap in succession.received():
             self._docket.consider(trap)

@@ -210,19 +210,18 @@ class Estate:
         return self.words[_TICKET]
 
 
-_FAILCNT, _MAXHELD, _MINHELD, _HELD, _ADMITTED, _CHARGED, _SINCE, _TOLD = range(8)
+_FAILCNT, _MAXHELD, _MINHELD, _HELD, _ADMITTED, _CHARGED, _SINCE = range(7)
 _NANO = 1_000_000_000
 
 
 class KeptCounter(Counter):
     """A counter that goes on with the figures that an agent before this one has left."""
 
-    __slots__ = ("_estate", "_record", "_told")
+    __slots__ = ("_estate", "_record")
 
     def __init__(self, estate: Estate, id: int, resource: str, limit: int) -> None:
         super().__init__(id, resource, limit)
         self._estate = estate
-        self._told = 0
         record = estate.find(COUNTER, id)
         if record is None:
             record = estate.add(COUNTER, id)
@@ -237,7 +236,6 @@ class KeptCounter(Counter):
         self.admitted, self.charged = figures[_ADMITTED], figures[_CHARGED]
         if figures[_SINCE]:
             self.since = figures[_SINCE] / _NANO
-        self._told = self._estate.words[first + _TOLD]
 
     def recount(self, held: int, reserved: int = 0) -> None:
         """As the base does, for good."""
@@ -258,16 +256,6 @@ class KeptCounter(Counter):
         super().refuse()
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
 
-    @property
-    def untold(self) -> int:
-        """Refusals that the supervisor has not been told of, by this agent or one before it."""
-        return max(0, self.failcnt - self._told)
-
-    def tell(self, times: int) -> None:
-        """The supervisor has been told of so many refusals."""
-        self._told += times
-        self._estate.words[self._estate.word(self._record, _TOLD)] = self._told
-
     def uncharge(self, amount: int, charged: int) -> None:
         """Take back what was charged to a rate, if that was the last charge."""
         if self.charged == charged:
@@ -276,7 +264,5 @@ class KeptCounter(Counter):
     def reset(self, figure: str) -> None:
         """As the base does, for good."""
         super().reset(figure)
-        if figure == "failcnt":
-            self.tell(-self._told)
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
         self._leave()

@@ -31,17 +31,13 @@ class Hits:
         below = counter.ceiling < counter.limit and counter.charged < counter.limit
         self._note(counter, "barrier" if below else "limit", tid)
 
-    def inherit(self, counter: Counter, times: int) -> None:
-        """So many calls were refused by an agent that did not tell; nobody knows whose."""
-        self._note(counter, "limit", 0, times)
-
     def passed(self, counter: Counter, tid: int) -> None:
         """A privileged call of this thread went over the barrier."""
         self._note(counter, "passed", tid)
 
-    def _note(self, counter: Counter, bound: str, tid: int, times: int = 1) -> None:
+    def _note(self, counter: Counter, bound: str, tid: int) -> None:
         key = counter.id, bound
-        times += self.untold[key].times if key in self.untold else 0
+        times = self.untold[key].times + 1 if key in self.untold else 1
         self.untold[key] = Hit(counter.id, bound, times, counter.held, tid)
 
     def wait(self) -> float | None:

