@@ -148,6 +148,11 @@ def waiting_receive(fd: int, request: memoryview) -> tuple[Callable[..., int], A
     return ctypes.CDLL(None).ioctl, ctypes.c_int(fd), ctypes.c_ulong(RECV), there
 
 
+def is_listener(fd: int) -> bool:
+    """Whether a descriptor is what `install` returns."""
+    return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify"
+
+
 def id_valid(fd: int, id: int) -> bool:
     """Whether the target of this notification still waits for its answer.
 

@@ -89,7 +89,11 @@ def _keep(path: str, layout: Layout, args: argparse.Namespace, ready: Ready, log
             os.dup2(descriptor, 2)
             os.close(descriptor)
         with Governor(
-            metrics=metrics, fork=True, directory=path, agent_timeout=args.agent_timeout
+            metrics=metrics,
+            agent_timeout=args.agent_timeout,
+            fork=True,
+            directory=path,
+            lock=lock,
         ) as governor:
             rundir.record(path, governor.pid, governor.nonce)
             layout.build(governor)

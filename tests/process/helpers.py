@@ -160,6 +160,9 @@ class Puppet:
         self._answers, theirs_out = os.pipe()
         try:
             start(theirs_in, theirs_out)
+        except BaseException:
+            self.__exit__()
+            raise
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
