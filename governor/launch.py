@@ -13,6 +13,7 @@ import sys
 from governor.errors import GovernorError
 
 AGENT_TIMEOUT = 10.0
+AGENT_TIMEOUT_LEAST, AGENT_TIMEOUT_MOST = 0.1, 86400.0
 """Seconds of silence after which an agent is taken for hung."""
 NONCE_MAX = 2**23 - 1
 DIRECTORY_MAX = 107 - len("/clients")

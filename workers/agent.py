@@ -68,7 +68,11 @@ class Agent:
         self._table = table()
         self._census = Census(nonce, self._table)
         self._estate = estate
-        self.accounts = Accounts(self._census, make=partial(KeptCounter, estate))
+        self.accounts = Accounts(
+            self._census,
+            make=partial(KeptCounter, estate),
+            note=lambda call, rates: estate.charging(*call, rates),
+        )
         # Until `Resume`, what a successor counts would lack what is under way.
         self.accounts.complete = not estate.successor
         self._hits = Hits(time.monotonic)
@@ -330,6 +334,8 @@ class Agent:
         succession.complete()
         self._confinement.resume(self.accounts.terms)
         self._unsampled = _SAMPLES_AFTER_TRAP
+        refused = [[c.id, c.failcnt] for c in self.accounts.counters.values() if c.failcnt]
+        self._peer.send(wire.Refusals(refused))
         tickets = self._docket.resume(succession.waits)
         for trap in succession.received():
             self._docket.consider(trap)
@@ -391,6 +397,7 @@ class Agent:
         self._unsampled -= 1
         for listener in self._listeners.values():
             listener.choose_wake_up()
+        self.accounts.book()  # what a successor would not know of
         self.accounts.recount()
         took = time.monotonic() - started
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)

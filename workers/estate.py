@@ -40,7 +40,11 @@ _SCRAP = 1
 """The record of everything that there is no room for; nobody inherits it."""
 _REFUSAL = 2
 """The record of a refusal that is being answered: counter, failcnt with it, job, call."""
-_FIRST = 3
+_CHARGE = 3
+"""The record of the last call that was charged to rates: job, call, and three words for each."""
+_RATES = (_WORDS - 3) // 3
+"""So many rates of one call can be noted."""
+_FIRST = 4
 
 
 def make() -> int:
@@ -171,6 +175,34 @@ class Estate:
         counter, failcnt, job, call = self.words[first + 1 : first + 5]
         return counter, failcnt, job, call % (1 << 64)
 
+    # -- rates ---------------------------------------------------------------------
+
+    def charging(self, job: int, call: int, rates: list[tuple[int, int, int]]) -> None:
+        """This call is about to be charged to rates: their counters, how much, the sum then.
+
+        What a rate was charged is in no recount, so that a call that was not answered is to be
+        charged again by a successor, and not twice.
+        """
+        first = _CHARGE * _WORDS
+        words = self.words
+        words[first] = 0
+        words[first + 1] = job
+        words[first + 2] = call - (call >> 63 << 64)
+        numbers = [number for rate in rates[:_RATES] for number in rate]
+        for index, number in enumerate(numbers, first + 3):
+            words[index] = number
+        words[first] = 1 + len(numbers)
+
+    def last_charge(self) -> tuple[int, int, list[tuple[int, int, int]]] | None:
+        """What `charging` was told last."""
+        first = _CHARGE * _WORDS
+        used = self.words[first]
+        if not used:
+            return None
+        job, call, *numbers = self.words[first + 1 : first + 2 + used].tolist()
+        rates = zip(*[iter(numbers)] * 3, strict=True)
+        return job, call % (1 << 64), list(rates)
+
     # -- tickets -------------------------------------------------------------------
 
     def new_ticket(self) -> int:
@@ -224,6 +256,11 @@ class KeptCounter(Counter):
         """As the base does, for good."""
         super().refuse()
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
+
+    def uncharge(self, amount: int, charged: int) -> None:
+        """Take back what was charged to a rate, if that was the last charge."""
+        if self.charged == charged:
+            self.recount(charged - amount)
 
     def reset(self, figure: str) -> None:
         """As the base does, for good."""

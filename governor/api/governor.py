@@ -26,7 +26,13 @@ from governor.api.job import (
 )
 from governor.client import DEADLINE, Client
 from governor.errors import GovernorError
-from governor.launch import AGENT_TIMEOUT, Launched, launch
+from governor.launch import (
+    AGENT_TIMEOUT,
+    AGENT_TIMEOUT_LEAST,
+    AGENT_TIMEOUT_MOST,
+    Launched,
+    launch,
+)
 from governor.results import (
     ContainerReport,
     Event,
@@ -61,14 +67,19 @@ class Governor:
         self,
         *,
         metrics: int | None = None,
-        agent_timeout: float = AGENT_TIMEOUT,
+        agent_timeout: float | None = None,
         fork: bool = False,
         directory: str | None = None,
         lock: int | None = None,
         state: str = "",
     ) -> None:
-        if not agent_timeout > 0:
-            raise GovernorError(errno.EINVAL, f"agent_timeout {agent_timeout}: more than 0 s")
+        if agent_timeout is None:
+            agent_timeout = AGENT_TIMEOUT
+        if not AGENT_TIMEOUT_LEAST <= agent_timeout <= AGENT_TIMEOUT_MOST:
+            allowed = f"{AGENT_TIMEOUT_LEAST} to {AGENT_TIMEOUT_MOST:.0f} s"
+            raise GovernorError(
+                errno.EINVAL, f"agent_timeout {agent_timeout}: allowed are {allowed}"
+            )
         self._open(launch(fork, directory, agent_timeout, lock, state))
         if metrics is not None:
             try:
@@ -155,7 +166,7 @@ class Governor:
 
     def status(self) -> StatusReport:
         """What this governor is and has to do."""
-        return StatusReport(*self.client.ask(wire.Status))
+        return StatusReport(*self.client.ask(wire.Status)[: len(StatusReport._fields)])
 
     def state(self) -> tuple[str, str]:
         """The directory in which this governor records everything, and why it cannot, if so.
@@ -315,5 +326,5 @@ class Governor:
     def _serve_metrics(self, port: int) -> None:
         from governor.metrics import Exporter
 
-        self._exporter = Exporter(self.containers, port)
+        self._exporter = Exporter(self.containers, port, self.status)
         self.metrics_port = self._exporter.port

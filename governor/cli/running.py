@@ -67,5 +67,6 @@ def _lines(report: StatusReport, state: str) -> list[str]:
         "groups": report.groups,
         "jobs": report.jobs,
         "processes": report.processes,
+        "agent restarts": report.agent_restarts,
     }
-    return [f"{name:13}{value}" for name, value in facts.items()]
+    return [f"{name:16}{value}" for name, value in facts.items()]

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_directory, checked, port
+from governor.cli.arguments import add_agent_timeout, add_directory, checked, port
 from governor.cli.layout import Layout, add_layout
 from governor.errors import GovernorError
 
@@ -56,6 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--metrics", type=checked(port), metavar="PORT", help="serve Prometheus on 127.0.0.1"
     )
+    add_agent_timeout(parser)
     add_directory(parser)
     parser.set_defaults(run=run, failure=1)
 
@@ -70,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
     if args.detach:
         from governor.daemon import detach
 
-        print(detach(lambda ready: _keep(path, state, layout, args.metrics, ready, log=True)))
+        print(detach(lambda ready: _keep(path, state, layout, args, ready, log=True)))
         return 0
-    return _keep(path, state, layout, args.metrics, _say, log=False)
+    return _keep(path, state, layout, args, _say, log=False)
 
 
 def _say(words: str) -> None:
@@ -80,13 +81,14 @@ def _say(words: str) -> None:
 
 
 def _keep(
-    path: str, state: str, layout: Layout, metrics: int | None, ready: Ready, log: bool
+    path: str, state: str, layout: Layout, args: argparse.Namespace, ready: Ready, log: bool
 ) -> int:
     """Own a governor at ``path`` until it ends, or is to end."""
     from governor import rundir
     from governor.api import Governor
     from governor.launch import open_standard_streams
 
+    metrics = args.metrics
     open_standard_streams()  # the lock must not get one of their numbers
     lock = rundir.claim(path, state)
     try:
@@ -95,7 +97,12 @@ def _keep(
             os.dup2(descriptor, 2)
             os.close(descriptor)
         with Governor(
-            metrics=metrics, fork=True, directory=path, lock=lock, state=state
+            metrics=metrics,
+            agent_timeout=args.agent_timeout,
+            fork=True,
+            directory=path,
+            lock=lock,
+            state=state,
         ) as governor:
             rundir.record(path, governor.pid, governor.nonce, state)
             layout.build(governor, again=bool(state))

@@ -116,7 +116,7 @@ class Supervisor:
         self._handlers = (
             ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
             | self._job_verbs.handlers
-            | Queries(policy, jobs, figures, directory).handlers
+            | Queries(policy, jobs, figures, directory, self._agent.process).handlers
             | {wire.Shutdown: self._shut_down, wire.State: at_once(self._state_of)}
         )
         self._release = Release(
@@ -243,6 +243,9 @@ class Supervisor:
             self._jobs.on_placed(message)
         elif isinstance(message, agent_wire.Hit):
             self._policy.bounds.hit(message)
+        elif isinstance(message, agent_wire.Refusals):
+            for hit in self._agent.untold(message):
+                self._policy.bounds.hit(hit)
         elif isinstance(message, agent_wire.Entering | agent_wire.Entered):
             self._entries.hear(message)
 

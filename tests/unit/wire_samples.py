@@ -32,6 +32,7 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Entering(ticket=1, pid=4242, child=False),
         agent.Entered(ticket=1, entered=True, cpu=10**9, start=987_654),
         agent.Resumed(request=12, tickets=[1, 5]),
+        agent.Refusals(figures=[[1, 3], [4, 2317]]),
     ],
     "agent.ON_CHANNEL": [agent.Listening(job=3)],
     "agent.TO_AGENT": [
