@@ -12,10 +12,13 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from governor.errors import ProtocolError
+from governor.results import OWN_FAILURE
 from governor.transport import Peer, close_all
 from governor.wire import agent as wire
 from workers import affinity, channel, cpu, membership
@@ -257,8 +260,13 @@ class Agent:
         self._peer.send(wire.Placed(job, refused, failed, own, start))
 
     def _receive_listener(self) -> int | None:
+        """The listener that has come; None when the supervisor is gone. EMFILE: no room for it."""
         received = channel.receive(self._end, wire.ON_CHANNEL)
-        return received[1][0] if received and received[1] else None
+        if received is None:
+            return None
+        if not received[1]:
+            raise OSError(errno.EMFILE, "no descriptor is left for a listener")
+        return received[1][0]
 
     def _tag(self, pid: int, tag: Tag) -> int:
         """Tag a process; the errno when that failed, EBUSY when another governor prevents it."""
@@ -378,15 +386,31 @@ class Agent:
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)
 
 
-def main(endpoint: str, end: socket.socket, nonce: int, estate: int) -> None:
-    """Run an agent until its supervisor says stop or goes away."""
+def main(endpoint: str, end: socket.socket, nonce: int, estate: int) -> int:
+    """Run an agent until its supervisor says stop or goes away; returns the exit status.
+
+    That is not 0 when another has to go on in its place.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     gc.disable()  # cycles are taken apart by hand, and a collection would delay a trap
-    peer = Peer(endpoint, wire.TO_AGENT)
+    peer = Peer(endpoint, wire.TO_AGENT, numbered=True)
     try:
         records = Estate(estate)
         os.close(estate)
         Agent(peer, end, nonce, records).serve()
+    except ProtocolError as error:
+        return _give_up(f"what the supervisor says cannot be understood: {error}")
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        # Whoever cannot look can neither count nor admit.
+        return _give_up(os.strerror(error.errno))
     finally:
         close_all([peer])
+    return 0
+
+
+def _give_up(reason: str) -> int:
+    print(f"governor: an agent gives up: {reason}", file=sys.stderr)
+    return OWN_FAILURE

@@ -221,6 +221,7 @@ def test_supervisor_that_is_asked_to_end_asks_its_jobs_first(
     os.close(writes)
 
 
+@pytest.mark.agents_end
 def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
     job = gov.spawn([program("tasks_forkwait"), "10000000"], containers=[box])
@@ -229,14 +230,4 @@ def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime:
         job.wait(DEADLINE)
     gov.close()
     assert not exists(job.pid)
-    assert not os.listdir(runtime)
-
-
-def test_end_of_the_spawner_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
-    job = gov.spawn(["sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"])
-    os.kill(spawner_of(gov), signal.SIGKILL)
-    with pytest.raises(GovernorError, match="ended"):
-        job.wait(DEADLINE)
-    gov.close()
-    eventually(lambda: not exists(job.pid), "init has reaped the job")
     assert not os.listdir(runtime)
