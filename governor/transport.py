@@ -11,7 +11,7 @@ import os
 import resource
 import select
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import zmq
 
@@ -161,8 +161,13 @@ class Doors:
         """Keep some descriptors for when somebody was quicker than we."""
         self._reserve += [os.dup(0) for _ in range(_RESERVE - len(self._reserve))]
 
-    def tend(self) -> float | None:
-        """Shut the doors when it is full inside; seconds until the next look, None for none."""
+    def tend(self, ready: Collection[object]) -> float | None:
+        """Shut the doors when it is full inside; seconds until the next look, None for none.
+
+        ``ready`` is what the poller has found.
+        """
+        if self._are_open and not any(server.monitor in ready for server in self._servers):
+            return None
         come = [_drain(server.monitor) for server in self._servers]
         if self._are_open and not any(come):
             return None

@@ -145,6 +145,8 @@ class AgentLink:
             return False
         self._told[id] = wanted
         self.counters[id] = counter
+        if counter.failcnt and id not in self._refusals:  # another supervisor has told of those
+            self._refusals[id] = counter.failcnt
         if wanted.limit != known.limit:
             self._send(wire.SetCounter(id, counter.resource, wanted.limit))
         if wanted.barrier != known.barrier:

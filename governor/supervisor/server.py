@@ -173,8 +173,9 @@ class Supervisor:
     def serve(self) -> None:
         """Work until it is time to go, then end everything."""
         try:
+            ready: set[object] = set()
             while True:
-                timeout = self._timeout()  # what was due may have been the end
+                timeout = self._timeout(ready)  # what was due may have been the end
                 if not self._running:
                     break
                 ready = self._poller.poll(timeout)
@@ -192,7 +193,8 @@ class Supervisor:
         self._jobs.hear(ready)
         self._agent.catch_up()
         self._entries.tick()
-        self._desk.tend()
+        if self._desk.fileno() in ready:
+            self._desk.tend()
         self._serve_clients()
         self._idle.check()
         self._agent.catch_up()  # an answer to a client does not say that it has died
@@ -306,9 +308,10 @@ class Supervisor:
 
     # -- time ----------------------------------------------------------------------
 
-    def _timeout(self) -> float | None:
+    def _timeout(self, ready: set[object]) -> float | None:
         """Do what is due and say when something is due again."""
-        due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick(), self._doors.tend()]
+        due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick()]
+        due.append(self._doors.tend(ready))
         busy = bool(self._jobs.count_running)
         if busy:
             due.append(self._figures.tick())
