@@ -42,14 +42,18 @@ class Launched:
 
 
 def launch(
-    fork: bool, directory: str | None = None, agent_timeout: float = AGENT_TIMEOUT
+    fork: bool,
+    directory: str | None = None,
+    agent_timeout: float = AGENT_TIMEOUT,
+    hold: int | None = None,
 ) -> Launched:
     """Start a supervisor and wait until clients may connect.
 
     ``fork``: fork this process, which is quick but only safe while it has one thread and
     no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
     there for its sockets, and is removed at the end; a new one of its own otherwise.
-    ``agent_timeout``: seconds of silence after which an agent is replaced. Raises
+    ``agent_timeout``: seconds of silence after which an agent is replaced. ``hold``: a
+    descriptor that supervisor and spawner keep open, such as one with a lock. Raises
     GovernorError(EIO) when the supervisor does not come up.
     """
     open_standard_streams()
@@ -60,7 +64,7 @@ def launch(
     if fork:
         pid = _fork(directory, here, there, nonce, agent_timeout)
     else:
-        pid = _exec(directory, there, nonce, agent_timeout)
+        pid = _exec(directory, there, nonce, agent_timeout, hold)
     there.close()
     launched = Launched(directory, pid, nonce, here)
     if not here.recv(1):
@@ -154,29 +158,43 @@ def _is_abandoned(owner: socket.socket) -> bool:
         return False
 
 
-def _exec(directory: str, there: socket.socket, nonce: int, agent_timeout: float) -> int:
+def _exec(
+    directory: str, there: socket.socket, nonce: int, agent_timeout: float, hold: int | None
+) -> int:
     arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout)]
     os.set_inheritable(there.fileno(), True)
+    held = None
+    if hold is not None:
+        held = os.dup(hold)
+        os.set_inheritable(held, True)
+        arguments.append(str(held))
     # posix_spawn: forking a process with threads, or a large one, is what must not happen here.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-c", "from governor import launch; launch.main()", *arguments],
-        env,
-        setpgroup=0,
-        setsigmask=[],
-        setsigdef=[signal.SIGPIPE],
-    )
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-c", "from governor import launch; launch.main()", *arguments],
+            env,
+            setpgroup=0,
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE],
+        )
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def main() -> None:
     """The fresh interpreter's entry; `_exec` gives it its arguments."""
-    directory, descriptor, nonce, agent_timeout = sys.argv[1:5]
+    directory, descriptor, nonce, agent_timeout, *hold = sys.argv[1:]
     owner = socket.socket(fileno=int(descriptor))
-    owner.set_inheritable(False)
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
-    os.closerange(3, owner.fileno())
-    os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    kept, first = sorted([owner.fileno(), *map(int, hold)]), 3
+    for number in kept:
+        os.set_inheritable(number, False)
+        os.closerange(first, number)
+        first = number + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
     sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout)))
 
 
