@@ -25,13 +25,15 @@ class Run(NamedTuple):
     """A run began, at ``time`` (seconds since the epoch), by process ``pid``.
 
     ``nonce`` marks all processes of its governor, in the boot of the host that ``boot`` names.
+    What else a killed run leaves are two directories: ``sockets`` and ``scratch``.
     """
 
     time: float
     pid: int
     boot: str
     nonce: int
-    directory: str
+    sockets: str
+    scratch: str
 
 
 class Began(NamedTuple):

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Final, Self
 from governor.batch.history import MAGIC, Began, Ended, Event, History, Run, Unreadable, read, write
 from governor.batch.plan import BatchFileError, JobPlan, Mistake
 from governor.batch.resume import digest
+from governor.batch.scratch import remove
 from governor.errors import GovernorError
 from governor.report import JobReport
 
 if TYPE_CHECKING:
     from governor.api import Governor
+    from governor.batch.scratch import Scratch
 
 SUFFIX: Final = ".record"
 OLD: Final = ".old"
@@ -79,7 +81,7 @@ class Record:
             return False
         return os.fstat(self.descriptor).st_nlink > 0
 
-    def begin(self, governor: Governor, resume: bool) -> None:
+    def begin(self, governor: Governor, scratch: Scratch, resume: bool) -> None:
         """Begin a run: after what there is (``resume``), or anew, a copy of it kept if so wished.
 
         What was torn from the end of a record is cut off.
@@ -99,8 +101,8 @@ class Record:
             return
         if self._length == 0:
             self._unwritten = MAGIC
-        run = Run(time.time(), os.getpid(), _boot(), governor.nonce, governor.directory)
-        self._append(run)
+        ours = governor.nonce, governor.directory, scratch.path
+        self._append(Run(time.time(), os.getpid(), _boot(), *ours))
         self.sync()
         with contextlib.suppress(OSError):
             _sync_directory(self.path)
@@ -251,12 +253,15 @@ def _user(descriptor: int) -> str:
 
 
 def _end_leftovers(run: Run | None) -> None:
-    """End what the last run has left, in case that nobody was left to do so."""
-    if run is not None and run.boot == _boot():
+    """End and remove what the last run has left, in case that nobody was left to do so."""
+    if run is None:
+        return
+    if run.boot == _boot():
         from workers import spawner
 
         with contextlib.suppress(OSError):
-            spawner.sweep(run.nonce, run.directory)
+            spawner.sweep(run.nonce, run.sockets)
+    remove(run.scratch)
 
 
 def _boot() -> str:

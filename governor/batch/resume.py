@@ -72,7 +72,7 @@ def sentences(found: Resumption, total: int) -> Iterator[str]:
     """Yield what is to be said when a batch is resumed."""
     done = len(found.earlier)
     if done == total:
-        yield f"all {total} jobs succeeded earlier: nothing is left to run"
+        yield "all jobs succeeded earlier: nothing is left to run"
     else:
         yield f"{done} of {total} jobs succeeded earlier and are not run again"
     if found.again:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from governor.batch.plan import JobPlan, one_line
 
 TAIL_LINES = 20
+_PREFIX = "governor-batch-"
 _TAIL_BYTES = 64 * 1024
 _LINE_LENGTH = 500
 
@@ -19,15 +21,18 @@ class Scratch:
 
     def __enter__(self) -> Scratch:
         # What a job made unremovable (another user's files, a mount) must not hide the results.
-        self._directory = tempfile.TemporaryDirectory(
-            prefix="governor-batch-", ignore_cleanup_errors=True
-        )
+        self._directory = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
         for name in ("jobs", "logs"):
             os.mkdir(os.path.join(self._directory.name, name))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._directory.cleanup()
+
+    @property
+    def path(self) -> str:
+        """The directory."""
+        return self._directory.name
 
     def job_directory(self, job: JobPlan) -> str:
         """Make and return the directory that ``job`` finds in GOVERNOR_JOB_DIR."""
@@ -68,3 +73,9 @@ class Scratch:
 
     def _log(self, job: JobPlan) -> str:
         return os.path.join(self._directory.name, "logs", job.name)
+
+
+def remove(path: str) -> None:
+    """Remove the directory of a batch that was killed, as far as it is one, and ours."""
+    if os.path.basename(path).startswith(_PREFIX):
+        shutil.rmtree(path, ignore_errors=True)  # which does not follow links

@@ -88,7 +88,7 @@ def _supervise(
     failure = None
     with Governor(metrics=options.metrics, hold=record.descriptor) as governor:
         containers = make_containers(governor, plan)
-        record.begin(governor, options.resume)
+        record.begin(governor, scratch, options.resume)
         with _progress(plan, governor, output, len(earlier)) as progress:
             runner = Runner(governor, plan, containers, scratch, progress, record, earlier)
             try:

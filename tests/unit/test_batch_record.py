@@ -40,7 +40,7 @@ REPORTS = st.builds(
     st.none() | TEXTS,
 )
 EVENTS = st.lists(
-    st.builds(Run, TIMES, st.integers(1, 4_000_000), TEXTS, st.integers(0, 2**23), TEXTS)
+    st.builds(Run, TIMES, st.integers(1, 4_000_000), TEXTS, st.integers(0, 2**23), TEXTS, TEXTS)
     | st.builds(Began, TIMES, NAMES, TEXTS)
     | st.builds(Ended, TIMES, TEXTS, REPORTS),
     max_size=8,
@@ -221,7 +221,7 @@ def test_why_jobs_run_again() -> None:
         "running again: b (failed), c (interrupted), d (had not ended)",
     ]
     assert list(sentences(Resumption(found.earlier, {}), 1)) == [
-        "all 1 jobs succeeded earlier: nothing is left to run"
+        "all jobs succeeded earlier: nothing is left to run"
     ]
     many = Resumption({}, {f"job-{number}": "failed" for number in range(1000)})
     assert "".join(sentences(many, 1000)).endswith("and 980 others")
@@ -234,7 +234,7 @@ class Played:
     """A governor whose processes nobody will ever look for."""
 
     nonce = 0
-    directory = "/nonexistent"
+    directory = path = "/nonexistent"
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def path(tmp_path: Path) -> str:
 
 def begun(path: str, resume: bool = False) -> Record:
     record = claim(path, resume)
-    record.begin(Played(), resume)  # type: ignore[arg-type]
+    record.begin(Played(), Played(), resume)  # type: ignore[arg-type]
     return record
 
 
@@ -285,7 +285,7 @@ def test_a_torn_tail_is_cut_off(path: str) -> None:
     with claim(path, resume=True) as record:
         assert record.history.torn
         assert Path(path).read_bytes() != whole  # nothing is changed before the run begins
-        record.begin(Played(), resume=True)  # type: ignore[arg-type]
+        record.begin(Played(), Played(), resume=True)  # type: ignore[arg-type]
     assert Path(path).read_bytes().startswith(whole)
     assert known(path) == {"a": "began"}
 
@@ -315,7 +315,7 @@ def test_a_damaged_record_is_not_resumed_and_kept_when_a_run_begins_anew(path: s
     with claim(path, resume=False) as record:
         assert record.damaged is not None
         record.keep = True
-        record.begin(Played(), resume=False)  # type: ignore[arg-type]
+        record.begin(Played(), Played(), resume=False)  # type: ignore[arg-type]
     assert Path(f"{path}.old").read_bytes() == b"".join(lines)
     assert known(path) == {}
 
@@ -430,7 +430,7 @@ def test_an_old_record_that_cannot_be_kept_is_not_written_over(
     os.mkdir(f"{path}.old")
     with claim(path, resume=False) as record:
         record.keep = True
-        record.begin(Played(), resume=False)  # type: ignore[arg-type]
+        record.begin(Played(), Played(), resume=False)  # type: ignore[arg-type]
         assert record.complaint is not None
         record.began(JOB)
         record.ended(report("a"))
