@@ -183,6 +183,9 @@ def test_the_rest_of_a_killed_batch_is_waited_for(bench: Bench) -> None:
             return False
 
     eventually(seen, "it has come to the record")
+    with pytest.raises(subprocess.TimeoutExpired):  # it waits, for ten seconds at most
+        following.wait(1)
+    assert not (bench.directory / "ran").exists()
     signal_all(rest, signal.SIGCONT)
     assert bench.end(following).exit_code == 0
     assert ran(bench) == {"b": 1}
