@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.leftovers import Mark
+from tests.process.helpers import PYTHONPATH
 
-ROOT = Path(__file__).parents[2]
 DEADLINE = 60
 
 
@@ -38,7 +38,7 @@ class Bench:
         self._environment = {
             **os.environ,
             **mark.environment,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": PYTHONPATH,
             "TMPDIR": scratch,
             "TERM": "xterm",
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -240,3 +241,18 @@ def test_end_of_the_spawner_is_the_end_of_its_jobs(gov: Governor, runtime: Path)
     gov.close()
     eventually(lambda: not exists(job.pid), "init has reaped the job")
     assert not os.listdir(runtime)
+
+
+def test_a_lock_that_it_holds_is_free_when_all_has_ended(runtime: Path, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    ours = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    fcntl.flock(ours, fcntl.LOCK_EX)
+    with governor.Governor(hold=ours) as gov, lock.open() as other:
+        os.close(ours)
+        job = gov.spawn(["sleep", "1000"])
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.kill(gov.pid, signal.SIGKILL)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert not exists(job.pid)
+    eventually(lambda: not os.listdir(runtime), "the directory is gone")
