@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import shutil
 import stat
 import time
@@ -31,6 +32,8 @@ OLD: Final = ".old"
 
 _PATIENCE: Final = 10.0
 """Seconds in which the governor of a batch that was killed has ended its jobs."""
+_DYING: Final = 2.0
+"""Seconds in which a process that was sent KILL has ended."""
 _LOOK_AGAIN: Final = 0.02
 _NOTHING: Final = History(0, False, None, {})
 
@@ -242,13 +245,16 @@ def _content(descriptor: int) -> bytes:
 
 
 def _user(descriptor: int) -> str:
-    """Return who has the lock, for a message; nothing when that process has gone."""
-    with contextlib.suppress(Unreadable, ProcessLookupError):
+    """Return who has the lock, for a message; nothing when that process has gone, or goes now."""
+    with contextlib.suppress(Unreadable, OSError):
         run = read(_content(descriptor)).run
         if run is not None:
-            with contextlib.suppress(PermissionError):
-                os.kill(run.pid, 0)
-            return f" (process {run.pid})"
+            process = os.pidfd_open(run.pid)
+            try:
+                if not select.select([process], [], [], _DYING)[0]:
+                    return f" (process {run.pid})"
+            finally:
+                os.close(process)
     return ""
 
 

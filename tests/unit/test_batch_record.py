@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -320,7 +321,8 @@ def test_a_damaged_record_is_not_resumed_and_kept_when_a_run_begins_anew(path: s
     assert known(path) == {}
 
 
-def test_one_batch_at_a_time(path: str) -> None:
+def test_one_batch_at_a_time(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_module, "_DYING", 0.0)
     with begun(path), pytest.raises(GovernorError) as refused:
         claim(path, resume=True)
     assert refused.value.errno == errno.EBUSY
@@ -343,6 +345,21 @@ def test_somebody_without_a_name_is_waited_for(path: str, monkeypatch: pytest.Mo
         assert len(pauses) == 3
         assert record.descriptor is not None
         assert os.path.samestat(os.fstat(record.descriptor), os.stat(path))
+
+
+def test_who_has_been_killed_is_waited_for(path: str) -> None:
+    """One that nobody reaps has ended, too; what is left of its batch may have the lock still."""
+    child = os.fork()
+    if child == 0:
+        with begun(path):
+            signal.pause()
+    while not os.path.exists(path) or not Path(path).read_bytes():
+        os.sched_yield()
+    os.kill(child, signal.SIGKILL)
+    try:
+        claim(path, resume=True).__exit__()
+    finally:
+        os.waitpid(child, 0)
 
 
 def test_who_never_lets_go_is_not_waited_for_for_ever(
