@@ -45,15 +45,15 @@ def launch(
     fork: bool,
     directory: str | None = None,
     agent_timeout: float = AGENT_TIMEOUT,
-    hold: int | None = None,
+    lock: int | None = None,
 ) -> Launched:
     """Start a supervisor and wait until clients may connect.
 
     ``fork``: fork this process, which is quick but only safe while it has one thread and
     no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
     there for its sockets, and is removed at the end; a new one of its own otherwise.
-    ``agent_timeout``: seconds of silence after which an agent is replaced. ``hold``: a
-    descriptor that supervisor and spawner keep open, such as one with a lock. Raises
+    ``agent_timeout``: seconds of silence after which an agent or spawner is replaced. ``lock``:
+    a descriptor that is to be open until nothing is left. Raises
     GovernorError(EIO) when the supervisor does not come up.
     """
     open_standard_streams()
@@ -62,9 +62,9 @@ def launch(
     if directory is None:
         directory = make_directory(nonce)
     if fork:
-        pid = _fork(directory, here, there, nonce, agent_timeout)
+        pid = _fork(directory, here, there, nonce, agent_timeout, lock)
     else:
-        pid = _exec(directory, there, nonce, agent_timeout, hold)
+        pid = _exec(directory, there, nonce, agent_timeout, lock)
     there.close()
     launched = Launched(directory, pid, nonce, here)
     if not here.recv(1):
@@ -128,7 +128,12 @@ def _is_safe(base: str) -> bool:
 
 
 def _fork(
-    directory: str, here: socket.socket, there: socket.socket, nonce: int, agent_timeout: float
+    directory: str,
+    here: socket.socket,
+    there: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None,
 ) -> int:
     pid = os.fork()
     if pid:
@@ -140,7 +145,7 @@ def _fork(
     try:
         os.setpgid(0, 0)
         here.close()
-        status = _serve(directory, there, nonce, agent_timeout)
+        status = _serve(directory, there, nonce, agent_timeout, lock)
     except BaseException:
         import traceback
 
@@ -159,13 +164,13 @@ def _is_abandoned(owner: socket.socket) -> bool:
 
 
 def _exec(
-    directory: str, there: socket.socket, nonce: int, agent_timeout: float, hold: int | None
+    directory: str, there: socket.socket, nonce: int, agent_timeout: float, lock: int | None
 ) -> int:
     arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout)]
     os.set_inheritable(there.fileno(), True)
     held = None
-    if hold is not None:
-        held = os.dup(hold)
+    if lock is not None:
+        held = os.dup(lock)
         os.set_inheritable(held, True)
         arguments.append(str(held))
     # posix_spawn: forking a process with threads, or a large one, is what must not happen here.
@@ -186,24 +191,31 @@ def _exec(
 
 def main() -> None:
     """The fresh interpreter's entry; `_exec` gives it its arguments."""
-    directory, descriptor, nonce, agent_timeout, *hold = sys.argv[1:]
+    directory, descriptor, nonce, agent_timeout, *locks = sys.argv[1:]
     owner = socket.socket(fileno=int(descriptor))
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
-    kept, first = sorted([owner.fileno(), *map(int, hold)]), 3
+    kept, first = sorted([owner.fileno(), *map(int, locks)]), 3
     for number in kept:
         os.set_inheritable(number, False)
         os.closerange(first, number)
         first = number + 1
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
-    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout)))
+    lock = int(locks[0]) if locks else None
+    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout), lock))
 
 
-def _serve(directory: str, owner: socket.socket, nonce: int, agent_timeout: float) -> int:
+def _serve(
+    directory: str,
+    owner: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None = None,
+) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
     _leave_stdio()
-    return server.main(directory, owner, nonce, agent_timeout)
+    return server.main(directory, owner, nonce, agent_timeout, lock)
 
 
 def _leave_stdio() -> None:

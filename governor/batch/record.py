@@ -266,7 +266,8 @@ def _end_leftovers(run: Run | None) -> None:
         from workers import spawner
 
         with contextlib.suppress(OSError):
-            spawner.sweep(run.nonce, run.sockets)
+            spawner.end_leftovers(run.nonce)
+            spawner.remove_directory(run.sockets)
     remove(run.scratch)
 
 

@@ -86,7 +86,7 @@ def _supervise(
 
     began = time.monotonic()
     failure = None
-    with Governor(metrics=options.metrics, hold=record.descriptor) as governor:
+    with Governor(metrics=options.metrics, lock=record.descriptor) as governor:
         containers = make_containers(governor, plan)
         record.begin(governor, scratch, options.resume)
         with _progress(plan, governor, output, len(earlier)) as progress:

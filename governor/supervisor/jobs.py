@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import socket
 import time
@@ -13,23 +12,26 @@ from collections.abc import Callable, Collection, Iterable, Set
 
 from governor.core.group import Group
 from governor.core.usage import Use
-from governor.errors import GovernorError
+from governor.errors import GovernorError, ProtocolError
 from governor.results import OWN_FAILURE, TIMED_OUT, JobResult, Value
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.endings import Endings, check_signal, signal_all
 from governor.supervisor.policy import Policy
+from governor.supervisor.spawner_link import Request, SpawnerLink
 from governor.transport import Poller
 from governor.wire import agent as agent_wire
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
 from governor.wire.job import FROM_WORKER, Bind, Failed, Go, JobSpec, Ready
-from governor.wire.spawner import FROM_SPAWNER, Reaped, Started, StartWorker, UserTime
+from governor.wire.spawner import Reaped, Started
 from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
 
 ENDED_MAX = 10_000
 """Jobs that are remembered after their end, for those who ask for a result; the oldest go first."""
+
+_ERRNO_MAX = 4095
 
 
 class Job:
@@ -83,7 +85,7 @@ class Jobs:
 
     def __init__(
         self,
-        spawner: socket.socket,
+        spawner: SpawnerLink,
         agent: AgentLink,
         policy: Policy,
         poller: Poller,
@@ -106,8 +108,8 @@ class Jobs:
         self._listening: dict[int, Job] = {}
         """Those with a task under their filter, even if it is long after their end."""
         self._running: dict[int, Job] = {}
-        self._user_ns = 0
-        """The user part of what the next process that is reported as reaped has used."""
+        self._timed: dict[int, Job] = {}
+        """Those that run and have a time by which they have to end."""
 
     def get(self, id: int) -> Job:
         """The job with this id; ESRCH, also for one that ended so long ago that it is forgotten."""
@@ -134,12 +136,9 @@ class Jobs:
         traps = self._policy.traps()
         job = Job(self._new_id(), spec, group, traps)
         try:
-            here, there = channel.pair()
+            there = self._open_report(job)
         except OSError as error:
             raise _no_room(job, error) from None
-        job.report = here
-        self._heard[here.fileno()] = lambda: self._on_word(job)
-        self._poller.add(here.fileno())
         try:
             self._request(job, spec, [*stdio, there.fileno()])
         except BaseException:
@@ -158,9 +157,29 @@ class Jobs:
         except OSError as error:
             raise _no_room(job, error) from None
         try:
-            channel.send(self._spawner, StartWorker(job.id), [description, *descriptors])
+            self._spawner.start_worker(job.id, [description, *descriptors])
+        except OSError as error:
+            raise _no_room(job, error) from None
         finally:
             os.close(description)
+
+    def renew(self, request: Request) -> None:
+        """Start a job's worker again, where it is not known whether there is one already.
+
+        That one has heard no `Go` and never will, so it ends. Raises OSError.
+        """
+        job = self.by_id[request.job]
+        self._close_report(job)
+        with self._open_report(job) as there:
+            os.dup2(there.fileno(), request.descriptors[-1], inheritable=False)
+
+    def _open_report(self, job: Job) -> socket.socket:
+        """A channel to a job's worker; returns the worker's end."""
+        job.report, there = channel.pair()
+        job.report.setblocking(False)  # others may hold its end open when the worker has gone
+        self._heard[job.report.fileno()] = lambda: self._on_word(job)
+        self._poller.add(job.report.fileno())
+        return there
 
     def spawn_helper(self, argv: list[str], env: dict[str, str], group: Group) -> None:
         """Start a program of the governor's own, such as a release agent; nobody waits for it."""
@@ -217,29 +236,13 @@ class Jobs:
 
     # -- events --------------------------------------------------------------------
 
-    def catch_up(self) -> None:
-        """Take in what the spawner has reported so far."""
-        while select.select([self._spawner], [], [], 0)[0]:
-            received = channel.receive(self._spawner, FROM_SPAWNER)
-            if received is None:
-                raise GovernorError(errno.EIO, "the spawner has died; no job can be seen any more")
-            match received[0]:
-                case Started(0, pid, number):
-                    self._agent.process.on_started(pid, number)
-                case Started():
-                    self._on_started(received[0])
-                case UserTime(ns):
-                    self._user_ns = ns
-                case Reaped():
-                    self._on_reaped(received[0])
-
     def hear(self, ready: Set[object]) -> None:
         """Take in what workers report and which jobs have gone altogether."""
         for descriptor in self._heard.keys() & ready:
             if descriptor in self._heard:  # the one before may have ended this one, too
                 self._heard[descriptor]()
 
-    def _on_started(self, message: Started) -> None:
+    def on_started(self, message: Started) -> None:
         """The spawner forked the worker, or could not."""
         job = self.by_id.get(message.job)
         if job is None:
@@ -256,32 +259,64 @@ class Jobs:
         if job.pid:
             self._on_report(job)
 
-    def _on_report(self, job: Job) -> None:
-        """The worker says that it is ready, or has failed, or has become the job."""
+    def _on_report(self, job: Job) -> bool:
+        """The worker says that it is ready, or has failed, or has become the job.
+
+        False when it says nothing. What is out of turn, or no message, is not believed.
+        """
         assert job.report is not None
-        received = channel.receive(job.report, FROM_WORKER)
+        try:
+            received = channel.receive(job.report, FROM_WORKER)
+        except BlockingIOError:
+            return False
+        except ProtocolError as error:
+            self._disbelieve(job, str(error))
+            return False
         if received is None:
             self._close_report(job)
-            return
+            return False
         message, descriptors = received
-        match message:
-            case Ready(refusal):
-                self._on_ready(job, refusal, descriptors)
-            case Failed(number, step):
-                reason = f": {os.strerror(number)}" if number else ""
-                job.error = f"cannot {step}{reason}"
+        match message, descriptors:
+            case Ready(refusal), [] if refusal and not job.ready:
+                self._on_ready(job, refusal, None)
+            case Ready(""), [listener] if not job.ready and seccomp.is_listener(listener):
+                self._on_ready(job, "", listener)
+            case Ready(""), [] if not job.ready:
+                # It came with a listener, which this process has no room for.
+                self._fail(job, os.strerror(errno.EMFILE))
+            case Failed(number, step), []:
+                job.error = f"cannot {step}{_because(number)}"
+            case _:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                self._disbelieve(job, f"{type(message).__name__} is out of turn")
+                return False
+        return True
 
-    def _on_ready(self, job: Job, refusal: str, descriptors: list[int]) -> None:
+    def _disbelieve(self, job: Job, reason: str) -> None:
+        """Somebody else speaks for the worker; if it is not the job yet, it never will be."""
+        if job.placed:
+            self._close_report(job)
+        else:
+            self._fail(job, f"its worker reports nonsense: {reason}")
+
+    def _on_ready(self, job: Job, refusal: str, listener: int | None) -> None:
         job.refusal = refusal
         if refusal:
             job.traps = []
-        elif descriptors:
-            job.listener = descriptors[0]
+        if listener is not None:
+            job.listener = listener
             self._listening[job.id] = job
-            self._heard[job.listener] = lambda: self._on_hangup(job)
-            self._poller.add_hangup(job.listener)
+            self._heard[listener] = lambda: self._on_hangup(job)
+            self._poller.add_hangup(listener)
         job.ready = True
         self._place(job)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        """Do not let a worker become the job."""
+        job.error = f"job {job.name} cannot be started: {reason}"
+        self._close_report(job)
+        signal_all([job.pid], signal.SIGKILL)
 
     def _place(self, job: Job) -> None:
         listener = -1 if job.listener is None else job.listener
@@ -321,6 +356,7 @@ class Jobs:
         job.began = time.monotonic()
         if job.timeout is not None:
             job.deadline = job.began + job.timeout
+            self._timed[job.id] = job
         self._tell("job-start", job)
         self._started.pop(job.id)(job)
         if job.report is not None:
@@ -328,18 +364,16 @@ class Jobs:
                 channel.send(job.report, Bind(nodes))
             channel.send(job.report, Go())
 
-    def _on_reaped(self, message: Reaped) -> None:
+    def on_reaped(self, message: Reaped, user_ns: int) -> None:
         """A process of ours has ended; it may be a job's first one."""
-        if message.pid == self._agent.process.pid:
-            self._agent.process.on_reaped(message.status)
         if message.group:
-            use = Use(message.cpu, self._user_ns)
+            use = Use(message.cpu, user_ns)
             self._policy.ledger.reap(message.pid, message.start, message.group, use)
         job = self._by_pid.pop(message.pid, None)
         if job is None:
             return
-        while job.report is not None:
-            self._on_report(job)  # it may have said why it could not become the job
+        while job.report is not None and self._on_report(job):
+            pass  # it may have said why it could not become the job
         if job.placed:
             self._policy.left(message.group or job.group, job.pid)
         self._finish(job, message.status, message.cpu)
@@ -369,12 +403,14 @@ class Jobs:
         code = 128 - code if code < 0 else code
         if job.timed_out:
             code = TIMED_OUT
-        elif job.error is not None and not job.placed:
+        elif not job.placed and (job.error is not None or not code):  # it has not run at all
+            job.error = job.error or f"the worker of job {job.name} has ended without a word"
             code, number = OWN_FAILURE, None
         if not job.placed:
             self._policy.withdraw(job.group)
             self._started.pop(job.id)(job)
         self._running.pop(job.id, None)
+        self._timed.pop(job.id, None)
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
         job.result = JobResult(
@@ -420,12 +456,12 @@ class Jobs:
     def tick(self) -> float | None:
         """Do what is due by the clock; returns the seconds until something is due again."""
         now = time.monotonic()
-        for job in list(self._running.values()):
+        for job in list(self._timed.values()):
             if job.deadline is not None and now >= job.deadline:
-                job.deadline = None
+                del self._timed[job.id]
                 job.timed_out = True
                 self.stop([job.id], job.grace, lambda: None)
-        due = [job.deadline for job in self._running.values() if job.deadline is not None]
+        due = [job.deadline for job in self._timed.values() if job.deadline is not None]
         return max(0.0, min(due) - now) if due else None
 
     def _members(self, jobs: Collection[int]) -> list[int]:
@@ -444,6 +480,10 @@ def _no_room(job: Job, error: OSError) -> GovernorError:
     """The supervisor is out of something itself, descriptors mostly."""
     number = error.errno or errno.EIO
     return GovernorError(number, f"job {job.name} cannot be started: {os.strerror(number)}")
+
+
+def _because(number: int) -> str:
+    return f": {os.strerror(number)}" if 0 < number <= _ERRNO_MAX else ""
 
 
 def _with_shim(env: dict[bytes, bytes]) -> dict[bytes, bytes]:

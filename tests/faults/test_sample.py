@@ -1,0 +1,72 @@
+"""A sample of the named faults: every protocol and every kind of fault at least once.
+
+``make stress`` runs all combinations, of which this file checks that none is left out.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.judge import judge
+from tests.faults.kinds import KINDS
+from tests.faults.matrix import COMBINATIONS, EXCEPTIONS, POSSIBLE, Combination
+from tests.faults.protocols import PROTOCOLS, STEPS
+
+SAMPLE = (
+    "tree.Result:clock-sender",
+    "spawn.StartWorker:fork",
+    "spawn.Ready:truncate",
+    "spawn.Go:kill-receiver",
+    "failure.Failed:truncate",
+    "place.SetCounter:drop",
+    "place.Placed:reorder",
+    "place.Listening:descriptors",
+    "trap.recount:descriptors",
+    "trap.answer:kill-before",
+    "attach.Move:duplicate",
+    "attach.Moved:truncate",
+    "limit.SetCounter:reorder",
+    "limit.Ping:stall-receiver",
+    "limit.Pong:drop",
+    "count.Figures:stall-sender",
+    "takeover.StartAgent:fork",
+    "takeover.SetPlan:drop",
+    "takeover.Resume:kill-receiver",
+    "end.Reaped:delay",
+    "end.Result:clock-sender",
+    "rmdir.DropCounter:kill-after",
+    "shutdown.Stop:clock-receiver",
+)
+"""Where faults were found once, and one of whatever is left."""
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_fault_harms_nobody(name: str) -> None:
+    (combination,) = (c for c in POSSIBLE if c.name == name)
+    verdict = judge(combination.step.name, combination.kind, combination.expected)
+    assert verdict.violations == []
+
+
+def test_nothing_goes_wrong_without_a_fault() -> None:
+    verdict = judge("none", "none", ("healed",))
+    assert (verdict.violations, verdict.told) == ([], [])
+
+
+def test_the_sample_has_every_protocol_and_every_kind() -> None:
+    chosen = [c for c in POSSIBLE if c.name in SAMPLE]
+    assert len(chosen) == len(SAMPLE)
+    assert {c.step.protocol for c in chosen} == set(PROTOCOLS)
+    assert {c.kind for c in chosen} == set(KINDS)
+
+
+def test_names_are_distinct_and_each_combination_is_tried_or_explained() -> None:
+    assert len({step.name for step in STEPS}) == len(STEPS)
+    assert len(COMBINATIONS) == len(STEPS) * len(KINDS)
+    assert all(bool(c.expected) != bool(c.why_not) for c in COMBINATIONS)
+    assert set(EXCEPTIONS) <= {c.name for c in POSSIBLE}
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_every_step_has_a_fault(step: object) -> None:
+    tried: list[Combination] = [c for c in POSSIBLE if c.step is step]
+    assert tried
