@@ -123,7 +123,7 @@ class Client:
         if remaining is not None and remaining <= 0:
             raise GovernorError(errno.ETIMEDOUT, "the supervisor does not answer")
         slice_ = _SIGNAL_SLICE if remaining is None else min(remaining, _SIGNAL_SLICE)
-        if self._gone in poller.poll(slice_):
+        if poller.poll(slice_) == {self._gone}:  # not with an answer, its last one
             raise _gone()
 
 

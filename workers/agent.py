@@ -56,7 +56,12 @@ _SAMPLES_AFTER_TRAP = 2
 class Agent:
     """Serves one supervisor. Listeners come over ``end``, everything else over ``peer``."""
 
-    def __init__(self, peer: Peer, end: socket.socket, nonce: int, estate: Estate) -> None:
+    def __init__(
+        self, peer: Peer, end: socket.socket, nonce: int, estate: Estate, stays: bool = False
+    ) -> None:
+        """``stays``: go on when the supervisor has died, until somebody kills this process."""
+        self._stays = stays
+        self._alone = False
         self._peer = peer
         self._end = end
         self._nonce = nonce
@@ -85,7 +90,7 @@ class Agent:
         self._streak = 0
 
     def serve(self) -> None:
-        """Work until told to stop, or until the supervisor is gone."""
+        """Work until told to stop, or until the supervisor is gone and nobody is to follow it."""
         self._peer.send(wire.Hello(os.getpid()))
         self._obey()
         listeners, poll = self._listeners, self._epoll.poll
@@ -158,11 +163,16 @@ class Agent:
     def _control(self, fd: int, event: int) -> None:
         # The channel is read when a message announces a listener; here it can only have closed.
         if fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
-            self._running = False
+            # One that has nothing to go by is of no use to anybody.
+            self._running = self._stays and self.accounts.complete
+            self._alone = True
+            self._epoll.unregister(fd)
         self._obey()
 
     def _tell(self, message: Message) -> None:
         """Say something unasked; what may have arrived meanwhile is then seen to (`_obey`)."""
+        if self._alone:  # the next agent finds out by itself
+            return
         self._peer.send(message)
         self._has_told = True
 
@@ -386,10 +396,10 @@ class Agent:
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)
 
 
-def main(endpoint: str, end: socket.socket, nonce: int, estate: int) -> int:
-    """Run an agent until its supervisor says stop or goes away; returns the exit status.
+def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool = False) -> int:
+    """Run an agent until its supervisor says stop or, unless it ``stays``, goes away.
 
-    That is not 0 when another has to go on in its place.
+    The exit status is not 0 when another has to go on in its place.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
@@ -398,7 +408,7 @@ def main(endpoint: str, end: socket.socket, nonce: int, estate: int) -> int:
     try:
         records = Estate(estate)
         os.close(estate)
-        Agent(peer, end, nonce, records).serve()
+        Agent(peer, end, nonce, records, stays).serve()
     except ProtocolError as error:
         return _give_up(f"what the supervisor says cannot be understood: {error}")
     except OSError as error:
