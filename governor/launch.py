@@ -55,7 +55,7 @@ def launch(
     no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
     there for its sockets, and is removed at the end; a new one of its own otherwise.
     ``agent_timeout``: seconds of silence after which an agent or spawner is replaced. ``lock``:
-    a descriptor, for a fork, that is to be open until nothing is left. ``state``: the directory
+    a descriptor that is to be open until nothing is left. ``state``: the directory
     in which everything is recorded and found again; the supervisor outlives this process then.
     Raises GovernorError when the supervisor does not come up.
     """
@@ -67,7 +67,7 @@ def launch(
     if fork:
         pid = _fork(directory, here, there, nonce, agent_timeout, lock, state)
     else:
-        pid = _exec(directory, there, nonce, agent_timeout, state)
+        pid = _exec(directory, there, nonce, agent_timeout, lock, state)
     there.close()
     launched = Launched(directory, pid, nonce, here)
     number, _, words = here.recv(65536).decode(errors="replace").partition(" ")
@@ -174,31 +174,49 @@ def _is_abandoned(owner: socket.socket) -> bool:
 
 
 def _exec(
-    directory: str, there: socket.socket, nonce: int, agent_timeout: float, state: str
+    directory: str,
+    there: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None,
+    state: str,
 ) -> int:
     arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout), state]
     os.set_inheritable(there.fileno(), True)
+    held = None
+    if lock is not None:
+        held = os.dup(lock)
+        os.set_inheritable(held, True)
+        arguments.append(str(held))
     # posix_spawn: forking a process with threads, or a large one, is what must not happen here.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-c", "from governor import launch; launch.main()", *arguments],
-        env,
-        setpgroup=0,
-        setsigmask=[],
-        setsigdef=[signal.SIGPIPE],
-    )
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-c", "from governor import launch; launch.main()", *arguments],
+            env,
+            setpgroup=0,
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE],
+        )
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def main() -> None:
     """The fresh interpreter's entry; `_exec` gives it its arguments."""
-    directory, descriptor, nonce, agent_timeout, state = sys.argv[1:6]
+    directory, descriptor, nonce, agent_timeout, state, *locks = sys.argv[1:]
     owner = socket.socket(fileno=int(descriptor))
-    owner.set_inheritable(False)
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
-    os.closerange(3, owner.fileno())
-    os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout), None, state))
+    kept, first = sorted([owner.fileno(), *map(int, locks)]), 3
+    for number in kept:
+        os.set_inheritable(number, False)
+        os.closerange(first, number)
+        first = number + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    lock = int(locks[0]) if locks else None
+    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout), lock, state))
 
 
 def _serve(

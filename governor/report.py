@@ -26,7 +26,10 @@ NOT_RUN: Final = "not run"
 
 
 class JobReport(NamedTuple):
-    """One job; ``status`` is one of the constants above. What is not known is None or 0."""
+    """One job; ``status`` is one of the constants above. What is not known is None or 0.
+
+    ``earlier``: it succeeded in a run before this one, which did not run it again.
+    """
 
     name: str
     command: Sequence[str]
@@ -39,6 +42,7 @@ class JobReport(NamedTuple):
     timed_out: bool = False
     error: str | None = None
     unenforced: str | None = None
+    earlier: bool = False
 
 
 class Report(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from governor.destination import Destination
 from governor.launch import is_safe
 
 TAIL_LINES = 20
+_PREFIX = "governor-batch-"
 _TAIL_BYTES = 64 * 1024
 _LINE_LENGTH = 500
 
@@ -23,7 +25,7 @@ class Scratch:
         # What a job made unremovable (another user's files, a mount) must not hide the results.
         usual = tempfile.gettempdir()
         self._directory = tempfile.TemporaryDirectory(
-            prefix="governor-batch-",
+            prefix=_PREFIX,
             dir=usual if is_safe(usual) else "/tmp",
             ignore_cleanup_errors=True,
         )
@@ -33,6 +35,11 @@ class Scratch:
 
     def __exit__(self, *_: object) -> None:
         self._directory.cleanup()
+
+    @property
+    def path(self) -> str:
+        """The directory."""
+        return self._directory.name
 
     def job_directory(self, job: JobPlan) -> str:
         """Make and return the directory that ``job`` finds in GOVERNOR_JOB_DIR."""
@@ -73,6 +80,12 @@ class Scratch:
 
     def _log(self, job: JobPlan) -> str:
         return os.path.join(self._directory.name, "logs", job.name)
+
+
+def remove(path: str) -> None:
+    """Remove the directory of a batch that was killed, as far as it is one, and ours."""
+    if os.path.basename(path).startswith(_PREFIX):
+        shutil.rmtree(path, ignore_errors=True)  # which does not follow links
 
 
 def _open(path: str, flags: int) -> int:

@@ -34,6 +34,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="jobs at once (default: the usable CPUs)",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an earlier run: jobs that succeeded in it are not run again",
+    )
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        help="record in FILE which jobs have ended, for --resume (default: the batch file's name "
+        "and .record)",
+    )
     parser.add_argument("--report", metavar="FILE", help="write a JSON report to FILE")
     parser.add_argument(
         "--metrics",
@@ -74,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
                 metrics=args.metrics,
                 agent_timeout=args.agent_timeout,
                 grace=args.grace,
+                resume=args.resume,
+                record=args.record,
             )
         )
     except BatchFileError as error:

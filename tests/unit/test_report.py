@@ -66,6 +66,7 @@ def test_the_json_has_the_documented_keys() -> None:
         "timed_out": True,
         "error": "x",
         "unenforced": None,
+        "earlier": False,
     }
     assert value["containers"][1] == {
         "hierarchy": "load",
