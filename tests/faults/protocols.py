@@ -130,6 +130,13 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         _passes("end", "Reaped", SPAWNER, SUPERVISOR),
         _answers("end"),
     ),
+    "enter": (
+        *_does("enter", "begin entry"),
+        _hears("enter", "Entering", waits=True),
+        _tells("enter", "Enter"),
+        *_does("enter", "allow entry"),
+        _hears("enter", "Entered"),
+    ),
     "rmdir": (
         _asks("rmdir", "Rmdir"),
         _tells("rmdir", "DropPlan"),

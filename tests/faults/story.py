@@ -33,12 +33,16 @@ HEALED, TOLD, ENDED, GONE = "healed", "told", "ended", "gone"
 
 
 class Place(NamedTuple):
-    """What a story is told with: paths of a directory, of cgroups if any, and of two programs."""
+    """What a story is told with: paths of a directory, of cgroups if any, and of three programs.
+
+    ``ns`` is empty where nobody may make namespaces.
+    """
 
     scratch: str
     cgroup: str
     puppet: str
     bomb: str
+    ns: str
 
 
 class Outcome(NamedTuple):
@@ -159,6 +163,7 @@ class Story:
             self._take_over(puppet)
             self._end()
             self._end_storm(storm)
+            self._enter()
             self._rmdir()
             self._invariants()
             self._shut_down()
@@ -246,6 +251,7 @@ class Story:
             self._fill(puppet, BOX - 1, "filling")
             self._do(puppet.is_refused)
             time.sleep(0.15)  # until what was met is told of
+            self._try("held", lambda: self.box["numtasks.held"])
         self._must(self._do(puppet.is_refused), "filled, and not refused")
 
     def _attach(self, puppet: Puppet) -> None:
@@ -298,6 +304,25 @@ class Story:
         self._must(len(said) == 3 and said[2] == "0", f"the storm says {said}")
         failcnt = self._try("failcnt", lambda: self.storm["numtasks.failcnt"])
         self._must(said[1:2] == [str(failcnt)], f"failcnt is {failcnt}, the storm says {said}")
+
+    def _enter(self) -> None:
+        """A process enters other namespaces, and so a container of its own."""
+        if not self._place.ns:
+            return
+        box = self._gov.mount("servers", ["ns"]).mkdir("/box")
+        command, mark = self._command('exec "$1"', self._place.ns)
+
+        def start(stdin: int, stdout: int) -> None:
+            self._gov.spawn(command, containers=[box], stdin=stdin, stdout=stdout)
+
+        with self._do(lambda: Puppet(start)) as puppet, self._at("enter"):
+            error, _ = self._do(lambda: puppet.do("u"))
+            self._must(not error, f"unshare fails with {error}")
+            self._eventually(
+                lambda: [puppet.pid in self._tasks(child) for child in box.children] == [True],
+                "it has a container of its own",
+            )
+        self.ran.append(mark)
 
     def _rmdir(self) -> None:
         self._eventually(lambda: not self._tasks(self.gone), "a job has ended")
