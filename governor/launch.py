@@ -42,14 +42,18 @@ class Launched:
 
 
 def launch(
-    fork: bool, directory: str | None = None, agent_timeout: float = AGENT_TIMEOUT
+    fork: bool,
+    directory: str | None = None,
+    agent_timeout: float = AGENT_TIMEOUT,
+    lock: int | None = None,
 ) -> Launched:
     """Start a supervisor and wait until clients may connect.
 
     ``fork``: fork this process, which is quick but only safe while it has one thread and
     no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
     there for its sockets, and is removed at the end; a new one of its own otherwise.
-    ``agent_timeout``: seconds of silence after which an agent is replaced. Raises
+    ``agent_timeout``: seconds of silence after which an agent or spawner is replaced. ``lock``:
+    a descriptor, for a fork, that is to be open until nothing is left. Raises
     GovernorError(EIO) when the supervisor does not come up.
     """
     open_standard_streams()
@@ -58,7 +62,7 @@ def launch(
     if directory is None:
         directory = make_directory(nonce)
     if fork:
-        pid = _fork(directory, here, there, nonce, agent_timeout)
+        pid = _fork(directory, here, there, nonce, agent_timeout, lock)
     else:
         pid = _exec(directory, there, nonce, agent_timeout)
     there.close()
@@ -124,7 +128,12 @@ def _is_safe(base: str) -> bool:
 
 
 def _fork(
-    directory: str, here: socket.socket, there: socket.socket, nonce: int, agent_timeout: float
+    directory: str,
+    here: socket.socket,
+    there: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None,
 ) -> int:
     pid = os.fork()
     if pid:
@@ -136,7 +145,7 @@ def _fork(
     try:
         os.setpgid(0, 0)
         here.close()
-        status = _serve(directory, there, nonce, agent_timeout)
+        status = _serve(directory, there, nonce, agent_timeout, lock)
     except BaseException:
         import traceback
 
@@ -180,12 +189,18 @@ def main() -> None:
     sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout)))
 
 
-def _serve(directory: str, owner: socket.socket, nonce: int, agent_timeout: float) -> int:
+def _serve(
+    directory: str,
+    owner: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None = None,
+) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
     _leave_stdio()
-    return server.main(directory, owner, nonce, agent_timeout)
+    return server.main(directory, owner, nonce, agent_timeout, lock)
 
 
 def _leave_stdio() -> None:

@@ -51,10 +51,10 @@ class Governor:
 
     ``metrics``: serve Prometheus text on this port of 127.0.0.1 (0: one that is free; see
     ``metrics_port``). ``agent_timeout``: seconds in which the process that enforces has to
-    answer; one that does not is killed and replaced, and trapped calls wait until then. ``fork``
-    and ``directory`` are for the command line: start by a plain fork, which is only safe while
-    this process has one thread, in a directory that `governor.rundir.claim` has made. One that
-    runs already is had by `connect`.
+    answer; one that does not is killed and replaced, and trapped calls wait until then. ``fork``,
+    ``directory`` and ``lock`` are for the command line: start by a plain fork, which is only safe
+    while this process has one thread, in a directory that `governor.rundir.claim` has made and
+    locked. One that runs already is had by `connect`.
     """
 
     def __init__(
@@ -64,10 +64,11 @@ class Governor:
         agent_timeout: float = AGENT_TIMEOUT,
         fork: bool = False,
         directory: str | None = None,
+        lock: int | None = None,
     ) -> None:
         if not agent_timeout > 0:
             raise GovernorError(errno.EINVAL, f"agent_timeout {agent_timeout}: more than 0 s")
-        self._open(launch(fork, directory, agent_timeout))
+        self._open(launch(fork, directory, agent_timeout, lock))
         if metrics is not None:
             try:
                 self._serve_metrics(metrics)

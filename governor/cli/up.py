@@ -86,7 +86,7 @@ def _keep(path: str, layout: Layout, metrics: int | None, ready: Ready, log: boo
             descriptor = rundir.open_log(path)
             os.dup2(descriptor, 2)
             os.close(descriptor)
-        with Governor(metrics=metrics, fork=True, directory=path) as governor:
+        with Governor(metrics=metrics, fork=True, directory=path, lock=lock) as governor:
             rundir.record(path, governor.pid, governor.nonce)
             layout.build(governor)
             served = f", metrics at http://127.0.0.1:{metrics}/metrics" if metrics else ""

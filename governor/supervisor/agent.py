@@ -13,14 +13,13 @@ from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent_process import AgentProcess
+from governor.supervisor.heartbeat import Heartbeat
 from governor.transport import Poller, Server
 from governor.units import UNLIMITED
 from governor.wire import agent as wire
 from governor.wire.codec import Message
 from workers import channel
 
-HEARTBEAT = 1.0
-"""Seconds between two questions whether the agent is there, while jobs run."""
 _LOOK = 0.05
 """Seconds between two looks at what the spawner reports while an answer is waited for."""
 
@@ -88,8 +87,7 @@ class AgentLink:
         """Called with a new agent that knows all plans: tells it of the jobs, by `adopt`."""
         self.taken_over: Callable[[str, wire.Resumed], None] = lambda how, resumed: None
         """Called when a new agent goes on; with how the one before has ended."""
-        self._pinged: float | None = None
-        self._ticked = self._next_ping = 0.0
+        self._heartbeat = Heartbeat(timeout, self._ping, process.kill)
         self._told: dict[int, Told] = {}
         self.counters: dict[int, Counter] = {}
         """Those that the agent knows, by id."""
@@ -240,6 +238,8 @@ class AgentLink:
                 return message
             if ended:
                 raise AgentDied
+            if not self.process.pid:
+                remaining = self._timeout  # nobody is there yet who could have answered
             if remaining <= 0:
                 self.process.kill()
             started = time.monotonic()
@@ -252,7 +252,7 @@ class AgentLink:
         while (received := self._receive_any()) is not None:
             peer, message = received
             if peer == self._peer:
-                self._pinged = None
+                self._heartbeat.heard()
                 return message
             if isinstance(message, wire.Hello):
                 self._hear()
@@ -312,21 +312,10 @@ class AgentLink:
 
     def tick(self, busy: bool) -> float | None:
         """See to it that the agent answers while it is ``busy``; seconds until the next look."""
-        now = time.monotonic()
-        if now - self._ticked > 2 * HEARTBEAT and self._pinged is not None:
-            self._pinged = now  # we were stopped, perhaps it was too
-        self._ticked = now
-        if self._pinged is not None and now - self._pinged >= self._timeout:
-            self.process.kill()  # its end will be reported
-            self._pinged = None
-            self._next_ping = now + HEARTBEAT
-        elif busy and self._pinged is None and now >= self._next_ping:
-            self._send(wire.Ping(next(self._requests)))
-            self._pinged = now
-            self._next_ping = now + HEARTBEAT
-        if self._pinged is not None:
-            return max(0.0, min(HEARTBEAT, self._pinged + self._timeout - now))
-        return max(0.0, self._next_ping - now) if busy else None
+        return self._heartbeat.tick(busy)
+
+    def _ping(self) -> None:
+        self._send(wire.Ping(next(self._requests)))
 
     def _take_over(self) -> None:
         """Have a new agent go on where the last one was ended. EIO: that happens all the time."""
@@ -337,7 +326,8 @@ class AgentLink:
                     errno.EIO,
                     f"the agent {how}, again and again; nothing is enforced any more",
                 )
-            self._peer = self._pinged = None
+            self._peer = None
+            self._heartbeat.heard()
             self.process.start()
             try:
                 resumed = self._resume()

@@ -7,7 +7,7 @@ import socket
 import time
 from collections import deque
 
-from governor.wire.spawner import StartAgent
+from governor.supervisor.spawner_link import SpawnerLink
 from workers import channel, estate
 from workers.spawner import kill
 
@@ -22,7 +22,7 @@ _FORKS = 50
 class AgentProcess:
     """The process that is the agent now, if there is one. ``endpoint``: where it connects to."""
 
-    def __init__(self, spawner: socket.socket, endpoint: str) -> None:
+    def __init__(self, spawner: SpawnerLink, endpoint: str) -> None:
         self.spawner = spawner
         self._endpoint = endpoint
         self._estate = estate.make()
@@ -40,11 +40,19 @@ class AgentProcess:
         if self._unforked:
             time.sleep(_FORK_AGAIN)  # perhaps some process ends meanwhile
         self.pid, self.ended = 0, ""
+        with self._pair() as there:
+            self.spawner.start_agent(self._endpoint, [there.fileno(), self._estate])
+
+    def renew(self, descriptors: list[int]) -> None:
+        """Ask for another one where it is not known whether there is one: that one will end."""
+        self.end.close()
+        with self._pair() as there:
+            os.dup2(there.fileno(), descriptors[0], inheritable=False)
+
+    def _pair(self) -> socket.socket:
         self.end, there = channel.pair()
         self.end.settimeout(channel.PATIENCE)
-        descriptors = [there.fileno(), self._estate]
-        channel.send(self.spawner, StartAgent(self._endpoint), descriptors)
-        there.close()
+        return there
 
     def on_started(self, pid: int, errno: int) -> None:
         """The spawner has forked it, or could not."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import socket
 import time
@@ -18,12 +17,13 @@ from governor.results import OWN_FAILURE, TIMED_OUT, JobResult, Value
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.endings import Endings, check_signal, signal_all
 from governor.supervisor.policy import Policy
+from governor.supervisor.spawner_link import Request, SpawnerLink
 from governor.transport import Poller
 from governor.wire import agent as agent_wire
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
 from governor.wire.job import FROM_WORKER, Bind, Failed, Go, JobSpec, Ready
-from governor.wire.spawner import FROM_SPAWNER, Reaped, Started, StartWorker, UserTime
+from governor.wire.spawner import Reaped, Started
 from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
@@ -83,7 +83,7 @@ class Jobs:
 
     def __init__(
         self,
-        spawner: socket.socket,
+        spawner: SpawnerLink,
         agent: AgentLink,
         policy: Policy,
         poller: Poller,
@@ -106,8 +106,6 @@ class Jobs:
         self._listening: dict[int, Job] = {}
         """Those with a task under their filter, even if it is long after their end."""
         self._running: dict[int, Job] = {}
-        self._user_ns = 0
-        """The user part of what the next process that is reported as reaped has used."""
 
     def get(self, id: int) -> Job:
         """The job with this id; ESRCH, also for one that ended so long ago that it is forgotten."""
@@ -134,12 +132,9 @@ class Jobs:
         traps = self._policy.traps()
         job = Job(self._new_id(), spec, group, traps)
         try:
-            here, there = channel.pair()
+            there = self._open_report(job)
         except OSError as error:
             raise _no_room(job, error) from None
-        job.report = here
-        self._heard[here.fileno()] = lambda: self._on_word(job)
-        self._poller.add(here.fileno())
         try:
             self._request(job, spec, [*stdio, there.fileno()])
         except BaseException:
@@ -158,9 +153,28 @@ class Jobs:
         except OSError as error:
             raise _no_room(job, error) from None
         try:
-            channel.send(self._spawner, StartWorker(job.id), [description, *descriptors])
+            self._spawner.start_worker(job.id, [description, *descriptors])
+        except OSError as error:
+            raise _no_room(job, error) from None
         finally:
             os.close(description)
+
+    def renew(self, request: Request) -> None:
+        """Start a job's worker again, where it is not known whether there is one already.
+
+        That one has heard no `Go` and never will, so it ends. Raises OSError.
+        """
+        job = self.by_id[request.job]
+        self._close_report(job)
+        with self._open_report(job) as there:
+            os.dup2(there.fileno(), request.descriptors[-1], inheritable=False)
+
+    def _open_report(self, job: Job) -> socket.socket:
+        """A channel to a job's worker; returns the worker's end."""
+        job.report, there = channel.pair()
+        self._heard[job.report.fileno()] = lambda: self._on_word(job)
+        self._poller.add(job.report.fileno())
+        return there
 
     def spawn_helper(self, argv: list[str], env: dict[str, str], group: Group) -> None:
         """Start a program of the governor's own, such as a release agent; nobody waits for it."""
@@ -217,29 +231,13 @@ class Jobs:
 
     # -- events --------------------------------------------------------------------
 
-    def catch_up(self) -> None:
-        """Take in what the spawner has reported so far."""
-        while select.select([self._spawner], [], [], 0)[0]:
-            received = channel.receive(self._spawner, FROM_SPAWNER)
-            if received is None:
-                raise GovernorError(errno.EIO, "the spawner has died; no job can be seen any more")
-            match received[0]:
-                case Started(0, pid, number):
-                    self._agent.process.on_started(pid, number)
-                case Started():
-                    self._on_started(received[0])
-                case UserTime(ns):
-                    self._user_ns = ns
-                case Reaped():
-                    self._on_reaped(received[0])
-
     def hear(self, ready: Set[object]) -> None:
         """Take in what workers report and which jobs have gone altogether."""
         for descriptor in self._heard.keys() & ready:
             if descriptor in self._heard:  # the one before may have ended this one, too
                 self._heard[descriptor]()
 
-    def _on_started(self, message: Started) -> None:
+    def on_started(self, message: Started) -> None:
         """The spawner forked the worker, or could not."""
         job = self.by_id.get(message.job)
         if job is None:
@@ -341,12 +339,10 @@ class Jobs:
                 channel.send(job.report, Bind(nodes))
             channel.send(job.report, Go())
 
-    def _on_reaped(self, message: Reaped) -> None:
+    def on_reaped(self, message: Reaped, user_ns: int) -> None:
         """A process of ours has ended; it may be a job's first one."""
-        if message.pid == self._agent.process.pid:
-            self._agent.process.on_reaped(message.status)
         if message.group:
-            use = Use(message.cpu, self._user_ns)
+            use = Use(message.cpu, user_ns)
             self._policy.ledger.reap(message.pid, message.start, message.group, use)
         job = self._by_pid.pop(message.pid, None)
         if job is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import select
+import resource
 import signal
 import socket
 import sys
@@ -25,6 +25,7 @@ from governor.supervisor.nonsense import Nonsense
 from governor.supervisor.policy import Policy
 from governor.supervisor.queries import Queries
 from governor.supervisor.release import Release
+from governor.supervisor.spawner_link import Request, SpawnerLink
 from governor.supervisor.stdio import StdioDesk
 from governor.transport import (
     AGENTS,
@@ -39,14 +40,17 @@ from governor.transport import (
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire.codec import Message
-from governor.wire.spawner import FROM_SPAWNER, Quit
-from workers import channel, spawner
+from governor.wire.spawner import Reaped, Started
+from workers import spawner
+from workers.spawner import remove_directory
 
 GRACE = 1.0
 """Seconds from TERM to KILL for all jobs when the supervisor is sent INT or TERM."""
 
 IN_A_ROW = 64
 """Requests that are carried out before jobs and agent are looked at again."""
+
+_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 READY = b"1"
 """What the owner hears when clients may connect."""
@@ -58,16 +62,14 @@ class Supervisor:
     def __init__(
         self,
         directory: str,
-        pid: int,
-        end: socket.socket,
+        link: SpawnerLink,
         owner: socket.socket,
         nonce: int,
         agent_timeout: float,
     ) -> None:
-        """``end`` leads to the spawner, process ``pid``."""
+        """``link`` leads to the spawner."""
         self._directory = directory
-        self._nonce = nonce
-        self._spawner = end
+        self._spawner = link
         self._owner = owner
         clients = os.path.join(directory, CLIENTS)
         self._clients = Server(clients, wire.TO_SUPERVISOR, UNREAD_MAX)
@@ -78,23 +80,25 @@ class Supervisor:
         self._desk = StdioDesk(os.path.join(directory, STDIO))
         self._agent = AgentLink(
             self._agents,
-            AgentProcess(end, agents),
-            lambda: self._jobs.catch_up(),
+            AgentProcess(link, agents),
+            link.tend,
             self._on_agent,
             agent_timeout,
         )
         self._events = Events()
         self._policy = policy = Policy(self._agent, nonce, self._events)
-        policy.machinery.add(pid)
+        policy.machinery.add(link.pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
         self._endings = Endings()
         self._jobs = jobs = Jobs(
-            end, self._agent, policy, self._poller, self._endings, self._on_ended
+            link, self._agent, policy, self._poller, self._endings, self._on_ended
         )
+        link.on_started, link.on_reaped = self._on_started, self._on_reaped
+        link.renew, link.on_replaced = self._renew, self._on_spawner_replaced
         self._agent.hand_over = jobs.hand_over
         self._agent.taken_over = self._on_taken_over
-        self._figures = figures = Figures(self._agent, policy, jobs.catch_up)
+        self._figures = figures = Figures(self._agent, policy, link.catch_up)
         self._job_verbs = JobVerbs(policy, jobs, self._desk)
         self._handlers = (
             ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
@@ -107,7 +111,7 @@ class Supervisor:
         )
         self._signalled = _signals()
         for source in (
-            self._clients, self._agents, end.fileno(), owner.fileno(), self._signalled.fileno(),
+            self._clients, self._agents, link.fileno(), owner.fileno(), self._signalled.fileno(),
             self._desk.fileno(),
         ):  # fmt: skip
             self._poller.add(source)
@@ -122,8 +126,7 @@ class Supervisor:
         """
         agent = self._agent.process
         while not agent.pid and not agent.ended:
-            select.select([self._spawner], [], [])
-            self._jobs.catch_up()
+            self._spawner.wait()
         return pid == agent.pid
 
     # -- the loop ------------------------------------------------------------------
@@ -138,8 +141,7 @@ class Supervisor:
                 ready = self._poller.poll(timeout)
                 if self._owner.fileno() in ready:
                     self._running = False
-                if self._signalled.fileno() in ready:
-                    self._poller.remove(self._signalled.fileno())
+                if self._signalled.fileno() in ready and self._is_to_end():
                     self._jobs.stop(list(self._jobs.by_id), GRACE, self._end)
                 self._turn(ready)
         finally:
@@ -147,13 +149,40 @@ class Supervisor:
 
     def _turn(self, ready: set[object]) -> None:
         """Take in everything that has arrived, in the order in which it depends on each other."""
-        self._jobs.catch_up()
+        self._spawner.catch_up()
         self._jobs.hear(ready)
         self._agent.catch_up()
         self._entries.tick()
         self._desk.tend()
         self._serve_clients()
         self._agent.catch_up()  # an answer to a client does not say that it has died
+
+    def _is_to_end(self) -> bool:
+        """Whether somebody has asked for the end by a signal; a child's end is only seen to."""
+        numbers = set(self._signalled.recv(4096))
+        return bool(numbers & _ENDING)
+
+    def _on_started(self, message: Started) -> None:
+        if message.job:
+            self._jobs.on_started(message)
+        else:
+            self._agent.process.on_started(message.pid, message.errno)
+
+    def _on_reaped(self, message: Reaped, user_ns: int) -> None:
+        if message.pid == self._agent.process.pid:
+            self._agent.process.on_reaped(message.status)
+        self._jobs.on_reaped(message, user_ns)
+
+    def _renew(self, request: Request) -> None:
+        if request.job:
+            self._jobs.renew(request)
+        else:
+            self._agent.process.renew(request.descriptors)
+
+    def _on_spawner_replaced(self, how: str, before: int) -> None:
+        self._policy.machinery.discard(before)
+        self._policy.machinery.add(self._spawner.pid)
+        self._events.publish("spawner-restart", reason=f"the spawner {how}")
 
     def _on_taken_over(self, how: str, resumed: agent_wire.Resumed) -> None:
         self._entries.resumed(resumed.tickets)
@@ -223,9 +252,10 @@ class Supervisor:
     def _timeout(self) -> float | None:
         """Do what is due and say when something is due again."""
         due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick(), self._doors.tend()]
-        if self._jobs.count_running:
+        busy = bool(self._jobs.count_running)
+        if busy:
             due.append(self._figures.tick())
-        due.append(self._agent.tick(bool(self._jobs.count_running)))
+        due += [self._agent.tick(busy), self._spawner.tick(busy)]
         due.append(self._release.check())
         due.append(self._events.tick())  # last: it tells of what the others did
         return min((seconds for seconds in due if seconds is not None), default=None)
@@ -247,15 +277,11 @@ class Supervisor:
     def _leave(self) -> None:
         self._policy.end()
         self._agent.stop()
-        channel.send(self._spawner, Quit())
         self._desk.close()
         self._agent.process.close()
         close_all([self._clients, self._agents])
-        # The spawner closes its end when nothing of ours is left.
-        while channel.receive(self._spawner, FROM_SPAWNER) is not None:
-            pass
-        os.wait()
-        spawner.sweep(self._nonce, self._directory)
+        self._spawner.quit(self._signalled.fileno())
+        remove_directory(self._directory)
 
 
 def _check_times(request: Any) -> None:
@@ -266,29 +292,42 @@ def _check_times(request: Any) -> None:
 
 
 def _signals() -> socket.socket:
-    """A socket that hears of the signals that politely ask for the end."""
+    """A socket that hears of children's ends and of signals that politely ask for our own."""
     here, there = socket.socketpair()
     there.setblocking(False)
     signal.set_wakeup_fd(there.detach(), warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+    for number in (*_ENDING, signal.SIGCHLD):
+        if number == signal.SIGCHLD or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     return here
 
 
-def main(directory: str, owner: socket.socket, nonce: int, agent_timeout: float) -> int:
+def main(
+    directory: str,
+    owner: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None = None,
+) -> int:
     """Run a supervisor with its spawner in this process, which has no threads yet.
 
-    ``owner`` hears one byte when everything is ready; its end is the supervisor's end. Returns
-    the exit status: 1 when it failed.
+    ``owner`` hears one byte when everything is ready; its end is the supervisor's end. ``lock``:
+    a descriptor that every spawner is to hold as long as it runs. Returns the exit status: 1
+    when it failed.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # What is ignored, as under nohup, is to be ignored by the jobs as well.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    spawner.become_subreaper()  # before the fork: it is for those who were born afterwards
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     pid, end = spawner.start(nonce, directory)
     spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
-    supervisor = Supervisor(directory, pid, end, owner, nonce, agent_timeout)
+    kept = [] if lock is None else [lock]
+    link = SpawnerLink(
+        pid, end, nonce, lambda: spawner.replace(nonce, directory, files, kept), agent_timeout
+    )
+    supervisor = Supervisor(directory, link, owner, nonce, agent_timeout)
     owner.send(READY)
     try:
         supervisor.serve()

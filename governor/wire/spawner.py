@@ -37,6 +37,7 @@ class Started(NamedTuple):
 class Reaped(NamedTuple):
     """Spawner: a process has ended; ``job`` and ``group`` are those of its tag, or 0.
 
+    It is still there, as a zombie, until `Buried` follows.
     ``status`` is a wait status, ``cpu`` nanoseconds used including reaped children,
     ``start`` the start time in clock ticks since boot.
     """
@@ -55,9 +56,27 @@ class UserTime(NamedTuple):
     ns: int
 
 
+class Buried(NamedTuple):
+    """Spawner: the process that the last `Reaped` was about is gone for good."""
+
+    pid: int
+
+
+class Probe(NamedTuple):
+    """Supervisor: are you there?"""
+
+    number: int
+
+
+class Alive(NamedTuple):
+    """Spawner: yes."""
+
+    number: int
+
+
 class Quit(NamedTuple):
     """Supervisor: kill what is left, remove ``directory`` and end."""
 
 
-TO_SPAWNER = Catalogue([StartAgent, StartWorker, Quit])
-FROM_SPAWNER = Catalogue([Started, Reaped, UserTime])
+TO_SPAWNER = Catalogue([StartAgent, StartWorker, Probe, Quit])
+FROM_SPAWNER = Catalogue([Started, Reaped, UserTime, Buried, Alive])

@@ -230,13 +230,3 @@ def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime:
     gov.close()
     assert not exists(job.pid)
     assert not os.listdir(runtime)
-
-
-def test_end_of_the_spawner_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
-    job = gov.spawn(["sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"])
-    os.kill(spawner_of(gov), signal.SIGKILL)
-    with pytest.raises(GovernorError, match="ended"):
-        job.wait(DEADLINE)
-    gov.close()
-    eventually(lambda: not exists(job.pid), "init has reaped the job")
-    assert not os.listdir(runtime)

@@ -127,12 +127,15 @@ SAMPLES: dict[str, list[Message]] = {
     "spawner.TO_SPAWNER": [
         spawner.StartAgent(endpoint="/run/governor/agents"),
         spawner.StartWorker(job=3),
+        spawner.Probe(number=7),
         spawner.Quit(),
     ],
     "spawner.FROM_SPAWNER": [
         spawner.Started(job=3, pid=4242, errno=0),
         spawner.UserTime(ns=123_456_000),
         spawner.Reaped(pid=4242, job=3, group=7, status=256, cpu=10**9, start=987_654),
+        spawner.Buried(pid=4242),
+        spawner.Alive(number=7),
     ],
 }
 
