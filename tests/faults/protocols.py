@@ -1,7 +1,8 @@
 """The protocols between the processes of a governor, step by step.
 
-A step is a message on its way from one process to another, or something that an agent does by
-itself. Each protocol is a stage of `story`, where its steps are done in about this order.
+A step is a message on its way from one process to another, or something that one of them does by
+itself. Takeover is that of an agent, succession that of a spawner. Each protocol is a stage of
+`story`, where its steps are done in about this order.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ CHANNEL = "channel"
 
 
 class Step(NamedTuple):
-    """``what`` is a kind of message, or with no ``receiver`` a function of `agent_faults.STEPS`.
+    """``what`` is a kind of message, or with no ``receiver`` a function: see `kinds.FUNCTIONS`.
 
     ``waits``: the sender says nothing more on this link before it has been answered.
     """
@@ -56,8 +57,8 @@ def _passes(protocol: str, what: str, sender: str, receiver: str) -> Step:
     return Step(protocol, what, CHANNEL, sender, receiver)
 
 
-def _does(protocol: str, *functions: str) -> tuple[Step, ...]:
-    return tuple(Step(protocol, what, "", AGENT, "") for what in functions)
+def _does(protocol: str, *functions: str, who: str = AGENT) -> tuple[Step, ...]:
+    return tuple(Step(protocol, what, "", who, "") for what in functions)
 
 
 PROTOCOLS: dict[str, tuple[Step, ...]] = {
@@ -124,10 +125,15 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         *_does("takeover", "adopt", "take over", "reserve", "recount"),
         _hears("takeover", "Resumed"),
     ),
+    "succession": (
+        *_does("succession", "bury spawner", "start spawner", "ask again", who=SUPERVISOR),
+        _passes("succession", "StartWorker", SUPERVISOR, SPAWNER),
+    ),
     "end": (
         _asks("end", "Wait"),
         _passes("end", "UserTime", SPAWNER, SUPERVISOR),
         _passes("end", "Reaped", SPAWNER, SUPERVISOR),
+        _passes("end", "Buried", SPAWNER, SUPERVISOR),
         _answers("end"),
     ),
     "enter": (

@@ -19,7 +19,7 @@ from tests.faults.story import Place, tell
 
 STRUCK = "struck"
 """The file in the directory that is made when the fault strikes."""
-SHORTER = 24.0
+SHORTER = 15.0
 """Seconds that a client waits less for an answer than it would."""
 
 

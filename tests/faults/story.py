@@ -20,11 +20,12 @@ import governor
 from governor.api import Container, Governor, Job, JobResult
 from governor.errors import GovernorError, ProtocolError
 from tests.faults.kinds import AGENT_TIMEOUT, Stage
-from tests.process.helpers import Puppet
+from tests.process.helpers import Puppet, kill_and_see
+from workers import undertaker
 
 Answer = TypeVar("Answer")
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 """Seconds in which what must come about has come about."""
 BOX, OTHER, OTHER_LATER, STORM = 5, 8, 6, 10
 """The limits. What the puppet made in the box stays there when it moves on."""
@@ -161,6 +162,7 @@ class Story:
             self._limit(puppet)
             self._count(puppet)
             self._take_over(puppet)
+            self._succeed(puppet)
             self._end()
             self._end_storm(storm)
             self._enter()
@@ -287,6 +289,24 @@ class Story:
             held = self._try("count later", lambda: self.other["numtasks.held"])
         self._must(held == OTHER_LATER, f"{held} are held later, not {OTHER_LATER}")
 
+    def _succeed(self, puppet: Puppet) -> None:
+        """Another spawner goes on, which the next job is started by."""
+        command, mark = self._command("(exit 3); exit 9")
+        with self._at("succession"):
+            kill_and_see([self._spawner()])
+            job = self._try("spawn later", lambda: self._gov.spawn(command))
+            result = self._result(job, "wait later") if job else None
+            self._must(self._do(puppet.is_refused), "not refused after a succession")
+        self._must(result is not None and result.exit_code == 9, f"exit 9 is {result}")
+        self.ran.append(mark)
+
+    def _spawner(self) -> int:
+        for pid in _children(self._gov.pid):
+            with contextlib.suppress(OSError):
+                if b"spawner.main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return self._stage.spawner
+
     def _end(self) -> None:
         command, mark = self._command("(exit 3); exit 7")
         job = self._try("spawn another", lambda: self._gov.spawn(command, containers=[self.gone]))
@@ -322,6 +342,8 @@ class Story:
                 lambda: [puppet.pid in self._tasks(child) for child in box.children] == [True],
                 "it has a container of its own",
             )
+            self._do(lambda: puppet.do("f"))  # the call before this one is over by now
+            self._try("report", self._gov.containers)
         self.ran.append(mark)
 
     def _rmdir(self) -> None:
@@ -364,10 +386,15 @@ def agent_below(pid: int) -> int:
 
 
 def _descendants(pid: int) -> Iterator[int]:
+    for child in _children(pid):
+        yield child
+        yield from _descendants(child)
+
+
+def _children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            yield int(child)
-            yield from _descendants(int(child))
+        return sorted(undertaker.children(pid))
+    return []
 
 
 def _name_of(error: Exception) -> str:

@@ -16,6 +16,7 @@ from tests.faults.protocols import PROTOCOLS, STEPS
 SAMPLE = (
     "tree.Result:clock-sender",
     "spawn.StartWorker:fork",
+    "spawn.Started:kill-before",
     "spawn.Ready:truncate",
     "spawn.Go:kill-receiver",
     "failure.Failed:truncate",
@@ -33,7 +34,8 @@ SAMPLE = (
     "takeover.StartAgent:fork",
     "takeover.SetPlan:drop",
     "takeover.Resume:kill-receiver",
-    "end.Reaped:delay",
+    "succession.ask-again:kill-agent",
+    "end.Reaped:kill-before",
     "end.Result:clock-sender",
     "enter.Enter:drop",
     "rmdir.DropCounter:kill-after",
