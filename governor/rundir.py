@@ -20,11 +20,14 @@ from governor.errors import GovernorError, NotRunning
 from governor.launch import DIRECTORY_MAX
 from governor.transport import AGENTS, CLIENTS, FULL, STDIO
 from workers import spawner
+from workers.heirloom import HEIRS
 
 LOG = "log"
 """Where a governor without a terminal says what went wrong; kept if there is anything in it."""
 
-_OURS = frozenset({CLIENTS, AGENTS, CLIENTS + FULL, AGENTS + FULL, STDIO, LOG, *spawner.RECORDS})
+_OURS = frozenset(
+    {CLIENTS, AGENTS, CLIENTS + FULL, AGENTS + FULL, STDIO, LOG, HEIRS, *spawner.RECORDS}
+)
 _PATIENCE = 10.0
 """Seconds in which a governor that is starting or ending has done so."""
 _LOOK_AGAIN = 0.02

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -258,14 +259,23 @@ _LONGEST_WAIT = 3600.0
 
 
 class Poller:
-    """Waits for messages and for plain file descriptors at once."""
+    """Waits for messages and for plain file descriptors at once.
+
+    The latter, a thousand perhaps, cost nothing while nothing happens to them: ZeroMQ, which
+    goes through all it waits for, sees one for all of them.
+    """
 
     def __init__(self) -> None:
         self._poller = zmq.Poller()
+        self._plain = select.epoll()
+        self._poller.register(self._plain.fileno(), zmq.POLLIN)
 
     def add(self, source: Server | Peer | int) -> None:
         """Watch a socket of ours or a file descriptor for input."""
-        self._poller.register(_pollable(source), zmq.POLLIN)
+        if isinstance(source, int):
+            self._plain.register(source, select.EPOLLIN)
+        else:
+            self._poller.register(source.socket, zmq.POLLIN)
 
     def add_door(self, server: Server) -> None:
         """Watch for peers that connect, which `Doors.tend` wants to know of."""
@@ -273,12 +283,16 @@ class Poller:
 
     def add_hangup(self, fd: int) -> None:
         """Watch a file descriptor for its end only, not for input."""
-        self._poller.register(fd, zmq.POLLERR)
+        self._plain.register(fd, 0)
 
     def remove(self, source: Server | Peer | int) -> None:
-        """Stop watching."""
-        with contextlib.suppress(KeyError):
-            self._poller.unregister(_pollable(source))
+        """Stop watching; to be called before a file descriptor is closed."""
+        if not isinstance(source, int):
+            with contextlib.suppress(KeyError):
+                self._poller.unregister(source.socket)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                self._plain.unregister(source)
 
     def poll(self, timeout: float | None) -> set[object]:
         """Wait up to ``timeout`` seconds (None: for ever); the sockets and fds that are ready.
@@ -288,11 +302,11 @@ class Poller:
         milliseconds = None
         if timeout is not None:
             milliseconds = max(0, round(min(timeout, _LONGEST_WAIT) * 1000))
-        return {source for source, _ in self._poller.poll(milliseconds)}
-
-
-def _pollable(source: Server | Peer | int) -> zmq.Socket[bytes] | int:
-    return source if isinstance(source, int) else source.socket
+        ready: set[object] = {source for source, _ in self._poller.poll(milliseconds)}
+        if self._plain.fileno() in ready:
+            ready.remove(self._plain.fileno())
+            ready.update(fd for fd, _ in self._plain.poll(0))
+        return ready
 
 
 def close_all(endpoints: Iterable[Server | Peer]) -> None:

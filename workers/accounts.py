@@ -9,6 +9,7 @@ reservation, since a thread is in one call at a time.
 from __future__ import annotations
 
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from governor.core.counter import Counter, Entry, at_barrier, charge, flow, with_pools, without_room
@@ -46,6 +47,8 @@ class Accounts:
         self.terms: dict[int, Terms] = {}
         self._counts: dict[int, list[int]] = {}
         self._groups: dict[int, set[int]] = {}
+        # How many groups are charged in each counter.
+        self._charging: Counts[Counter] = Counts()
         self.pending: dict[int, Note] = {}
         self.doubtful: dict[int, Reservation] = {}
         # Counter to the bills paid in advance since its last recount.
@@ -103,17 +106,32 @@ class Accounts:
         counts: Mapping[str, list[int]],
         cpus: frozenset[int] | None,
     ) -> None:
-        """Take over a group's plan. Counters that were not charged so far start from a recount."""
+        """Take over a group's plan. Counters that were not charged so far start from a recount.
+
+        Nobody is in a group before it has a plan, so that a new one adds nothing to them.
+        """
         self.book()
+        before = self.terms.get(group)
         live = {r: [self.counters[id] for id in ids] for r, ids in charges.items()}
-        self.terms[group] = Terms(group, live, cpus)
+        terms = self.terms[group] = Terms(group, live, cpus)
         self._index(group, [id for ids in counts.values() for id in ids])
-        self.recount([counter for counters in live.values() for counter in counters])
+        if before is None:
+            self._charging.update(terms.charged)
+            self.recount(c for c in terms.charged if self._is_charged_in_part(c))
+        else:
+            self._charging.subtract(before.charged)
+            self._charging.update(terms.charged)
+            self.recount(terms.charged - before.charged)
+
+    def _is_charged_in_part(self, counter: Counter) -> bool:
+        """Whether there are groups that count in it and have not heard yet that it is charged."""
+        return self._charging[counter] < len(self._groups.get(counter.id, ()))
 
     def drop_plan(self, group: int) -> None:
         """Nobody is in this group any more."""
         self.book()
-        self.terms.pop(group, None)
+        if (terms := self.terms.pop(group, None)) is not None:
+            self._charging.subtract(terms.charged)
         self._index(group, [])
 
     def drop_counter(self, id: int) -> None:
@@ -122,6 +140,7 @@ class Accounts:
         self._lasting.pop(id, None)
         self._groups.pop(id, None)
         if counter is not None:
+            del self._charging[counter]
             self._void_credit(counter)
             counter.borrow(None)
             for borrower in list(counter.borrowers):
@@ -193,13 +212,24 @@ class Accounts:
         self.pending.pop(tid, None)
         self.doubtful.pop(tid, None)
 
-    def moved(self, pid: int, group: int) -> None:
-        """A process is in another group now; calls it has under way may land in either."""
+    def moved(self, pid: int, source: int | None, group: int) -> None:
+        """A process is in another group than ``source`` now; None: it comes from outside.
+
+        Calls it has under way may land in either. All that is, or may be, its own is charged to
+        what it had not been in; what it leaves is charged too much until the next recount.
+        """
+        under_way: Counts[str] = Counts()
         for tid in self._census.threads(pid):
             note = self.pending.get(tid)
             if note is not None:
                 self.pending[tid] = note._replace(groups=(*note.groups, group))
-        self.recount()
+                under_way.update(dict(note.demand))
+        old = self.terms.get(source) if source is not None else None
+        entries = []
+        for resource, counters in self.terms[group].gained(old).items():
+            held = self._census.count(resource, [pid]) + self._census.leaving(resource)
+            entries += [(counter, held + under_way[resource]) for counter in counters]
+        charge(list(flow(entries)))
 
     def judge(
         self, bill: Bill, recounted: set[Counter], privileged: Callable[[], bool] = lambda: False
@@ -354,9 +384,10 @@ class Accounts:
         for bill in self._prepaid.pop(counter.id, ()):
             bill.void()
 
-    def recount_group(self, group: int) -> None:
-        """Count the counters that a group counts in."""
-        self.recount(self.counters[id] for id in self._counts.get(group, ()))
+    def recount_groups(self, *groups: int) -> None:
+        """Count the counters that any of these groups counts in."""
+        ids = {id for group in groups for id in self._counts.get(group, ())}
+        self.recount(self.counters[id] for id in sorted(ids))
 
     def _members(self) -> dict[int, list[int]]:
         """Group to pids. To be called after `_settle`: what has settled must be seen here."""

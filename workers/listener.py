@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 1.0
 """Seconds a call waits at most for reservations that stand in its way to settle."""
 
+_NOT_COPIED: Final = 1025
 _ZERO: Final = bytes(REQUEST.size)
 _MANY_CALLERS: Final = 4
 """One change of caller in so many traps, or more, means that several run at once."""
@@ -143,7 +144,8 @@ class Listener:
         self._bills: dict[int, Bill] = {}
         self.estate = estate
         self._request = estate.slot(job)
-        self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE))
+        # More than 1024 bytes are not copied first, and the interpreter is kept, for a little less.
+        self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE).ljust(_NOT_COPIED, b"\0"))
         self._sync = self._can_sync = seccomp.set_sync(fd, True)
         self._changes = self._judged_id = 0
         self.answer = self._answerer()
@@ -182,6 +184,8 @@ class Listener:
         accounts = self._accounts
         prepay, pending, doubtful = accounts.prepay, accounts.pending, accounts.doubtful
         everything = slice(None)
+        # A call that lets the watch run while it blocks, unlike the other one.
+        wait, *(wait_fd, wait_code, wait_request) = seccomp.waiting_receive(fd, request)
         last_tid = 0
 
         def answer(bell: Bell) -> Trap | None:
@@ -190,15 +194,19 @@ class Listener:
             Returns at once the first one that needs a closer look.
             """
             nonlocal last_tid
+            ready = bell is ONCE  # there is a call, so that receiving it does not block
             while True:
                 filled[everything] = _ZERO  # the kernel insists
-                try:
-                    ioctl(fd, RECV, request)
-                except OSError as error:
-                    # ENOENT: the caller died in between. EINTR: the bell.
-                    if error.errno in (errno.ENOENT, errno.EINTR):
-                        return None
-                    raise
+                if ready:
+                    try:
+                        ioctl(fd, RECV, request)
+                    except OSError as error:
+                        # ENOENT: the caller died in between.
+                        if error.errno in (errno.ENOENT, errno.EINTR):
+                            return None
+                        raise
+                elif wait(wait_fd, wait_code, wait_request) < 0:
+                    return None  # the bell, or what is met again when the next call is ready
                 id, tid, nr = _unpack_head(request)
                 if tid != last_tid:
                     last_tid = tid

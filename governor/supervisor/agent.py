@@ -92,6 +92,8 @@ class AgentLink:
         self.counters: dict[int, Counter] = {}
         """Those that the agent knows, by id."""
         self._plans: dict[int, Plan] = {}
+        self._inherits = bool(process.ended)
+        """Whether nobody is told anything yet, as jobs and plans are only being restored."""
         self._behind = False
         """Whether it may not have heard yet of all that it has been told."""
 
@@ -285,6 +287,8 @@ class AgentLink:
             self._lasting[kind][message[0]] = message
         elif kind in _ONCE:
             self._unsure.append(message)
+        if self._inherits:
+            return
         if self._peer is None:
             self._connect()
         assert self._peer is not None
@@ -317,8 +321,13 @@ class AgentLink:
     def _ping(self) -> None:
         self._send(wire.Ping(next(self._requests)))
 
+    def inherit(self) -> None:
+        """All is restored that another supervisor has left: start an agent that goes on with it."""
+        self._take_over()
+
     def _take_over(self) -> None:
         """Have a new agent go on where the last one was ended. EIO: that happens all the time."""
+        self._inherits = False
         while True:
             how = self.process.ended
             if self.process.hopeless:

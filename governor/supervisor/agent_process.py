@@ -8,6 +8,7 @@ import time
 from collections import deque
 
 from governor.supervisor.spawner_link import SpawnerLink
+from governor.wire.spawner import ESTATE
 from workers import channel, estate
 from workers.spawner import kill
 
@@ -22,10 +23,12 @@ _FORKS = 50
 class AgentProcess:
     """The process that is the agent now, if there is one. ``endpoint``: where it connects to."""
 
-    def __init__(self, spawner: SpawnerLink, endpoint: str) -> None:
+    def __init__(self, spawner: SpawnerLink, endpoint: str, inherited: int | None = None) -> None:
+        """``inherited``: the estate of agents of another supervisor, which have ended."""
         self.spawner = spawner
         self._endpoint = endpoint
-        self._estate = estate.make()
+        self._estate = estate.make() if inherited is None else inherited
+        spawner.keep(ESTATE, 0, self._estate)
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._unforked = 0
         self.pid = 0
@@ -33,7 +36,11 @@ class AgentProcess:
         self.end: socket.socket
         self.ended = ""
         """How it ended; empty while it runs, or is about to."""
-        self.start()
+        if inherited is None:
+            self.start()
+        else:
+            self.end, _ = channel.pair()
+            self.ended = "has lost its supervisor"
 
     def start(self) -> None:
         """Have one forked; the spawner tells of it later."""

@@ -23,13 +23,15 @@ from governor.wire import agent as agent_wire
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
 from governor.wire.job import FROM_WORKER, Bind, Failed, Go, JobSpec, Ready
-from governor.wire.spawner import Reaped, Started
+from governor.wire.spawner import LISTENER, Reaped, Started
 from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
 
 ENDED_MAX = 10_000
 """Jobs that are remembered after their end, for those who ask for a result; the oldest go first."""
+
+_ERRNO_MAX = 4095
 
 
 class Job:
@@ -106,6 +108,8 @@ class Jobs:
         self._listening: dict[int, Job] = {}
         """Those with a task under their filter, even if it is long after their end."""
         self._running: dict[int, Job] = {}
+        self._timed: dict[int, Job] = {}
+        """Those that run and have a time by which they have to end."""
 
     def get(self, id: int) -> Job:
         """The job with this id; ESRCH, also for one that ended so long ago that it is forgotten."""
@@ -172,6 +176,7 @@ class Jobs:
     def _open_report(self, job: Job) -> socket.socket:
         """A channel to a job's worker; returns the worker's end."""
         job.report, there = channel.pair()
+        job.report.setblocking(False)  # others may hold its end open when the worker has gone
         self._heard[job.report.fileno()] = lambda: self._on_word(job)
         self._poller.add(job.report.fileno())
         return there
@@ -254,37 +259,57 @@ class Jobs:
         if job.pid:
             self._on_report(job)
 
-    def _on_report(self, job: Job) -> None:
-        """The worker says that it is ready, or has failed, or has become the job."""
+    def _on_report(self, job: Job) -> bool:
+        """The worker says that it is ready, or has failed, or has become the job.
+
+        False when it says nothing. What is out of turn, or no message, is not believed.
+        """
         assert job.report is not None
         try:
             received = channel.receive(job.report, FROM_WORKER)
+        except BlockingIOError:
+            return False
         except ProtocolError as error:
-            self._fail(job, f"its first process says what cannot be understood: {error}")
-            return
+            self._disbelieve(job, str(error))
+            return False
         if received is None:
             self._close_report(job)
-            return
+            return False
         message, descriptors = received
-        match message:
-            case Ready(refusal):
-                self._on_ready(job, refusal, descriptors)
-            case Failed(number, step):
-                reason = f": {os.strerror(number)}" if number else ""
-                job.error = f"cannot {step}{reason}"
+        match message, descriptors:
+            case Ready(refusal), [] if refusal and not job.ready:
+                self._on_ready(job, refusal, None)
+            case Ready(""), [listener] if not job.ready and seccomp.is_listener(listener):
+                self._on_ready(job, "", listener)
+            case Ready(""), [] if not job.ready:
+                # It came with a listener, which this process has no room for.
+                self._fail(job, os.strerror(errno.EMFILE))
+            case Failed(number, step), []:
+                job.error = f"cannot {step}{_because(number)}"
+            case _:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                self._disbelieve(job, f"{type(message).__name__} is out of turn")
+                return False
+        return True
 
-    def _on_ready(self, job: Job, refusal: str, descriptors: list[int]) -> None:
+    def _disbelieve(self, job: Job, reason: str) -> None:
+        """Somebody else speaks for the worker; if it is not the job yet, it never will be."""
+        if job.placed:
+            self._close_report(job)
+        else:
+            self._fail(job, f"its worker reports nonsense: {reason}")
+
+    def _on_ready(self, job: Job, refusal: str, listener: int | None) -> None:
         job.refusal = refusal
         if refusal:
             job.traps = []
-        elif job.traps and not descriptors:
-            self._fail(job, os.strerror(errno.EMFILE))
-            return
-        elif descriptors:
-            job.listener = descriptors[0]
+        if listener is not None:
+            job.listener = listener
+            self._spawner.keep(LISTENER, job.id, listener)
             self._listening[job.id] = job
-            self._heard[job.listener] = lambda: self._on_hangup(job)
-            self._poller.add_hangup(job.listener)
+            self._heard[listener] = lambda: self._on_hangup(job)
+            self._poller.add_hangup(listener)
         job.ready = True
         self._place(job)
 
@@ -332,6 +357,7 @@ class Jobs:
         job.began = time.monotonic()
         if job.timeout is not None:
             job.deadline = job.began + job.timeout
+            self._timed[job.id] = job
         self._tell("job-start", job)
         self._started.pop(job.id)(job)
         if job.report is not None:
@@ -347,8 +373,8 @@ class Jobs:
         job = self._by_pid.pop(message.pid, None)
         if job is None:
             return
-        while job.report is not None:
-            self._on_report(job)  # it may have said why it could not become the job
+        while job.report is not None and self._on_report(job):
+            pass  # it may have said why it could not become the job
         if job.placed:
             self._policy.left(message.group or job.group, job.pid)
         self._finish(job, message.status, message.cpu)
@@ -358,6 +384,7 @@ class Jobs:
         if job.listener is not None:
             del self._listening[job.id]
             self._forget(job.listener)
+            self._spawner.drop(LISTENER, job.id)
             os.close(job.listener)
             job.listener = None
 
@@ -378,12 +405,14 @@ class Jobs:
         code = 128 - code if code < 0 else code
         if job.timed_out:
             code = TIMED_OUT
-        elif job.error is not None and not job.placed:
+        elif not job.placed and (job.error is not None or not code):  # it has not run at all
+            job.error = job.error or f"the worker of job {job.name} has ended without a word"
             code, number = OWN_FAILURE, None
         if not job.placed:
             self._policy.withdraw(job.group)
             self._started.pop(job.id)(job)
         self._running.pop(job.id, None)
+        self._timed.pop(job.id, None)
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
         job.result = JobResult(
@@ -429,12 +458,12 @@ class Jobs:
     def tick(self) -> float | None:
         """Do what is due by the clock; returns the seconds until something is due again."""
         now = time.monotonic()
-        for job in list(self._running.values()):
+        for job in list(self._timed.values()):
             if job.deadline is not None and now >= job.deadline:
-                job.deadline = None
+                del self._timed[job.id]
                 job.timed_out = True
                 self.stop([job.id], job.grace, lambda: None)
-        due = [job.deadline for job in self._running.values() if job.deadline is not None]
+        due = [job.deadline for job in self._timed.values() if job.deadline is not None]
         return max(0.0, min(due) - now) if due else None
 
     def _members(self, jobs: Collection[int]) -> list[int]:
@@ -453,6 +482,10 @@ def _no_room(job: Job, error: OSError) -> GovernorError:
     """The supervisor is out of something itself, descriptors mostly."""
     number = error.errno or errno.EIO
     return GovernorError(number, f"job {job.name} cannot be started: {os.strerror(number)}")
+
+
+def _because(number: int) -> str:
+    return f": {os.strerror(number)}" if 0 < number <= _ERRNO_MAX else ""
 
 
 def _with_shim(env: dict[bytes, bytes]) -> dict[bytes, bytes]:

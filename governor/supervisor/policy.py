@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -50,6 +51,8 @@ class Policy:
         self.machinery = {os.getpid()}
         """Supervisor and spawner, which with the agent are in no container: all wait for them."""
         self._released: list[int] = []
+        self._one_look = False
+        self._seen: dict[int, Tag] | None = None
 
     def _load(self, label: str) -> Subsystem:
         subsystem = load(label)
@@ -136,7 +139,20 @@ class Policy:
 
     def members(self) -> dict[int, Tag]:
         """Every governed process."""
-        return membership.scan(self._nonce)
+        if not self._one_look:
+            return membership.scan(self._nonce)
+        if self._seen is None:
+            self._seen = membership.scan(self._nonce)
+        return self._seen
+
+    @contextlib.contextmanager
+    def one_look(self) -> Iterator[None]:
+        """In here `members` are those of one moment: a crowd that asks needs one look."""
+        self._one_look = True
+        try:
+            yield
+        finally:
+            self._one_look, self._seen = False, None
 
     def members_of(self, container: Container, recursive: bool = False) -> dict[int, Tag]:
         """The processes in a container, in those below it as well when ``recursive``."""

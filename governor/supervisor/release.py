@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 from collections.abc import Callable
 
 from governor.core.container import Container
@@ -98,9 +99,9 @@ class Release:
         return False
 
     def _has_ended(self, sentinel: int) -> bool:
-        import select
-
-        return bool(select.select([sentinel], [], [], 0)[0])
+        poll = select.poll()  # select(2) takes no descriptor from 1024 on
+        poll.register(sentinel, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _forget(self, container: Container) -> None:
         sentinel = self._sentinels.pop(container, None)

@@ -90,7 +90,7 @@ class Supervisor:
         policy.machinery.add(link.pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
-        self._endings = Endings()
+        self._endings = Endings(policy.one_look)
         self._jobs = jobs = Jobs(
             link, self._agent, policy, self._poller, self._endings, self._on_ended
         )
@@ -111,10 +111,12 @@ class Supervisor:
         )
         self._signalled = _signals()
         for source in (
-            self._clients, self._agents, link.fileno(), owner.fileno(), self._signalled.fileno(),
+            self._clients, self._agents, owner.fileno(), self._signalled.fileno(),
             self._desk.fileno(),
         ):  # fmt: skip
             self._poller.add(source)
+        for descriptor in link.sources:
+            self._poller.add(descriptor)
         self._poller.add_door(self._clients)
         self._poller.add_door(self._agents)
         self._running = True

@@ -12,7 +12,7 @@ from governor.errors import GovernorError, ProtocolError
 from governor.wire.client import STDIO
 from workers import channel
 
-LEFT_MAX = 256
+LEFT_MAX = 128
 """Sets of descriptors that nobody has collected yet; the oldest goes when there are more."""
 SILENT_MAX = 64
 """Connections that have not said anything yet; the oldest goes when there are more."""

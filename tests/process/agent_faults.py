@@ -20,7 +20,7 @@ from typing import Any
 import governor
 from governor.api import Governor
 from governor.transport import Peer
-from tests.process.helpers import Puppet, eventually, program, run_job
+from tests.process.helpers import Puppet, eventually, program, puppet, run_job
 from workers import agent, docket, listener, membership, seccomp, succession
 from workers.accounts import Accounts
 from workers.confinement import Confinement
@@ -29,6 +29,7 @@ from workers.estate import Estate, KeptCounter
 
 STEPS: dict[str, tuple[Any, str]] = {
     "receive": (listener, "ioctl"),
+    "wait for calls": (seccomp, "waiting_receive"),
     "answer": (listener, "ioctl"),
     "look closely": (listener.Listener, "_look_closer"),
     "keep": (Estate, "add"),
@@ -63,6 +64,21 @@ _is_agent = False
 def _plant(index: int, step: str, when: str, nth: int) -> None:
     place, name = STEPS[step]
     original = getattr(place, name)
+    if step == "wait for calls":
+        # It is made once for each listener, and done without looking it up again.
+        make = original
+
+        def made(*arguments: Any) -> Any:
+            wait, *rest = make(*arguments)
+            return _faulty(index, step, when, nth, wait), *rest
+
+        setattr(place, name, made)
+    else:
+        setattr(place, name, _faulty(index, step, when, nth, original))
+
+
+def _faulty(index: int, step: str, when: str, nth: int, original: Callable[..., Any]) -> Any:
+    """The same, but that the agent dies in it."""
 
     def faulty(*arguments: Any, **keys: Any) -> Any:
         if not _is_agent or (step in _CODES and arguments[1] != _CODES[step]):
@@ -76,7 +92,7 @@ def _plant(index: int, step: str, when: str, nth: int) -> None:
             if count == nth:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(place, name, faulty)
+    return faulty
 
 
 def _mark_agents() -> None:
@@ -124,6 +140,18 @@ def tasks(gov: Governor) -> object:
     return said
 
 
+def streak(gov: Governor) -> object:
+    """So many calls of one job alone that the agent waits in its listener."""
+    box = gov.mount("load", ["numtasks"]).mkdir("/box")
+    box["numtasks.limit"] = 4
+    with puppet(gov, box) as job:
+        job.fill(2)
+        said: list[object] = [job.do("r")[0], box["numtasks.held"], job.do("r")[0]]
+        job.make()
+        said += [job.is_refused(), box["numtasks.held"], box["numtasks.failcnt"]]
+    return said
+
+
 def namespaces(gov: Governor) -> object:
     """A child and then its parent in namespaces of their own."""
     servers = gov.mount("servers", ["ns", "numtasks"])
@@ -145,7 +173,11 @@ def namespaces(gov: Governor) -> object:
     return said
 
 
-SCENARIOS: dict[str, Callable[[Governor], object]] = {"tasks": tasks, "namespaces": namespaces}
+SCENARIOS: dict[str, Callable[[Governor], object]] = {
+    "tasks": tasks,
+    "streak": streak,
+    "namespaces": namespaces,
+}
 
 
 def main(scenario: str, *faults: str) -> None:

@@ -17,7 +17,10 @@ import pytest
 
 import governor
 from governor.api import Container, Governor, Job, JobResult
+from governor.errors import GovernorError
+from governor.results import Event
 from governor.supervisor.agent_process import DEATHS
+from governor.wire import client as wire
 from tests.capabilities import need
 from tests.leftovers import Mark
 from tests.programs import build
@@ -125,10 +128,25 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def gov(runtime: Path) -> Iterator[Governor]:
-    """A governor; the test fails when it leaves something behind."""
+def gov(runtime: Path, request: pytest.FixtureRequest) -> Iterator[Governor]:
+    """A governor; the test fails when it leaves something behind, or has to replace its agent.
+
+    A test that ends agents itself is marked ``agents_end``: what else would end one is a mistake
+    that nobody sees in a job.
+    """
     with governor.Governor() as gov:
         yield gov
+        if request.node.get_closest_marker("agents_end") is None:
+            assert agent_restarts(gov) == []
+
+
+def agent_restarts(gov: Governor) -> list[str]:
+    """Why agents have been replaced so far; of one that has ended nobody knows."""
+    with contextlib.suppress(GovernorError):
+        rows = gov.client.ask(lambda n: wire.Follow(n, 0, 0), DEADLINE)[2]
+        events = [Event(*row) for row in rows]
+        return [str(e.fields["reason"]) for e in events if e.kind == "agent-restart"]
+    return []
 
 
 class Puppet:

@@ -221,6 +221,7 @@ def test_supervisor_that_is_asked_to_end_asks_its_jobs_first(
     os.close(writes)
 
 
+@pytest.mark.agents_end
 def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
     job = gov.spawn([program("tasks_forkwait"), "10000000"], containers=[box])

@@ -35,6 +35,8 @@ from tests.process.helpers import (
 from tests.process.running import plain
 from workers import estate
 
+pytestmark = pytest.mark.agents_end
+
 ESTATE = "/memfd:governor-estate"
 
 
@@ -300,9 +302,10 @@ def unharmed() -> dict[str, str]:
 
 ONLY_ENTRIES = ("begin entry", "allow entry")
 IN_A_SUCCESSOR = ("adopt", "take over", "reserve", "look again")
-OFTEN = ("receive", "answer", "tell", "count", "tag", "count refusal")
+OFTEN = ("receive", "wait for calls", "answer", "tell", "count", "tag", "count refusal")
+SCENARIO = dict.fromkeys(ONLY_ENTRIES, "namespaces") | {"wait for calls": "streak"}
 FAULTS = [
-    ("namespaces" if step in ONLY_ENTRIES else "tasks", step, when, nth)
+    (SCENARIO.get(step, "tasks"), step, when, nth)
     for step in STEPS
     for when in ("before", "after")
     for nth in ((1, 2) if step in OFTEN else (1,))

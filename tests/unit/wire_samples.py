@@ -128,6 +128,9 @@ SAMPLES: dict[str, list[Message]] = {
         spawner.StartAgent(endpoint="/run/governor/agents"),
         spawner.StartWorker(job=3),
         spawner.Probe(number=7),
+        spawner.Keep(kind="listener", id=3),
+        spawner.Drop(kind="listener", id=3),
+        spawner.Recorded(ends=2),
         spawner.Quit(),
     ],
     "spawner.FROM_SPAWNER": [
@@ -136,6 +139,9 @@ SAMPLES: dict[str, list[Message]] = {
         spawner.Reaped(pid=4242, job=3, group=7, status=256, cpu=10**9, start=987_654),
         spawner.Buried(pid=4242),
         spawner.Alive(number=7),
+        spawner.Kept(kind="listener", id=3),
+        spawner.Running(job=3, pid=4242),
+        spawner.Inherited(nonce=77),
     ],
 }
 
