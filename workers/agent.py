@@ -399,7 +399,7 @@ class Agent:
 def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool = False) -> int:
     """Run an agent until its supervisor says stop or, unless it ``stays``, goes away.
 
-    Returns the exit status, which is not 0 when another has to go on in its place.
+    The exit status is not 0 when another has to go on in its place.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from governor.core.counter import Counter
 
@@ -229,3 +230,20 @@ class KeptCounter(Counter):
         super().reset(figure)
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
         self._leave()
+
+
+class Left(NamedTuple):
+    """The figures of a counter that are not to begin anew."""
+
+    failcnt: int
+    maxheld: int
+    minheld: int
+    admitted: int
+
+
+def leave_figures(descriptor: int, figures: Mapping[int, Left]) -> None:
+    """Fill an estate as if an agent had left it: counters, by id, are to go on with these."""
+    estate = Estate(descriptor)
+    for id, left in figures.items():
+        words = (left.failcnt, left.maxheld, left.minheld, 0, left.admitted)
+        estate.add(COUNTER, id, b"".join(word.to_bytes(8, "little") for word in words))

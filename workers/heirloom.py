@@ -17,6 +17,19 @@ HEIRS = "heirs"
 _CREDENTIALS = struct.Struct("3i")
 
 
+def is_waiting(directory: str) -> bool:
+    """Whether there is a spawner that waits for a supervisor, or has one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.path.join(directory, HEIRS))
+        except BlockingIOError:  # others are at the door
+            return True
+        except OSError:
+            return False
+    return True
+
+
 class Heirloom:
     """One for each spawner that goes on without its supervisor, in ``directory``."""
 

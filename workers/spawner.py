@@ -33,7 +33,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _KILL_AGAIN_MS = 10
 _SWEEP_SECONDS = 5.0
 
-RECORDS = frozenset({"pid", "nonce"})
+RECORDS = frozenset({"pid", "nonce", "state"})
 """What a governor that is found by its directory has written there about itself."""
 
 
@@ -145,8 +145,8 @@ class Spawner:
         from workers import agent
 
         take_descriptors()
-        stays = self._heirloom is not None
-        os._exit(agent.main(endpoint, socket.socket(fileno=end), self._nonce, estate, stays))
+        stays, channel_end = self._heirloom is not None, socket.socket(fileno=end)
+        os._exit(agent.main(endpoint, channel_end, self._nonce, estate, stays))
 
     def _become_worker(self, descriptors: list[int]) -> None:
         from workers import bootstrap

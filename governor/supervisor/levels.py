@@ -62,30 +62,31 @@ class Levels:
     def __init__(self) -> None:
         self._records: dict[int, Record] = {}
 
-    def _record(self, group: int) -> Record:
+    def record(self, group: int) -> Record:
+        """What is known of a group."""
         return self._records.setdefault(group, Record())
 
     def placed(
         self, group: int, wanted: Collection[str], trapped: Collection[str], tagged: bool
     ) -> None:
         """A process came into ``group``; of the facilities wanted, these are trapped in it."""
-        record = self._record(group)
+        record = self.record(group)
         record.trapped.update(trapped)
         record.untrapped.update(set(wanted).difference(trapped))
         record.unfollowed |= not tagged
 
     def wanted(self, group: int, wanted: Collection[str]) -> None:
         """More is wanted by now than the filters of ``group`` trap."""
-        record = self._record(group)
+        record = self.record(group)
         record.untrapped.update(set(wanted) - record.trapped)
 
     def unreadable(self, group: int) -> None:
         """A process of ``group`` may not be looked into."""
-        self._record(group).hidden = True
+        self.record(group).hidden = True
 
     def moved(self, source: int, target: int) -> None:
         """A process brought its filter along from ``source``."""
-        self._record(target).add(self._record(source))
+        self.record(target).add(self.record(source))
 
     def forget(self, group: int) -> None:
         """The group was released."""

@@ -100,6 +100,7 @@ SAMPLES: dict[str, list[Message]] = {
         client.Jobs(request=24),
         client.Follow(request=25, after=-1, timeout=30.0),
         client.Status(request=26),
+        client.State(request=27),
     ],
     "client.STDIO": [client.Stdio(token="t0")],
     "client.FROM_SUPERVISOR": [
