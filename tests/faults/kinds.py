@@ -21,6 +21,7 @@ from typing import Any
 
 import zmq
 
+from governor.journal.place import Place
 from governor.supervisor import server
 from governor.supervisor.spawner_link import SpawnerLink
 from governor.transport import Peer, Server
@@ -59,6 +60,8 @@ KINDS = (
     "descriptors",
     "fork",
     "kill-agent",
+    "disk-full",
+    "disk-broken",
 )
 """``descriptors``: the agent can have no more of them; ``fork``: the spawner cannot fork;
 ``kill-agent``: the agent dies when the supervisor has something else to do."""
@@ -70,6 +73,8 @@ FUNCTIONS = AGENT_STEPS | {
     "bury spawner": (SpawnerLink, "_bury_spawner"),
     "start spawner": (SpawnerLink, "_start_another"),
     "ask again": (SpawnerLink, "_ask_again"),
+    "record": (Place, "write"),
+    "sync": (Place, "sync"),
 }
 """What agents and the supervisor do by themselves: where it is and its name."""
 _STAGES = list(PROTOCOLS)
@@ -189,6 +194,9 @@ class Fault:
             self._fail_next_fork()
         elif kind == "kill-agent":
             self._stage.kill_agent()
+        elif kind.startswith("disk"):
+            number = errno.ENOSPC if kind == "disk-full" else errno.EIO
+            raise OSError(number, os.strerror(number))
 
     def _fail_next_fork(self) -> None:
         original = os.fork

@@ -9,6 +9,7 @@ from tests.faults.protocols import (
     AGENT,
     CHANNEL,
     CLIENT,
+    JOURNAL,
     REQUESTS,
     SPAWNER,
     STEPS,
@@ -24,6 +25,7 @@ _ALONE = "its sender says nothing more on this link before it is answered"
 _FORKS = {("spawn", "StartWorker"), ("takeover", "StartAgent")}
 _WHOLE = "what goes between these two arrives whole, and nobody else can write there: unix(7)"
 _FRESH = "a spawner that has been started by another is a new program, without faults"
+_OF_JOURNALS = ("disk-full", "disk-broken")
 _OF_FUNCTIONS = (
     "kill-before",
     "kill-after",
@@ -58,7 +60,11 @@ class Combination(NamedTuple):
 
 def why_not(step: Step, kind: str) -> str:
     """Why a fault makes no sense at a step; empty when it does."""
-    if not step.receiver and kind not in _OF_FUNCTIONS:
+    if (step.link == JOURNAL or kind in _OF_JOURNALS) and (
+        step.link != JOURNAL or kind not in (*_OF_JOURNALS, "kill-before", "kill-after")
+    ):
+        return "the journal is a file, and nothing else is"
+    if not step.receiver and kind not in (*_OF_FUNCTIONS, *_OF_JOURNALS):
         return "this is no message"
     if kind == "fork" and (step.protocol, step.what) not in _FORKS:
         return "nothing is forked"
@@ -95,6 +101,8 @@ def expected(step: Step, kind: str) -> tuple[str, ...]:
     exception = EXCEPTIONS.get(f"{step.name}:{kind}")
     if exception:
         return exception
+    if kind in _OF_JOURNALS:  # a change is refused before it happens, or known of afterwards
+        return (HEALED, TOLD)
     if kind.startswith("kill") and kind != "kill-agent":
         return OF_A_DEATH[step.receiver if kind == "kill-receiver" else step.sender]
     if step.link == REQUESTS and kind in ("drop", "truncate"):

@@ -14,6 +14,8 @@ REQUESTS = "requests"
 """ZeroMQ between clients and supervisor."""
 PLANS = "plans"
 """ZeroMQ between supervisor and agent."""
+JOURNAL = "journal"
+"""The file in which a supervisor records what it decides."""
 CHANNEL = "channel"
 """Unix sockets that carry descriptors."""
 
@@ -61,9 +63,15 @@ def _does(protocol: str, *functions: str, who: str = AGENT) -> tuple[Step, ...]:
     return tuple(Step(protocol, what, "", who, "") for what in functions)
 
 
+def _records(protocol: str) -> tuple[Step, ...]:
+    """In its journal: only a governor with a state has one, and so a successor."""
+    return tuple(Step(protocol, what, JOURNAL, SUPERVISOR, "") for what in ("record", "sync"))
+
+
 PROTOCOLS: dict[str, tuple[Step, ...]] = {
     "tree": (
         _asks("tree", "Mkdir"),
+        *_records("tree"),
         _answers("tree"),
     ),
     "spawn": (
@@ -84,6 +92,7 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         _tells("place", "Place"),
         *_does("place", "plan", "place", "listen", "tag"),
         _hears("place", "Placed"),
+        *_records("place"),
     ),
     "trap": (
         *_does("trap", "receive", "look closely", "recount", "consider", "answer"),
@@ -96,11 +105,13 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         _tells("attach", "Move", waits=True),
         *_does("attach", "move", "tag", "confine"),
         _hears("attach", "Moved"),
+        *_records("attach"),
         _answers("attach"),
     ),
     "limit": (
         _asks("limit", "Write"),
         _tells("limit", "SetCounter"),
+        *_records("limit"),
         _tells("limit", "Ping", waits=True),
         _hears("limit", "Pong"),
         _answers("limit"),
@@ -134,6 +145,7 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         _passes("end", "UserTime", SPAWNER, SUPERVISOR),
         _passes("end", "Reaped", SPAWNER, SUPERVISOR),
         _passes("end", "Buried", SPAWNER, SUPERVISOR),
+        *_records("end"),
         _answers("end"),
     ),
     "enter": (
@@ -147,6 +159,7 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         _asks("rmdir", "Rmdir"),
         _tells("rmdir", "DropPlan"),
         _tells("rmdir", "DropCounter"),
+        *_records("rmdir"),
         _answers("rmdir"),
     ),
     "shutdown": (

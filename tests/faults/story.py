@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import governor
+from governor import rundir
 from governor.api import Container, Governor, Job, JobResult
 from governor.errors import GovernorError, ProtocolError
 from tests.faults.kinds import AGENT_TIMEOUT, Stage
@@ -36,7 +37,8 @@ HEALED, TOLD, ENDED, GONE = "healed", "told", "ended", "gone"
 class Place(NamedTuple):
     """What a story is told with: paths of a directory, of cgroups if any, and of three programs.
 
-    ``ns`` is empty where nobody may make namespaces.
+    ``ns`` is empty where nobody may make namespaces; ``state``: where the governor records what
+    it decides, if it does.
     """
 
     scratch: str
@@ -44,6 +46,7 @@ class Place(NamedTuple):
     puppet: str
     bomb: str
     ns: str
+    state: str = ""
 
 
 class Outcome(NamedTuple):
@@ -104,15 +107,18 @@ class Story:
                 if turn and number == repeated:
                     return None
                 self.told.append(f"{what}: {errno.errorcode.get(number, repr(error))}")
-            if self._settles_gone():
+                said = str(error)
+            if self._settles_gone(said):
                 raise Ended
         self.violations.append(f"{what}: refused again ({self.told[-1]})")
         raise Ended
 
-    def _settles_gone(self) -> bool:
-        """Whether the governor is about to be no more, after it has said EIO."""
-        return "EIO" in self.told[-1] and bool(
-            select.select([self._gov._link.gone], [], [], PATIENCE)[0]
+    def _settles_gone(self, said: str) -> bool:
+        """Whether the governor is about to be no more, after it has said that."""
+        return (
+            "EIO" in self.told[-1]
+            and "recorded" not in said
+            and bool(select.select([self._gov._link.gone], [], [], PATIENCE)[0])
         )
 
     def _eventually(self, condition: Callable[[], bool], what: str) -> None:
@@ -201,7 +207,7 @@ class Story:
             puppet = Puppet(start)
         except (GovernorError, ProtocolError) as error:
             self.told.append(f"spawn: {_name_of(error)}")
-            if self._settles_gone():
+            if self._settles_gone(str(error)):
                 raise Ended from None
             self._must(turn == 0, f"spawn: refused again ({error})")
             # A job that was started nevertheless has lost its standard input.
@@ -373,6 +379,41 @@ class Story:
             self._gov.close()
 
 
+def _start(place: Place, fork: bool) -> Governor:
+    """A governor, the next one with this state if there is one."""
+    if not place.state:
+        return governor.Governor(fork=fork, agent_timeout=AGENT_TIMEOUT)
+    directory = os.path.join(place.scratch, "runtime", "g")
+    lock = rundir.claim(directory, place.state)
+    try:
+        gov = governor.Governor(
+            fork=fork,
+            agent_timeout=AGENT_TIMEOUT,
+            directory=directory,
+            lock=lock if fork else None,
+            state=place.state,
+        )
+        rundir.record(directory, gov.pid, gov.nonce, place.state)
+    finally:
+        os.close(lock)
+    return gov
+
+
+def _differences(gov: Governor) -> list[str]:
+    """What a governor that goes on with a state does not have as it was."""
+    load = gov.hierarchy("load")
+    wanted = {"/box": (BOX,), "/o": (OTHER, OTHER_LATER), "/storm": (STORM,)}
+    wrong = []
+    for path, limits in wanted.items():
+        container = load[path]
+        limit, held = container["numtasks.limit"], container["numtasks.held"]
+        if limit not in limits:
+            wrong.append(f"afterwards, the limit of {path} is {limit}")
+        if held != len(container.tasks):
+            wrong.append(f"afterwards, {held} are held in {path}, tasks {container.tasks}")
+    return wrong
+
+
 def agent_below(pid: int) -> int:
     """The agent among the descendants of a supervisor; waits for one, 0 when there is none."""
     end = time.monotonic() + PATIENCE
@@ -404,7 +445,7 @@ def _name_of(error: Exception) -> str:
 
 def tell(stage: Stage, place: Place) -> Outcome:
     """One story in a governor of its own."""
-    with governor.Governor(fork=True, agent_timeout=AGENT_TIMEOUT) as gov:
+    with _start(place, fork=True) as gov:
         story = Story(gov, stage, place)
         try:
             story.tell()
@@ -413,4 +454,7 @@ def tell(stage: Stage, place: Place) -> Outcome:
             kind = ENDED
         finally:
             stage.set()
+    if place.state:
+        with _start(place, fork=False) as successor:
+            story.violations += _differences(successor)
     return Outcome(kind, story.told, story.violations, story.ran, story.perhaps)
