@@ -211,7 +211,7 @@ class Story:
                 raise Ended from None
             self._must(turn == 0, f"spawn: refused again ({error})")
             # A job that was started nevertheless has lost its standard input.
-            self._eventually(lambda: not self._tasks(self.box), "the refused puppet has ended")
+            self._eventually(self._is_idle, "the refused puppet has ended")
             return None
         except AssertionError:
             if self._is_gone():
@@ -222,6 +222,11 @@ class Story:
             return None
         self.ran.append(marks[-1])
         return puppet
+
+    def _is_idle(self) -> bool:
+        """Whether no job runs or is about to."""
+        jobs = self._try("jobs", self._gov.jobs) or []
+        return all(job.exit_code is not None for job in jobs) and not self._tasks(self.box)
 
     def _tasks(self, container: Container) -> list[int]:
         return self._try("tasks", lambda: container.tasks) or []
