@@ -80,8 +80,10 @@ def first(directory: Path) -> Iterator[First]:
         yield first
     finally:
         first.kill()
-        if exists(first.spawner):
+        if not is_zombie(first.spawner):
             kill_and_see([first.spawner])
+        end_leftovers(NONCE)
+        remove_directory(str(directory))
 
 
 def take_over(directory: Path) -> Inheritance:
@@ -209,18 +211,14 @@ def test_spawner_that_does_not_answer_is_ended(
     os.kill(first.spawner, signal.SIGSTOP)
     assert reconnect(str(first.directory), NONCE, never, 10.0) is None
     assert is_zombie(first.spawner)
-    end_leftovers(NONCE)
     (first.directory / HEIRS).unlink()
     assert reconnect(str(first.directory), NONCE, never, 10.0) is None
-    first.directory.rmdir()
 
 
 def test_spawner_of_another_governor_is_none_of_ours(first: First) -> None:
     first.kill()
     assert reconnect(str(first.directory), NONCE + 1, never, 10.0) is None
     assert is_zombie(first.spawner)
-    end_leftovers(NONCE)
-    remove_directory(str(first.directory))
 
 
 def test_another_user_is_not_let_in(first: First) -> None:
