@@ -21,7 +21,9 @@ from typing import Any
 
 import zmq
 
+from governor.journal.place import Place
 from governor.supervisor import server
+from governor.supervisor.spawner_link import SpawnerLink
 from governor.transport import Peer, Server
 from governor.wire.codec import Catalogue, encode
 from tests.faults.protocols import (
@@ -36,11 +38,11 @@ from tests.faults.protocols import (
     WORKER,
     Step,
 )
-from tests.process.agent_faults import STEPS as FUNCTIONS
+from tests.process.agent_faults import STEPS as AGENT_STEPS
 from workers import agent, bootstrap, channel, seccomp, spawner
 
-AGENT_TIMEOUT = 1.0
-STALL = 2.5
+AGENT_TIMEOUT = 4.0
+STALL = 9.0
 """Longer than that."""
 DELAY = 0.3
 JUMP = 3600.0
@@ -57,12 +59,24 @@ KINDS = (
     "clock-receiver",
     "descriptors",
     "fork",
+    "kill-agent",
+    "disk-full",
+    "disk-broken",
 )
-"""``descriptors``: the agent can have no more of them; ``fork``: the spawner cannot fork."""
+"""``descriptors``: the agent can have no more of them; ``fork``: the spawner cannot fork;
+``kill-agent``: the agent dies when the supervisor has something else to do."""
 
 Frames = list[bytes]
 Prepared = tuple[Frames, Callable[[Frames], object]]
 _ANSWERS = ("Result", "Failure")
+FUNCTIONS = AGENT_STEPS | {
+    "bury spawner": (SpawnerLink, "_bury_spawner"),
+    "start spawner": (SpawnerLink, "_start_another"),
+    "ask again": (SpawnerLink, "_ask_again"),
+    "record": (Place, "write"),
+    "sync": (Place, "sync"),
+}
+"""What agents and the supervisor do by themselves: where it is and its name."""
 _STAGES = list(PROTOCOLS)
 _CODES = {"receive": seccomp.RECV, "answer": seccomp.SEND}
 
@@ -80,6 +94,20 @@ class Stage:
     def is_at(self, protocol: str) -> bool:
         """Whether this one is."""
         return bool(self._words[0] >> _STAGES.index(protocol) & 1)
+
+    def note(self, role: str) -> None:
+        """This process is the agent or the spawner now."""
+        self._words[2 if role == AGENT else 3] = os.getpid()
+
+    @property
+    def spawner(self) -> int:
+        """The first one; those after it are programs of their own."""
+        return self._words[3]
+
+    def kill_agent(self) -> None:
+        """Kill the one that was noted last."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._words[2], signal.SIGKILL)
 
     def strike(self, path: str) -> bool:
         """Whether the fault is to happen now, which it does once."""
@@ -126,6 +154,8 @@ class Fault:
 
         def marked(*arguments: Any, **keys: Any) -> Any:
             self._role = role
+            if role in (AGENT, SPAWNER):
+                self._stage.note(role)
             return original(*arguments, **keys)
 
         setattr(place, name, marked)
@@ -148,7 +178,7 @@ class Fault:
 
     def _harm(self, kind: str) -> None:
         """What can happen to a process between two of its own steps."""
-        if kind.startswith("kill"):
+        if kind in ("kill-before", "kill-after", "kill-receiver"):
             os.kill(os.getpid(), signal.SIGKILL)
         elif kind.startswith("stall"):
             time.sleep(STALL)
@@ -162,6 +192,11 @@ class Fault:
             )
         elif kind == "fork":
             self._fail_next_fork()
+        elif kind == "kill-agent":
+            self._stage.kill_agent()
+        elif kind.startswith("disk"):
+            number = errno.ENOSPC if kind == "disk-full" else errno.EIO
+            raise OSError(number, os.strerror(number))
 
     def _fail_next_fork(self) -> None:
         original = os.fork
@@ -291,7 +326,7 @@ class Fault:
 
         def faulty(*arguments: Any, **keys: Any) -> Any:
             other = step in _CODES and arguments[1] != _CODES[step]
-            if other or not self._is_due(AGENT, step):
+            if other or not self._is_due(self._step.sender, step):
                 return original(*arguments, **keys)
             if self._kind != "kill-after":
                 self._harm(self._kind)

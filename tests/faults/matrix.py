@@ -9,6 +9,7 @@ from tests.faults.protocols import (
     AGENT,
     CHANNEL,
     CLIENT,
+    JOURNAL,
     REQUESTS,
     SPAWNER,
     STEPS,
@@ -22,11 +23,21 @@ _LOSSES = ("drop", "duplicate", "reorder")
 _KEPT = "sockets of the kernel neither lose, repeat nor reorder what is sent: unix(7)"
 _ALONE = "its sender says nothing more on this link before it is answered"
 _FORKS = {("spawn", "StartWorker"), ("takeover", "StartAgent")}
-_OF_FUNCTIONS = ("kill-before", "kill-after", "stall-sender", "clock-sender", "descriptors")
+_WHOLE = "what goes between these two arrives whole, and nobody else can write there: unix(7)"
+_FRESH = "a spawner that has been started by another is a new program, without faults"
+_OF_JOURNALS = ("disk-full", "disk-broken")
+_OF_FUNCTIONS = (
+    "kill-before",
+    "kill-after",
+    "stall-sender",
+    "clock-sender",
+    "descriptors",
+    "kill-agent",
+)
 
 OF_A_DEATH = {
     AGENT: (HEALED,),
-    SPAWNER: (ENDED,),
+    SPAWNER: (HEALED,),
     SUPERVISOR: (ENDED,),
     WORKER: (TOLD,),
     CLIENT: (GONE,),
@@ -49,7 +60,11 @@ class Combination(NamedTuple):
 
 def why_not(step: Step, kind: str) -> str:
     """Why a fault makes no sense at a step; empty when it does."""
-    if not step.receiver and kind not in _OF_FUNCTIONS:
+    if (step.link == JOURNAL or kind in _OF_JOURNALS) and (
+        step.link != JOURNAL or kind not in (*_OF_JOURNALS, "kill-before", "kill-after")
+    ):
+        return "the journal is a file, and nothing else is"
+    if not step.receiver and kind not in (*_OF_FUNCTIONS, *_OF_JOURNALS):
         return "this is no message"
     if kind == "fork" and (step.protocol, step.what) not in _FORKS:
         return "nothing is forked"
@@ -59,6 +74,12 @@ def why_not(step: Step, kind: str) -> str:
         return _KEPT
     if kind == "reorder" and step.waits:
         return _ALONE
+    if kind == "kill-agent" and (step.receiver or step.sender != SUPERVISOR):
+        return "the agent is killed at its own steps"
+    if kind == "truncate" and SPAWNER in (step.sender, step.receiver):
+        return _WHOLE
+    if step.protocol == "succession" and kind in ("kill-receiver", "stall-receiver", "fork"):
+        return _FRESH
     if kind.startswith(("stall", "clock")):
         return _why_not_in_time(step, kind)
     return ""
@@ -66,8 +87,8 @@ def why_not(step: Step, kind: str) -> str:
 
 def _why_not_in_time(step: Step, kind: str) -> str:
     who = step.sender if kind.endswith("sender") else step.receiver
-    if kind.startswith("stall") and who != AGENT:
-        return "only an agent is watched for silence"
+    if kind.startswith("stall") and who not in (AGENT, SPAWNER):
+        return "only agent and spawner are watched for silence"
     if kind.startswith("clock") and who not in (AGENT, SUPERVISOR):
         return "it does not look at a clock"
     return ""
@@ -80,12 +101,14 @@ def expected(step: Step, kind: str) -> tuple[str, ...]:
     exception = EXCEPTIONS.get(f"{step.name}:{kind}")
     if exception:
         return exception
-    if kind.startswith("kill"):
+    if kind in _OF_JOURNALS:  # a change is refused before it happens, or known of afterwards
+        return (HEALED, TOLD)
+    if kind.startswith("kill") and kind != "kill-agent":
         return OF_A_DEATH[step.receiver if kind == "kill-receiver" else step.sender]
     if step.link == REQUESTS and kind in ("drop", "truncate"):
         return (TOLD,)
     if step.link == CHANNEL and kind == "truncate":
-        return (TOLD,) if WORKER in (step.sender, step.receiver) else (ENDED,)
+        return (TOLD,)
     return (HEALED,)
 
 

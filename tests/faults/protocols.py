@@ -1,7 +1,8 @@
 """The protocols between the processes of a governor, step by step.
 
-A step is a message on its way from one process to another, or something that an agent does by
-itself. Each protocol is a stage of `story`, where its steps are done in about this order.
+A step is a message on its way from one process to another, or something that one of them does by
+itself. Takeover is that of an agent, succession that of a spawner. Each protocol is a stage of
+`story`, where its steps are done in about this order.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ REQUESTS = "requests"
 """ZeroMQ between clients and supervisor."""
 PLANS = "plans"
 """ZeroMQ between supervisor and agent."""
+JOURNAL = "journal"
+"""The file in which a supervisor records what it decides."""
 CHANNEL = "channel"
 """Unix sockets that carry descriptors."""
 
 
 class Step(NamedTuple):
-    """``what`` is a kind of message, or with no ``receiver`` a function of `agent_faults.STEPS`.
+    """``what`` is a kind of message, or with no ``receiver`` a function: see `kinds.FUNCTIONS`.
 
     ``waits``: the sender says nothing more on this link before it has been answered.
     """
@@ -56,13 +59,19 @@ def _passes(protocol: str, what: str, sender: str, receiver: str) -> Step:
     return Step(protocol, what, CHANNEL, sender, receiver)
 
 
-def _does(protocol: str, *functions: str) -> tuple[Step, ...]:
-    return tuple(Step(protocol, what, "", AGENT, "") for what in functions)
+def _does(protocol: str, *functions: str, who: str = AGENT) -> tuple[Step, ...]:
+    return tuple(Step(protocol, what, "", who, "") for what in functions)
+
+
+def _records(protocol: str) -> tuple[Step, ...]:
+    """In its journal: only a governor with a state has one, and so a successor."""
+    return tuple(Step(protocol, what, JOURNAL, SUPERVISOR, "") for what in ("record", "sync"))
 
 
 PROTOCOLS: dict[str, tuple[Step, ...]] = {
     "tree": (
         _asks("tree", "Mkdir"),
+        *_records("tree"),
         _answers("tree"),
     ),
     "spawn": (
@@ -83,6 +92,7 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         _tells("place", "Place"),
         *_does("place", "plan", "place", "listen", "tag"),
         _hears("place", "Placed"),
+        *_records("place"),
     ),
     "trap": (
         *_does("trap", "receive", "look closely", "recount", "consider", "answer"),
@@ -95,11 +105,13 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         _tells("attach", "Move", waits=True),
         *_does("attach", "move", "tag", "confine"),
         _hears("attach", "Moved"),
+        *_records("attach"),
         _answers("attach"),
     ),
     "limit": (
         _asks("limit", "Write"),
         _tells("limit", "SetCounter"),
+        *_records("limit"),
         _tells("limit", "Ping", waits=True),
         _hears("limit", "Pong"),
         _answers("limit"),
@@ -124,16 +136,30 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         *_does("takeover", "adopt", "take over", "reserve", "recount"),
         _hears("takeover", "Resumed"),
     ),
+    "succession": (
+        *_does("succession", "bury spawner", "start spawner", "ask again", who=SUPERVISOR),
+        _passes("succession", "StartWorker", SUPERVISOR, SPAWNER),
+    ),
     "end": (
         _asks("end", "Wait"),
         _passes("end", "UserTime", SPAWNER, SUPERVISOR),
         _passes("end", "Reaped", SPAWNER, SUPERVISOR),
+        _passes("end", "Buried", SPAWNER, SUPERVISOR),
+        *_records("end"),
         _answers("end"),
+    ),
+    "enter": (
+        *_does("enter", "begin entry"),
+        _hears("enter", "Entering", waits=True),
+        _tells("enter", "Enter"),
+        *_does("enter", "allow entry"),
+        _hears("enter", "Entered"),
     ),
     "rmdir": (
         _asks("rmdir", "Rmdir"),
         _tells("rmdir", "DropPlan"),
         _tells("rmdir", "DropCounter"),
+        *_records("rmdir"),
         _answers("rmdir"),
     ),
     "shutdown": (

@@ -14,12 +14,12 @@ import governor.api.governor
 from governor.client import DEADLINE, Client
 from governor.supervisor.plans import Plans
 from tests.faults.kinds import Fault, Stage
-from tests.faults.protocols import STEPS
+from tests.faults.protocols import JOURNAL, STEPS
 from tests.faults.story import Place, tell
 
 STRUCK = "struck"
 """The file in the directory that is made when the fault strikes."""
-SHORTER = 24.0
+SHORTER = 15.0
 """Seconds that a client waits less for an answer than it would."""
 
 
@@ -47,11 +47,13 @@ def _have_nodes() -> None:
 def main(name: str, kind: str, *places: str) -> None:
     """Plant the fault and tell the story."""
     place = Place(*places)
+    step = next((step for step in STEPS if step.name == name), None)
+    if step is not None and step.link == JOURNAL:
+        place = place._replace(state=os.path.join(place.scratch, "state"))
     stage = Stage()
     _be_impatient()
     _have_nodes()
-    if kind != "none":
-        (step,) = (step for step in STEPS if step.name == name)
+    if step is not None:
         Fault(step, kind, stage, os.path.join(place.scratch, STRUCK)).plant()
     print(json.dumps(tell(stage, place)._asdict()))
 

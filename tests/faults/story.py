@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import governor
+from governor import rundir
 from governor.api import Container, Governor, Job, JobResult
 from governor.errors import GovernorError, ProtocolError
 from tests.faults.kinds import AGENT_TIMEOUT, Stage
-from tests.process.helpers import Puppet
+from tests.process.helpers import Puppet, kill_and_see
+from workers import undertaker
 
 Answer = TypeVar("Answer")
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 """Seconds in which what must come about has come about."""
 BOX, OTHER, OTHER_LATER, STORM = 5, 8, 6, 10
 """The limits. What the puppet made in the box stays there when it moves on."""
@@ -33,12 +35,18 @@ HEALED, TOLD, ENDED, GONE = "healed", "told", "ended", "gone"
 
 
 class Place(NamedTuple):
-    """What a story is told with: paths of a directory, of cgroups if any, and of two programs."""
+    """What a story is told with: paths of a directory, of cgroups if any, and of three programs.
+
+    ``ns`` is empty where nobody may make namespaces; ``state``: where the governor records what
+    it decides, if it does.
+    """
 
     scratch: str
     cgroup: str
     puppet: str
     bomb: str
+    ns: str
+    state: str = ""
 
 
 class Outcome(NamedTuple):
@@ -99,15 +107,18 @@ class Story:
                 if turn and number == repeated:
                     return None
                 self.told.append(f"{what}: {errno.errorcode.get(number, repr(error))}")
-            if self._settles_gone():
+                said = str(error)
+            if self._settles_gone(said):
                 raise Ended
         self.violations.append(f"{what}: refused again ({self.told[-1]})")
         raise Ended
 
-    def _settles_gone(self) -> bool:
-        """Whether the governor is about to be no more, after it has said EIO."""
-        return "EIO" in self.told[-1] and bool(
-            select.select([self._gov._link.gone], [], [], PATIENCE)[0]
+    def _settles_gone(self, said: str) -> bool:
+        """Whether the governor is about to be no more, after it has said that."""
+        return (
+            "EIO" in self.told[-1]
+            and "recorded" not in said
+            and bool(select.select([self._gov._link.gone], [], [], PATIENCE)[0])
         )
 
     def _eventually(self, condition: Callable[[], bool], what: str) -> None:
@@ -157,8 +168,10 @@ class Story:
             self._limit(puppet)
             self._count(puppet)
             self._take_over(puppet)
+            self._succeed(puppet)
             self._end()
             self._end_storm(storm)
+            self._enter()
             self._rmdir()
             self._invariants()
             self._shut_down()
@@ -194,11 +207,11 @@ class Story:
             puppet = Puppet(start)
         except (GovernorError, ProtocolError) as error:
             self.told.append(f"spawn: {_name_of(error)}")
-            if self._settles_gone():
+            if self._settles_gone(str(error)):
                 raise Ended from None
             self._must(turn == 0, f"spawn: refused again ({error})")
             # A job that was started nevertheless has lost its standard input.
-            self._eventually(lambda: not self._tasks(self.box), "the refused puppet has ended")
+            self._eventually(self._is_idle, "the refused puppet has ended")
             return None
         except AssertionError:
             if self._is_gone():
@@ -209,6 +222,11 @@ class Story:
             return None
         self.ran.append(marks[-1])
         return puppet
+
+    def _is_idle(self) -> bool:
+        """Whether no job runs or is about to."""
+        jobs = self._try("jobs", self._gov.jobs) or []
+        return all(job.exit_code is not None for job in jobs) and not self._tasks(self.box)
 
     def _tasks(self, container: Container) -> list[int]:
         return self._try("tasks", lambda: container.tasks) or []
@@ -246,6 +264,7 @@ class Story:
             self._fill(puppet, BOX - 1, "filling")
             self._do(puppet.is_refused)
             time.sleep(0.15)  # until what was met is told of
+            self._try("held", lambda: self.box["numtasks.held"])
         self._must(self._do(puppet.is_refused), "filled, and not refused")
 
     def _attach(self, puppet: Puppet) -> None:
@@ -281,6 +300,24 @@ class Story:
             held = self._try("count later", lambda: self.other["numtasks.held"])
         self._must(held == OTHER_LATER, f"{held} are held later, not {OTHER_LATER}")
 
+    def _succeed(self, puppet: Puppet) -> None:
+        """Another spawner goes on, which the next job is started by."""
+        command, mark = self._command("(exit 3); exit 9")
+        with self._at("succession"):
+            kill_and_see([self._spawner()])
+            job = self._try("spawn later", lambda: self._gov.spawn(command))
+            result = self._result(job, "wait later") if job else None
+            self._must(self._do(puppet.is_refused), "not refused after a succession")
+        self._must(result is not None and result.exit_code == 9, f"exit 9 is {result}")
+        self.ran.append(mark)
+
+    def _spawner(self) -> int:
+        for pid in _children(self._gov.pid):
+            with contextlib.suppress(OSError):
+                if b"spawner.main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return self._stage.spawner
+
     def _end(self) -> None:
         command, mark = self._command("(exit 3); exit 7")
         job = self._try("spawn another", lambda: self._gov.spawn(command, containers=[self.gone]))
@@ -298,6 +335,27 @@ class Story:
         self._must(len(said) == 3 and said[2] == "0", f"the storm says {said}")
         failcnt = self._try("failcnt", lambda: self.storm["numtasks.failcnt"])
         self._must(said[1:2] == [str(failcnt)], f"failcnt is {failcnt}, the storm says {said}")
+
+    def _enter(self) -> None:
+        """A process enters other namespaces, and so a container of its own."""
+        if not self._place.ns:
+            return
+        box = self._gov.mount("servers", ["ns"]).mkdir("/box")
+        command, mark = self._command('exec "$1"', self._place.ns)
+
+        def start(stdin: int, stdout: int) -> None:
+            self._gov.spawn(command, containers=[box], stdin=stdin, stdout=stdout)
+
+        with self._do(lambda: Puppet(start)) as puppet, self._at("enter"):
+            error, _ = self._do(lambda: puppet.do("u"))
+            self._must(not error, f"unshare fails with {error}")
+            self._eventually(
+                lambda: [puppet.pid in self._tasks(child) for child in box.children] == [True],
+                "it has a container of its own",
+            )
+            self._do(lambda: puppet.do("f"))  # the call before this one is over by now
+            self._try("report", self._gov.containers)
+        self.ran.append(mark)
 
     def _rmdir(self) -> None:
         self._eventually(lambda: not self._tasks(self.gone), "a job has ended")
@@ -326,6 +384,41 @@ class Story:
             self._gov.close()
 
 
+def _start(place: Place, fork: bool) -> Governor:
+    """A governor, the next one with this state if there is one."""
+    if not place.state:
+        return governor.Governor(fork=fork, agent_timeout=AGENT_TIMEOUT)
+    directory = os.path.join(place.scratch, "runtime", "g")
+    lock = rundir.claim(directory, place.state)
+    try:
+        gov = governor.Governor(
+            fork=fork,
+            agent_timeout=AGENT_TIMEOUT,
+            directory=directory,
+            lock=lock if fork else None,
+            state=place.state,
+        )
+        rundir.record(directory, gov.pid, gov.nonce, place.state)
+    finally:
+        os.close(lock)
+    return gov
+
+
+def _differences(gov: Governor) -> list[str]:
+    """What a governor that goes on with a state does not have as it was."""
+    load = gov.hierarchy("load")
+    wanted = {"/box": (BOX,), "/o": (OTHER, OTHER_LATER), "/storm": (STORM,)}
+    wrong = []
+    for path, limits in wanted.items():
+        container = load[path]
+        limit, held = container["numtasks.limit"], container["numtasks.held"]
+        if limit not in limits:
+            wrong.append(f"afterwards, the limit of {path} is {limit}")
+        if held != len(container.tasks):
+            wrong.append(f"afterwards, {held} are held in {path}, tasks {container.tasks}")
+    return wrong
+
+
 def agent_below(pid: int) -> int:
     """The agent among the descendants of a supervisor; waits for one, 0 when there is none."""
     end = time.monotonic() + PATIENCE
@@ -339,10 +432,15 @@ def agent_below(pid: int) -> int:
 
 
 def _descendants(pid: int) -> Iterator[int]:
+    for child in _children(pid):
+        yield child
+        yield from _descendants(child)
+
+
+def _children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            yield int(child)
-            yield from _descendants(int(child))
+        return sorted(undertaker.children(pid))
+    return []
 
 
 def _name_of(error: Exception) -> str:
@@ -352,7 +450,7 @@ def _name_of(error: Exception) -> str:
 
 def tell(stage: Stage, place: Place) -> Outcome:
     """One story in a governor of its own."""
-    with governor.Governor(fork=True, agent_timeout=AGENT_TIMEOUT) as gov:
+    with _start(place, fork=True) as gov:
         story = Story(gov, stage, place)
         try:
             story.tell()
@@ -361,4 +459,7 @@ def tell(stage: Stage, place: Place) -> Outcome:
             kind = ENDED
         finally:
             stage.set()
+    if place.state:
+        with _start(place, fork=False) as successor:
+            story.violations += _differences(successor)
     return Outcome(kind, story.told, story.violations, story.ran, story.perhaps)
