@@ -111,10 +111,11 @@ class Supervisor:
         )
         self._signalled = _signals()
         for source in (
-            self._clients, self._agents, link.fileno(), owner.fileno(), self._signalled.fileno(),
+            self._clients, self._agents, owner.fileno(), self._signalled.fileno(),
             self._desk.fileno(),
         ):  # fmt: skip
             self._poller.add(source)
+        self._poller.add_number(link.fileno())
         self._poller.add_door(self._clients)
         self._poller.add_door(self._agents)
         self._running = True
