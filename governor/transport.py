@@ -282,6 +282,13 @@ class Poller:
         else:
             self._poller.register(source.socket, zmq.POLLIN)
 
+    def add_number(self, fd: int) -> None:
+        """Watch whatever is open under this number, which dup2(2) may replace, for input.
+
+        An epoll would go on with what had been there before.
+        """
+        self._poller.register(fd, zmq.POLLIN)
+
     def add_door(self, server: Server) -> None:
         """Watch for peers that connect, which `Doors.tend` wants to know of."""
         self._poller.register(server.monitor, zmq.POLLIN)

@@ -77,7 +77,7 @@ class AgentLink:
         self._timeout = timeout
         self._poller = Poller()
         self._poller.add(server)
-        self._poller.add(process.spawner.fileno())
+        self._poller.add_number(process.spawner.fileno())
         self._peer: bytes | None = None
         self._pid = 0
         self._requests = itertools.count(1)

@@ -130,7 +130,7 @@ class Supervisor:
         ):  # fmt: skip
             self._poller.add(source)
         for descriptor in link.sources:
-            self._poller.add(descriptor)
+            self._poller.add_number(descriptor)
         self._poller.add_door(self._clients)
         self._poller.add_door(self._agents)
         self._running = True
