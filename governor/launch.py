@@ -13,6 +13,7 @@ import sys
 from governor.errors import GovernorError
 
 AGENT_TIMEOUT = 10.0
+AGENT_TIMEOUT_LEAST, AGENT_TIMEOUT_MOST = 0.1, 86400.0
 """Seconds of silence after which an agent is taken for hung."""
 NONCE_MAX = 2**23 - 1
 DIRECTORY_MAX = 107 - len("/clients")
@@ -46,6 +47,7 @@ def launch(
     directory: str | None = None,
     agent_timeout: float = AGENT_TIMEOUT,
     lock: int | None = None,
+    state: str = "",
 ) -> Launched:
     """Start a supervisor and wait until clients may connect.
 
@@ -53,8 +55,9 @@ def launch(
     no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
     there for its sockets, and is removed at the end; a new one of its own otherwise.
     ``agent_timeout``: seconds of silence after which an agent or spawner is replaced. ``lock``:
-    a descriptor, for a fork, that is to be open until nothing is left. Raises
-    GovernorError(EIO) when the supervisor does not come up.
+    a descriptor, for a fork, that is to be open until nothing is left. ``state``: the directory
+    in which everything is recorded and found again; the supervisor outlives this process then.
+    Raises GovernorError when the supervisor does not come up.
     """
     open_standard_streams()
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -62,16 +65,22 @@ def launch(
     if directory is None:
         directory = make_directory(nonce)
     if fork:
-        pid = _fork(directory, here, there, nonce, agent_timeout, lock)
+        pid = _fork(directory, here, there, nonce, agent_timeout, lock, state)
     else:
-        pid = _exec(directory, there, nonce, agent_timeout)
+        pid = _exec(directory, there, nonce, agent_timeout, state)
     there.close()
     launched = Launched(directory, pid, nonce, here)
-    if not here.recv(1):
+    number, _, words = here.recv(65536).decode(errors="replace").partition(" ")
+    if number == "ready":
+        launched.nonce = int(words)
+    else:
         launched.close()
         with contextlib.suppress(OSError):
             os.rmdir(directory)
-        raise GovernorError(errno.EIO, "the supervisor did not start; see above for the reason")
+        raise GovernorError(
+            int(number or errno.EIO),
+            words or "the supervisor did not start; see above for the reason",
+        )
     return launched
 
 
@@ -134,6 +143,7 @@ def _fork(
     nonce: int,
     agent_timeout: float,
     lock: int | None,
+    state: str,
 ) -> int:
     pid = os.fork()
     if pid:
@@ -145,7 +155,7 @@ def _fork(
     try:
         os.setpgid(0, 0)
         here.close()
-        status = _serve(directory, there, nonce, agent_timeout, lock)
+        status = _serve(directory, there, nonce, agent_timeout, lock, state)
     except BaseException:
         import traceback
 
@@ -163,8 +173,10 @@ def _is_abandoned(owner: socket.socket) -> bool:
         return False
 
 
-def _exec(directory: str, there: socket.socket, nonce: int, agent_timeout: float) -> int:
-    arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout)]
+def _exec(
+    directory: str, there: socket.socket, nonce: int, agent_timeout: float, state: str
+) -> int:
+    arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout), state]
     os.set_inheritable(there.fileno(), True)
     # posix_spawn: forking a process with threads, or a large one, is what must not happen here.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -180,13 +192,13 @@ def _exec(directory: str, there: socket.socket, nonce: int, agent_timeout: float
 
 def main() -> None:
     """The fresh interpreter's entry; `_exec` gives it its arguments."""
-    directory, descriptor, nonce, agent_timeout = sys.argv[1:5]
+    directory, descriptor, nonce, agent_timeout, state = sys.argv[1:6]
     owner = socket.socket(fileno=int(descriptor))
     owner.set_inheritable(False)
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
     os.closerange(3, owner.fileno())
     os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout)))
+    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout), None, state))
 
 
 def _serve(
@@ -194,13 +206,14 @@ def _serve(
     owner: socket.socket,
     nonce: int,
     agent_timeout: float,
-    lock: int | None = None,
+    lock: int | None,
+    state: str,
 ) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
     _leave_stdio()
-    return server.main(directory, owner, nonce, agent_timeout, lock)
+    return server.main(directory, owner, nonce, agent_timeout, lock, state)
 
 
 def _leave_stdio() -> None:

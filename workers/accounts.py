@@ -28,6 +28,11 @@ _LOOKS = 4
 """How often at most a count that was disturbed is repeated."""
 
 
+Call = tuple[int, int]
+"""A trapped call: its job and its id."""
+_NO_CALL: Call = (0, 0)
+
+
 class Accounts:
     """Counters, terms of groups and reservations."""
 
@@ -36,8 +41,13 @@ class Accounts:
         census: Census,
         clock: Callable[[], float] = time.monotonic,
         make: Callable[[int, str, int], Counter] = Counter,
+        note: Callable[[Call, list[tuple[int, int, int]]], None] | None = None,
     ) -> None:
-        """``make(id, resource, limit)`` makes a counter."""
+        """``make(id, resource, limit)`` makes a counter.
+
+        ``note(call, rates)`` is told before a call is charged to rates: counter, amount, sum.
+        """
+        self._note = note or _note_nothing
         self._census = census
         self._clock = clock
         self._make = make
@@ -157,10 +167,13 @@ class Accounts:
 
     # -- charging ------------------------------------------------------------------
 
-    def prepay(self, bill: Bill) -> bool:
-        """Charge a bill some times in advance, without a recount; False without room for one."""
+    def prepay(self, bill: Bill, call: Call = _NO_CALL) -> bool:
+        """Charge a bill some times in advance, without a recount; False without room for one.
+
+        ``call``: what it is charged for now.
+        """
         if bill.singly:
-            return self._pay_once(bill)
+            return self._pay_once(bill, call)
         times = _CREDIT_MAX
         for counter, amount in bill.entries:
             # A share of the room only, lest others should meet the limit before it is used up.
@@ -175,14 +188,13 @@ class Accounts:
         self._unbooked.add(bill)
         return True
 
-    def _pay_once(self, bill: Bill) -> bool:
+    def _pay_once(self, bill: Bill, call: Call) -> bool:
         """Charge a bill for one call; False without room. A credit would outlive its interval."""
         self._begin_intervals(bill)
         due = bill.due()
         if without_room(due):
             return False
-        charge(due)
-        _keep_rates(due)
+        self._charge(due, call)
         bill.prepay(1)
         self._unbooked.add(bill)
         return True
@@ -232,12 +244,17 @@ class Accounts:
         charge(list(flow(entries)))
 
     def judge(
-        self, bill: Bill, recounted: set[Counter], privileged: Callable[[], bool] = lambda: False
+        self,
+        bill: Bill,
+        recounted: set[Counter],
+        privileged: Callable[[], bool] = lambda: False,
+        call: Call = _NO_CALL,
     ) -> tuple[Verdict, Counter | None]:
         """Charge a bill if there is room, after a recount if need be.
 
         ``recounted`` are counters that need no other recount in this round; it grows.
-        ``privileged`` tells whether the caller may pass barriers, and is asked at one only.
+        ``privileged`` tells whether the caller may pass barriers, and is asked at one only;
+        ``call`` is what is charged.
         A counter comes with a refusal, a wait, and where a privileged caller passes its barrier.
         """
         self._begin_intervals(bill)
@@ -254,14 +271,24 @@ class Accounts:
         if over := without_room(lacking, passes):
             return self._denial(bill, over, passes)
         crossed = [counter for counter, _ in lacking if counter.charged <= counter.barrier]
-        due = bill.due()
-        charge(due)
-        _keep_rates(due)
+        self._charge(bill.due(), call)
         bill.paid += 1
         self._unbooked.add(bill)
         if len(self._unbooked) > _MANY_UNBOOKED:  # amounts of memory come in any number
             self.book()
         return Verdict.ADMIT, crossed[0] if crossed else None
+
+    def _charge(self, due: list[Entry], call: Call) -> None:
+        """Charge what is due for a call.
+
+        What has been made is in no recount, so that a rate's figures are right at once, or never.
+        """
+        rates = [(counter, amount) for counter, amount in due if counter.interval]
+        if rates:
+            self._note(call, [(c.id, amount, c.charged + amount) for c, amount in rates])
+        charge(due)
+        for counter, _ in rates:
+            counter.recount(counter.charged)
 
     def too_soon(self, bill: Bill, recounted: Collection[Counter]) -> bool:
         """Whether what a bill lacks room in takes long to count, and was counted just now."""
@@ -445,8 +472,5 @@ class Accounts:
             self._settle()
 
 
-def _keep_rates(entries: Iterable[Entry]) -> None:
-    """What has been made is in no recount, so that a rate's figures are right at once, or never."""
-    for counter, _ in entries:
-        if counter.interval:
-            counter.recount(counter.charged)
+def _note_nothing(call: Call, rates: list[tuple[int, int, int]]) -> None:
+    """Nobody is there who would go on."""

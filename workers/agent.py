@@ -56,14 +56,23 @@ _SAMPLES_AFTER_TRAP = 2
 class Agent:
     """Serves one supervisor. Listeners come over ``end``, everything else over ``peer``."""
 
-    def __init__(self, peer: Peer, end: socket.socket, nonce: int, estate: Estate) -> None:
+    def __init__(
+        self, peer: Peer, end: socket.socket, nonce: int, estate: Estate, stays: bool = False
+    ) -> None:
+        """``stays``: go on when the supervisor has died, until somebody kills this process."""
+        self._stays = stays
+        self._alone = False
         self._peer = peer
         self._end = end
         self._nonce = nonce
         self._table = table()
         self._census = Census(nonce, self._table)
         self._estate = estate
-        self.accounts = Accounts(self._census, make=partial(KeptCounter, estate))
+        self.accounts = Accounts(
+            self._census,
+            make=partial(KeptCounter, estate),
+            note=lambda call, rates: estate.charging(*call, rates),
+        )
         # Until `Resume`, what a successor counts would lack what is under way.
         self.accounts.complete = not estate.successor
         self._hits = Hits(time.monotonic)
@@ -85,7 +94,7 @@ class Agent:
         self._streak = 0
 
     def serve(self) -> None:
-        """Work until told to stop, or until the supervisor is gone."""
+        """Work until told to stop, or until the supervisor is gone and nobody is to follow it."""
         self._peer.send(wire.Hello(os.getpid()))
         self._obey()
         listeners, poll = self._listeners, self._epoll.poll
@@ -158,11 +167,16 @@ class Agent:
     def _control(self, fd: int, event: int) -> None:
         # The channel is read when a message announces a listener; here it can only have closed.
         if fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
-            self._running = False
+            # One that has nothing to go by is of no use to anybody.
+            self._running = self._stays and self.accounts.complete
+            self._alone = True
+            self._epoll.unregister(fd)
         self._obey()
 
     def _tell(self, message: Message) -> None:
         """Say something unasked; what may have arrived meanwhile is then seen to (`_obey`)."""
+        if self._alone:  # the next agent finds out by itself
+            return
         self._peer.send(message)
         self._has_told = True
 
@@ -320,6 +334,8 @@ class Agent:
         succession.complete()
         self._confinement.resume(self.accounts.terms)
         self._unsampled = _SAMPLES_AFTER_TRAP
+        refused = [[c.id, c.failcnt] for c in self.accounts.counters.values() if c.failcnt]
+        self._peer.send(wire.Refusals(refused))
         tickets = self._docket.resume(succession.waits)
         for trap in succession.received():
             self._docket.consider(trap)
@@ -381,15 +397,16 @@ class Agent:
         self._unsampled -= 1
         for listener in self._listeners.values():
             listener.choose_wake_up()
+        self.accounts.book()  # what a successor would not know of
         self.accounts.recount()
         took = time.monotonic() - started
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)
 
 
-def main(endpoint: str, end: socket.socket, nonce: int, estate: int) -> int:
-    """Run an agent until its supervisor says stop or goes away; returns the exit status.
+def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool = False) -> int:
+    """Run an agent until its supervisor says stop or, unless it ``stays``, goes away.
 
-    That is not 0 when another has to go on in its place.
+    The exit status is not 0 when another has to go on in its place.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
@@ -398,7 +415,7 @@ def main(endpoint: str, end: socket.socket, nonce: int, estate: int) -> int:
     try:
         records = Estate(estate)
         os.close(estate)
-        Agent(peer, end, nonce, records).serve()
+        Agent(peer, end, nonce, records, stays).serve()
     except ProtocolError as error:
         return _give_up(f"what the supervisor says cannot be understood: {error}")
     except OSError as error:

@@ -90,7 +90,7 @@ class Docket:
             self._waiting.append(trap)
             return
         caller = partial(privileged, trap.tid)
-        verdict, counter = self._accounts.judge(trap.bill, recounted, caller)
+        verdict, counter = self._accounts.judge(trap.bill, recounted, caller, trap.call)
         if verdict is Verdict.WAIT and not late:
             trap.keep()
             self._waiting.append(trap)

@@ -80,6 +80,11 @@ class Trap:
             self.listener.estate.free(self.kept)
             self.kept = 0
 
+    @property
+    def call(self) -> tuple[int, int]:
+        """The job and the id, as `Accounts` know a call."""
+        return self.listener.job, self.id
+
     def still_valid(self) -> bool:
         """Whether the caller still waits for this answer."""
         return seccomp.id_valid(self.listener.fd, self.id)
@@ -184,6 +189,7 @@ class Listener:
         accounts = self._accounts
         prepay, pending, doubtful = accounts.prepay, accounts.pending, accounts.doubtful
         everything = slice(None)
+        job = self.job
         # A call that lets the watch run while it blocks, unlike the other one.
         wait, *(wait_fd, wait_code, wait_request) = seccomp.waiting_receive(fd, request)
         last_tid = 0
@@ -212,7 +218,7 @@ class Listener:
                     last_tid = tid
                     self._changes += 1
                 bill = bills.get(nr) or self._work_out(nr, tid)
-                if bill is None or not (bill.credit or prepay(bill)):
+                if bill is None or not (bill.credit or prepay(bill, (job, id))):
                     return self._look_closer(id, tid, nr, REQUEST.unpack_from(request)[6:])
                 bill.credit -= 1
                 # Replaces what this thread reserved before: it is in one call at a time.

@@ -23,25 +23,32 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from governor.results import OWN_FAILURE
+from governor.wire.codec import Message
 from governor.wire.spawner import TO_SPAWNER, Alive, Probe, Quit, StartAgent, Started, StartWorker
 from workers import channel, membership
+from workers.heirloom import Heirloom
 from workers.undertaker import Undertaker, children, is_zombie
 
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_AGAIN_MS = 10
 _SWEEP_SECONDS = 5.0
 
-RECORDS = frozenset({"pid", "nonce"})
+RECORDS = frozenset({"pid", "nonce", "state"})
 """What a governor that is found by its directory has written there about itself."""
 
 
 class Spawner:
-    """Serves one supervisor over ``end`` until told to quit or alone."""
+    """Serves one supervisor over ``end`` until told to quit or alone.
 
-    def __init__(self, end: socket.socket, nonce: int) -> None:
+    With an ``heirloom`` it goes on alone, and serves the next supervisor.
+    """
+
+    def __init__(self, end: socket.socket, nonce: int, heirloom: Heirloom | None = None) -> None:
         self._end = end
         self._nonce = nonce
-        self._undertaker = Undertaker(nonce, lambda report: channel.send(end, report))
+        self._heirloom = heirloom
+        self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._undertaker = Undertaker(nonce, self._report)
         self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -60,11 +67,16 @@ class Spawner:
             if self._end.fileno() in ready and not self._obey():
                 return
 
+    def _report(self, message: Message) -> None:
+        if self._heirloom is not None:
+            self._heirloom.note(message)
+        channel.send(self._end, message)
+
     def _obey(self) -> bool:
         """Carry out one request; False when it is time to go."""
         received = channel.receive(self._end, TO_SPAWNER)
         if received is None:
-            return False
+            return self._heirloom is not None and self._await_heir(self._heirloom)
         message, descriptors = received
         try:
             match message:
@@ -79,10 +91,26 @@ class Spawner:
                     channel.send(self._end, Alive(number))
                 case Quit():
                     return False
+                case _ if self._heirloom is not None:
+                    self._heirloom.obey(message, descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return True
+
+    def _await_heir(self, heirloom: Heirloom) -> bool:
+        """The supervisor has died: bury those who end, until there is another one."""
+        while True:
+            ready, _, _ = select.select([self._wake, heirloom.fileno()], [], [])
+            if self._wake in ready:
+                os.read(self._wake, 4096)
+                self._undertaker.bury_all()
+            heir = heirloom.accept() if heirloom.fileno() in ready else None
+            if heir is not None:
+                with heir:  # whoever waits for our end goes by its number
+                    os.dup2(heir.fileno(), self._end.fileno(), inheritable=False)
+                heirloom.hand_over(self._end)
+                return True
 
     def _start(self, job: int, become: Callable[[], None]) -> None:
         try:
@@ -100,6 +128,8 @@ class Spawner:
                 traceback.print_exc()
             finally:
                 os._exit(OWN_FAILURE)
+        if self._heirloom is not None:
+            self._heirloom.running[pid] = job
         channel.send(self._end, Started(job, pid, 0))
 
     def _leave_parent(self) -> None:
@@ -108,16 +138,20 @@ class Spawner:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(self._wake)
         self._end.close()
+        if self._heirloom is not None:
+            self._heirloom.close()
 
     def _become_agent(self, endpoint: str, end: int, estate: int) -> None:
         from workers import agent
 
         take_descriptors()
-        os._exit(agent.main(endpoint, socket.socket(fileno=end), self._nonce, estate))
+        stays, channel_end = self._heirloom is not None, socket.socket(fileno=end)
+        os._exit(agent.main(endpoint, channel_end, self._nonce, estate, stays))
 
     def _become_worker(self, descriptors: list[int]) -> None:
         from workers import bootstrap
 
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
         bootstrap.main(*descriptors)
 
     def kill_all(self) -> None:
@@ -172,10 +206,11 @@ def end_leftovers(nonce: int) -> None:
         time.sleep(_KILL_AGAIN_MS / 1000)  # they are no children of ours, so nobody tells us
 
 
-def start(nonce: int, directory: str) -> tuple[int, socket.socket]:
+def start(nonce: int, directory: str, lasting: bool = False) -> tuple[int, socket.socket]:
     """Fork the spawner; returns its pid and the supervisor's end of the socket to it.
 
-    To be called before this process has threads or ZeroMQ sockets.
+    ``lasting``: it goes on when the supervisor dies, and keeps nothing open that it has not been
+    given. To be called before this process has threads or ZeroMQ sockets.
     """
     here, there = channel.pair()
     if pid := os.fork():
@@ -184,7 +219,10 @@ def start(nonce: int, directory: str) -> tuple[int, socket.socket]:
     status = 1
     try:
         here.close()
-        _main(there, nonce, directory)
+        if lasting:
+            os.closerange(3, there.fileno())
+            os.closerange(there.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+        _main(there, nonce, directory, lasting)
         status = 0
     except BaseException:
         import traceback
@@ -194,9 +232,11 @@ def start(nonce: int, directory: str) -> tuple[int, socket.socket]:
         os._exit(status)
 
 
-def _main(end: socket.socket, nonce: int, directory: str) -> None:
+def _main(end: socket.socket, nonce: int, directory: str, lasting: bool) -> None:
     gc.freeze()  # children share the pages of everything that exists now
-    spawner = Spawner(end, nonce)
+    spawner = Spawner(end, nonce, Heirloom(directory, nonce) if lasting else None)
+    if lasting:
+        take_descriptors()  # each job has one here; jobs get what was there before
     become_subreaper()
     spawner.serve()
     spawner.kill_all()
@@ -204,7 +244,7 @@ def _main(end: socket.socket, nonce: int, directory: str) -> None:
 
 
 def replace(
-    nonce: int, directory: str, files: int, kept: Sequence[int] = ()
+    nonce: int, directory: str, files: int, kept: Sequence[int] = (), lasting: bool = False
 ) -> tuple[int, socket.socket]:
     """Start a spawner in a fresh interpreter, where forking this process is not safe any more.
 
@@ -213,7 +253,7 @@ def replace(
     """
     here, there = channel.pair()
     handed = [there.fileno(), *kept]
-    arguments = [str(nonce), directory, str(files), *map(str, handed)]
+    arguments = [str(nonce), directory, str(files), str(int(lasting)), *map(str, handed)]
     code = "from workers import spawner; spawner.main()"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
@@ -235,12 +275,12 @@ def main() -> None:
     """The fresh interpreter's entry; `replace` gives it its arguments."""
     from workers import bootstrap, seccomp  # noqa: F401 - so that no worker has to
 
-    nonce, directory, files, end, *kept = sys.argv[1:]
+    nonce, directory, files, lasting, end, *kept = sys.argv[1:]
     for descriptor in (end, *kept):
         os.set_inheritable(int(descriptor), False)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(files), most))
-    _main(socket.socket(fileno=int(end)), int(nonce), directory)
+    _main(socket.socket(fileno=int(end)), int(nonce), directory, bool(int(lasting)))
     os._exit(0)
 
 

@@ -31,6 +31,7 @@ class Options(NamedTuple):
     parallel: int
     report: str | None
     metrics: int | None
+    agent_timeout: float | None
     grace: float
 
 
@@ -64,7 +65,7 @@ def _supervise(
 
     began = time.monotonic()
     failure = None
-    with Governor(metrics=options.metrics) as governor:
+    with Governor(metrics=options.metrics, agent_timeout=options.agent_timeout) as governor:
         containers = make_containers(governor, plan)
         with _progress(plan, governor, output) as progress:
             runner = Runner(governor, plan, containers, scratch, progress)

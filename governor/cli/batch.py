@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from governor.cli.arguments import checked, number_of_jobs, port
+from governor.cli.arguments import add_agent_timeout, checked, number_of_jobs, port
 from governor.units import parse_duration
 
 _DESCRIPTION = """\
@@ -48,6 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="TIME",
         help="from TERM to KILL when the batch is interrupted, such as 500ms or 1m (default: 5s)",
     )
+    add_agent_timeout(parser)
     parser.set_defaults(run=run)
 
 
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
                 parallel=args.jobs or len(os.sched_getaffinity(0)),
                 report=args.report,
                 metrics=args.metrics,
+                agent_timeout=args.agent_timeout,
                 grace=args.grace,
             )
         )

@@ -92,6 +92,10 @@ class AgentLink:
         self.counters: dict[int, Counter] = {}
         """Those that the agent knows, by id."""
         self._plans: dict[int, Plan] = {}
+        self._inherits = bool(process.ended)
+        """Whether nobody is told anything yet, as jobs and plans are only being restored."""
+        # Refusals that were told of, by counter: a new agent may know of more.
+        self._refusals: dict[int, int] = {}
         self._behind = False
         """Whether it may not have heard yet of all that it has been told."""
 
@@ -116,6 +120,8 @@ class AgentLink:
             self._tell(counter)
             for figure in sorted(counter.resets):
                 self._send(wire.Reset(counter.id, figure))
+                if figure == "failcnt":
+                    self._refusals.pop(counter.id, None)
         for counter in counters:
             counter.resets.clear()
 
@@ -157,6 +163,7 @@ class AgentLink:
 
     def drop_counter(self, counter: Counter) -> None:
         """The counter's container is gone."""
+        self._refusals.pop(counter.id, None)
         if self._told.pop(counter.id, None) is not None:
             del self.counters[counter.id]
             for kind in (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender):
@@ -190,6 +197,16 @@ class AgentLink:
         """Tell the agent to end."""
         if self._peer is not None:
             self._send(wire.Stop())
+
+    def untold(self, message: wire.Refusals) -> list[wire.Hit]:
+        """What was refused and not told of, by agents that were ended before; nobody knows who."""
+        hits = []
+        for id, failcnt in message.figures:
+            missing = failcnt - self._refusals.get(id, 0)
+            if missing > 0 and id in self.counters:
+                self._refusals[id] = failcnt
+                hits.append(wire.Hit(id, "limit", missing, self.counters[id].held, 0))
+        return hits
 
     # -- asking --------------------------------------------------------------------
 
@@ -253,6 +270,9 @@ class AgentLink:
             peer, message = received
             if peer == self._peer:
                 self._heartbeat.heard()
+                if isinstance(message, wire.Hit) and message.bound != "passed":
+                    told = self._refusals.get(message.counter, 0)
+                    self._refusals[message.counter] = told + message.times
                 return message
             if isinstance(message, wire.Hello):
                 self._hear()
@@ -285,6 +305,8 @@ class AgentLink:
             self._lasting[kind][message[0]] = message
         elif kind in _ONCE:
             self._unsure.append(message)
+        if self._inherits:
+            return
         if self._peer is None:
             self._connect()
         assert self._peer is not None
@@ -317,8 +339,13 @@ class AgentLink:
     def _ping(self) -> None:
         self._send(wire.Ping(next(self._requests)))
 
+    def inherit(self) -> None:
+        """All is restored that another supervisor has left: start an agent that goes on with it."""
+        self._take_over()
+
     def _take_over(self) -> None:
         """Have a new agent go on where the last one was ended. EIO: that happens all the time."""
+        self._inherits = False
         while True:
             how = self.process.ended
             if self.process.hopeless:
@@ -333,6 +360,7 @@ class AgentLink:
                 resumed = self._resume()
             except AgentDied:
                 continue
+            self.process.on_taken_over()
             self.taken_over(how, resumed)
             return
 

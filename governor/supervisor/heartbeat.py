@@ -19,7 +19,7 @@ class Heartbeat:
         self._ask = ask
         self._give_up = give_up
         self._asked: float | None = None
-        self._ticked = self._next = 0.0
+        self._due = self._next = 0.0
 
     def heard(self) -> None:
         """There was an answer, or there is somebody else to ask now."""
@@ -28,9 +28,9 @@ class Heartbeat:
     def tick(self, busy: bool) -> float | None:
         """Do what is due; the seconds until something is due again, None while not ``busy``."""
         now = time.monotonic()
-        if now - self._ticked > 2 * INTERVAL and self._asked is not None:
-            self._asked = now  # this process was stopped, perhaps the other was too
-        self._ticked = now
+        if self._asked is not None:
+            # While this process was stopped or busy, the other may have been stopped too.
+            self._asked += max(0.0, now - self._due)
         if self._asked is not None and now - self._asked >= self.timeout:
             self._give_up()
             self._asked = None
@@ -39,6 +39,11 @@ class Heartbeat:
             self._ask()
             self._asked = now
             self._next = now + INTERVAL
+        self._due = now + INTERVAL
         if self._asked is not None:
-            return max(0.0, min(INTERVAL, self._asked + self.timeout - now))
-        return max(0.0, self._next - now) if busy else None
+            self._due = min(self._due, self._asked + self.timeout)
+        elif busy:
+            self._due = max(now, self._next)
+        else:
+            return None
+        return self._due - now

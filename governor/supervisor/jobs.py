@@ -9,6 +9,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Set
+from typing import Any
 
 from governor.core.group import Group
 from governor.core.usage import Use
@@ -23,7 +24,7 @@ from governor.wire import agent as agent_wire
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
 from governor.wire.job import FROM_WORKER, Bind, Failed, Go, JobSpec, Ready
-from governor.wire.spawner import Reaped, Started
+from governor.wire.spawner import LISTENER, Reaped, Started
 from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
@@ -40,6 +41,7 @@ class Job:
     __slots__ = (
         "base_cpu",
         "began",
+        "began_at",
         "deadline",
         "error",
         "grace",
@@ -53,6 +55,7 @@ class Job:
         "refusal",
         "report",
         "result",
+        "start",
         "timed_out",
         "timeout",
         "traps",
@@ -66,6 +69,8 @@ class Job:
         self.grace = spec.grace
         self.timeout = spec.timeout
         self.pid = 0
+        self.start = 0
+        """When its process was started, in clock ticks since boot."""
         self.ready = False
         """Whether the agent has been asked to place it."""
         self.placed = False
@@ -75,9 +80,23 @@ class Job:
         self.error: str | None = None
         self.base_cpu = 0
         self.began = time.monotonic()
+        self.began_at = time.time()
         self.deadline: float | None = None
         self.timed_out = False
         self.result: JobResult | None = None
+
+    @classmethod
+    def recorded(cls, work: Any) -> Job:
+        """A job of another supervisor, as that has recorded it; without listener and result."""
+        job = cls.__new__(cls)
+        job.id, job.name, job.group, job.traps = work.id, work.name, work.group, work.traps
+        job.grace, job.timeout, job.deadline = work.grace, work.timeout, work.deadline
+        job.pid, job.start, job.base_cpu = work.pid, work.start, work.base_cpu
+        job.began, job.began_at = work.clock, work.began
+        job.ready = job.placed = work.placed
+        job.report, job.listener, job.result = None, None, None
+        job.refusal, job.error, job.timed_out = work.refusal, work.error, work.timed_out
+        return job
 
 
 class Jobs:
@@ -97,7 +116,8 @@ class Jobs:
         self._policy = policy
         self._poller = poller
         self._ended = ended
-        self._last = 0
+        self.last = 0
+        """The id that was given last."""
         self._filters: dict[tuple[str, ...], bytes] = {}
         self._endings = endings
         self._started: dict[int, Callable[[Job], None]] = {}
@@ -131,6 +151,34 @@ class Jobs:
         """How many jobs there are whose first process is still there, or about to be."""
         return len(self._running)
 
+    # -- what another supervisor has left -------------------------------------------
+
+    def restore(self, job: Job, alive: bool) -> None:
+        """Go on with a job; ``alive``: its first process is there, or its end will be reported."""
+        self.by_id[job.id] = job
+        if job.result is not None:
+            self._lately_ended.append(job.id)
+        elif alive:
+            self._running[job.id] = self._by_pid[job.pid] = job
+            if job.deadline is not None:
+                self._timed[job.id] = job
+
+    def adopt_listener(self, id: int, listener: int) -> None:
+        """This is the listener of a job's filter."""
+        job = self.by_id.get(id)
+        if job is None:
+            os.close(listener)
+            return
+        job.listener = listener
+        self._listen(job, listener)
+
+    def lose(self, job: Job, reason: str, seconds: float) -> None:
+        """Nobody will ever know how this job has ended."""
+        self._running.pop(job.id, None)
+        self._by_pid.pop(job.pid, None)
+        job.error = f"job {job.name} was lost: {reason}"
+        self._end(job, JobResult(OWN_FAILURE, None, seconds, 0.0, job.timed_out, job.error))
+
     # -- starting ------------------------------------------------------------------
 
     def spawn(
@@ -152,6 +200,7 @@ class Jobs:
             there.close()
         self.by_id[job.id] = self._running[job.id] = job
         self._started[job.id] = started
+        self._policy.changes.job(job)
         return job
 
     def _request(self, job: Job, spec: Spawn, descriptors: list[int]) -> None:
@@ -234,9 +283,9 @@ class Jobs:
 
     def _new_id(self) -> int:
         while True:
-            self._last = self._last % MAX_JOB + 1
-            if self._last not in self.by_id and self._last not in self._listening:
-                return self._last
+            self.last = self.last % MAX_JOB + 1
+            if self.last not in self.by_id and self.last not in self._listening:
+                return self.last
 
     # -- events --------------------------------------------------------------------
 
@@ -257,6 +306,7 @@ class Jobs:
             return
         job.pid = message.pid
         self._by_pid[job.pid] = job
+        self._policy.changes.job(job)
 
     def _on_word(self, job: Job) -> None:
         # The worker may be quicker than the spawner's word that it exists.
@@ -310,11 +360,16 @@ class Jobs:
             job.traps = []
         if listener is not None:
             job.listener = listener
-            self._listening[job.id] = job
-            self._heard[listener] = lambda: self._on_hangup(job)
-            self._poller.add_hangup(listener)
+            self._listen(job, listener)
         job.ready = True
+        self._policy.changes.job(job)
         self._place(job)
+
+    def _listen(self, job: Job, listener: int) -> None:
+        self._spawner.keep(LISTENER, job.id, listener)
+        self._listening[job.id] = job
+        self._heard[listener] = lambda: self._on_hangup(job)
+        self._poller.add_hangup(listener)
 
     def _fail(self, job: Job, reason: str) -> None:
         """Do not let a worker become the job."""
@@ -357,12 +412,17 @@ class Jobs:
         # The worker waits for its Go, so its clocks stand where the agent has read them.
         base = Use(message.cpu, cpu.user_ns(job.pid, message.cpu))
         self._policy.ledger.enter(job.pid, message.start, job.group, base)
-        job.began = time.monotonic()
+        job.start = message.start
+        job.began, job.began_at = time.monotonic(), time.time()
         if job.timeout is not None:
             job.deadline = job.began + job.timeout
             self._timed[job.id] = job
+        changes = self._policy.changes
+        changes.job(job)
+        changes.process(job.pid)
         self._tell("job-start", job)
         self._started.pop(job.id)(job)
+        changes.flush()  # whoever comes after us knows of whatever has run
         if job.report is not None:
             if nodes := self._policy.plans.confined(job.group, "mems"):
                 channel.send(job.report, Bind(nodes))
@@ -373,6 +433,7 @@ class Jobs:
         if message.group:
             use = Use(message.cpu, user_ns)
             self._policy.ledger.reap(message.pid, message.start, message.group, use)
+            self._policy.changes.process(message.pid)
         job = self._by_pid.pop(message.pid, None)
         if job is None:
             return
@@ -387,8 +448,10 @@ class Jobs:
         if job.listener is not None:
             del self._listening[job.id]
             self._forget(job.listener)
+            self._spawner.drop(LISTENER, job.id)
             os.close(job.listener)
             job.listener = None
+            self._policy.changes.job(job)
 
     def _forget(self, descriptor: int) -> None:
         del self._heard[descriptor]
@@ -417,10 +480,13 @@ class Jobs:
         self._timed.pop(job.id, None)
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
-        job.result = JobResult(
-            code, number, wall, used, job.timed_out, job.error, job.refusal or None
-        )
-        self._tell("job-end", job, exit_code=code)
+        refusal = job.refusal or None
+        self._end(job, JobResult(code, number, wall, used, job.timed_out, job.error, refusal))
+
+    def _end(self, job: Job, result: JobResult) -> None:
+        job.result = result
+        self._policy.changes.job(job)
+        self._tell("job-end", job, exit_code=result.exit_code)
         self._ended(job)
         self._lately_ended.append(job.id)
         self._forget_old()
@@ -430,7 +496,7 @@ class Jobs:
         for _ in range(len(self._lately_ended) - ENDED_MAX):
             id = self._lately_ended.popleft()
             if self.by_id[id].listener is None:
-                del self.by_id[id]
+                self._policy.changes.job(self.by_id.pop(id))
             else:
                 self._lately_ended.append(id)
 
@@ -464,6 +530,7 @@ class Jobs:
             if job.deadline is not None and now >= job.deadline:
                 del self._timed[job.id]
                 job.timed_out = True
+                self._policy.changes.job(job)
                 self.stop([job.id], job.grace, lambda: None)
         due = [job.deadline for job in self._timed.values() if job.deadline is not None]
         return max(0.0, min(due) - now) if due else None

@@ -65,6 +65,7 @@ class Release:
         self._policy.watched.discard(container)
         self._forget(container)
         container.occupied = False
+        self._policy.changes.container(container)
         self._policy.events.of("release", container)
         agent = container.hierarchy.release_agent
         if container.notify_on_release and agent:

@@ -6,14 +6,15 @@ becomes a child of the supervisor when the spawner dies, and is reaped here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from governor.errors import GovernorError
 from governor.supervisor.heartbeat import Heartbeat
@@ -22,9 +23,12 @@ from governor.wire.spawner import (
     FROM_SPAWNER,
     Alive,
     Buried,
+    Drop,
+    Keep,
     Probe,
     Quit,
     Reaped,
+    Recorded,
     StartAgent,
     Started,
     StartWorker,
@@ -33,6 +37,9 @@ from governor.wire.spawner import (
 from workers import channel
 from workers.spawner import end_all, kill
 from workers.undertaker import Undertaker
+
+if TYPE_CHECKING:
+    from governor.supervisor.strangers import Strangers
 
 DEATHS = 5
 DEATHS_SECONDS = 10.0
@@ -71,10 +78,22 @@ class SpawnerLink:
     """
 
     def __init__(
-        self, pid: int, end: socket.socket, nonce: int, restart: Restart, timeout: float
+        self,
+        pid: int,
+        end: socket.socket,
+        nonce: int,
+        restart: Restart,
+        timeout: float,
+        lasting: bool = False,
     ) -> None:
+        """``lasting``: the spawner goes on when this process dies."""
         self.pid = pid
         self._end = end
+        self._end.settimeout(timeout)
+        self._lasting = lasting
+        self._kept: dict[tuple[str, int], int] = {}
+        self._unrecorded = 0
+        """Ends that the spawner would tell a successor of ours."""
         self._nonce = nonce
         self._restart = restart
         self._timeout = timeout
@@ -88,6 +107,11 @@ class SpawnerLink:
         self._failure: GovernorError | None = None
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._heartbeat = Heartbeat(timeout, self._ping, self.kill)
+        self._strangers: Strangers | None = None
+        """Processes that are no children of ours when the spawner dies, if it is none itself."""
+        self._is_child = True
+        self.on_unseen: Callable[[int], None] = lambda pid: None
+        """A process is gone, and nobody can tell how it has ended."""
         self.on_started: Callable[[Started], None] = lambda message: None
         self.on_reaped: Callable[[Reaped, int], None] = lambda message, user_ns: None
         """A process of ours is gone; ``user_ns`` of what it used was user time."""
@@ -126,10 +150,63 @@ class SpawnerLink:
         while self._unsent and len(self._asked) < UNANSWERED_MAX:
             request = self._unsent.popleft()
             self._asked.append(request)
-            channel.send(self._end, request.message, request.descriptors)
+            self._say(request.message, request.descriptors)
 
     def _ping(self) -> None:
-        channel.send(self._end, Probe(0))
+        self._say(Probe(0))
+
+    def _say(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Say something; to one that does not take it for too long, nothing is said any more."""
+        if not channel.send(self._end, message, descriptors):
+            self.kill()
+
+    # -- what is for a successor of this process ----------------------------------------
+
+    def keep(self, kind: str, id: int, descriptor: int) -> None:
+        """Have a copy of this descriptor kept for a successor, until `drop`."""
+        if self._lasting:
+            self._kept[kind, id] = descriptor
+            self._say(Keep(kind, id), [descriptor])
+
+    def drop(self, kind: str, id: int) -> None:
+        """What was kept is not needed any more; to be called before it is closed."""
+        if self._kept.pop((kind, id), None) is not None:
+            self._say(Drop(kind, id))
+
+    def outlives(self, pids: Iterable[int]) -> None:
+        """The spawner is no child of ours, and these are its children.
+
+        When it dies they become init's, so that their ends have to be seen in another way.
+        """
+        from governor.supervisor.strangers import Strangers
+
+        self._is_child = False
+        self._strangers = Strangers()
+        for pid in pids:
+            self._strangers.hold(pid)
+
+    def watch(self, pid: int) -> bool:
+        """See the end of a process that the spawner does not know; False if it is gone."""
+        return self._strangers is not None and self._strangers.watch(pid)
+
+    @property
+    def sources(self) -> list[int]:
+        """The descriptors that are readable when there is something to catch up with."""
+        more = [] if self._strangers is None else [self._strangers.fileno()]
+        return [self.fileno(), *more]
+
+    def _hear_of(self, strangers: Strangers) -> None:
+        for end, is_known in strangers.ends():
+            if is_known:
+                self.on_reaped(end, 0)
+            else:
+                self.on_unseen(end.pid)
+
+    def acknowledge(self) -> None:
+        """A successor will know of all ends that `on_reaped` has been called for until now."""
+        if self._unrecorded:
+            self._say(Recorded(self._unrecorded))
+            self._unrecorded = 0
 
     # -- hearing -------------------------------------------------------------------
 
@@ -148,6 +225,8 @@ class SpawnerLink:
                 self._hear(received[0])
         if self._undertaker is not None:
             self._undertaker.bury_all(self.pid)
+        if self._strangers is not None:
+            self._hear_of(self._strangers)
 
     def tend(self) -> None:
         """The same while its answer is waited for: one that does not answer is replaced."""
@@ -165,10 +244,13 @@ class SpawnerLink:
         match message:
             case Started():
                 self._answered(message.job)
+                if self._strangers is not None and message.pid and not self._is_child:
+                    self._strangers.hold(message.pid)
                 self.on_started(message)
             case Alive():
                 pass
             case _:
+                self._unrecorded += self._lasting and isinstance(message, Buried)
                 self._hear_of_end(message)
 
     def _hear_of_end(self, message: Message) -> None:
@@ -181,6 +263,8 @@ class SpawnerLink:
                 announced, self._announced = self._announced, None
                 assert announced is not None
                 assert announced.pid == pid
+                if self._strangers is not None:
+                    self._strangers.forget(pid)
                 self.on_reaped(announced, self._user_ns)
 
     def _answered(self, job: int) -> None:
@@ -195,7 +279,9 @@ class SpawnerLink:
 
     def tick(self, busy: bool) -> float | None:
         """See to it that the spawner answers while there is something to do; when to look next."""
-        return self._heartbeat.tick(busy or bool(self._asked))
+        seconds = self._heartbeat.tick(busy or bool(self._asked))
+        look = None if self._strangers is None else self._strangers.tick()
+        return min((s for s in (seconds, look) if s is not None), default=None)
 
     def kill(self) -> None:
         """End one that does nothing any more; another will take its place."""
@@ -204,12 +290,18 @@ class SpawnerLink:
     def _replace(self) -> None:
         """Adopt what the spawner has left, and have another one started."""
         before, how = self.pid, self._bury_spawner()
+        if self._strangers is not None:
+            self._strangers.watch_all()
+        self._is_child = True
         announced, self._announced = self._announced, None
         if self._undertaker is None:
             self._undertaker = Undertaker(self._nonce, self._hear_of_end)
         self._start_another(how)
         self._heartbeat.heard()
         self._heartbeat.timeout = max(self._timeout, _FRESH_SECONDS)
+        self._unrecorded = 0
+        for (kind, id), descriptor in self._kept.items():
+            self._say(Keep(kind, id), [descriptor])
         self.on_replaced(how, before)
         if announced is not None:
             self._settle(announced)
@@ -218,8 +310,10 @@ class SpawnerLink:
     def _bury_spawner(self) -> str:
         """See the spawner off; how it has ended."""
         self.kill()  # it may only have closed its end
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        code = await_end(self.pid)
         self.pid = 0
+        if code is None:
+            return "was ended"
         return f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
 
     def _start_another(self, how: str) -> None:
@@ -273,7 +367,12 @@ class SpawnerLink:
         if self.pid:
             channel.send(self._end, Quit())
             self._await_end()
+        self._end.close()
         end_all(self._nonce, self._undertaker or Undertaker(self._nonce, self._hear_of_end), wake)
+
+    def close(self) -> None:
+        """Leave it to another supervisor, as by dying."""
+        self._end.close()
 
     def _await_end(self) -> None:
         """The spawner closes its end when nothing of ours is left below it."""
@@ -283,7 +382,18 @@ class SpawnerLink:
                 pass
         except TimeoutError:
             self.kill()
-        os.waitpid(self.pid, 0)
+        await_end(self.pid)
+
+
+def await_end(pid: int) -> int | None:
+    """Wait until a process has ended; its exit code, or None where it is not our child."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(ProcessLookupError):
+        end = os.pidfd_open(pid)
+        select.select([end], [], [])
+        os.close(end)
+    return None
 
 
 def _close(descriptors: Sequence[int]) -> None:

@@ -2,26 +2,31 @@
 
     python -m tests.process.agent_faults SCENARIO {STEP WHEN NTH} ...
 
-WHEN is before or after the NTH time that any agent does the STEP; NTH 0: nobody is killed. The
+WHEN is before or after the NTH time that any agent does the STEP; NTH 0: nobody is killed. Where it
+is busy, the agent does nothing else for ever; where it is fails, the STEP does so NTH times. The
 last line says how often the first step was done. The governor is a fork of this process, and so
 are its agents: that is how they come to have the faults.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
 import signal
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import governor
 from governor.api import Governor
+from governor.supervisor import agent_process
 from governor.transport import Peer
+from governor.wire.spawner import Started
 from tests.process.helpers import Puppet, eventually, program, puppet, run_job
-from workers import agent, docket, listener, membership, seccomp, succession
+from workers import agent, channel, docket, listener, membership, seccomp, spawner, succession
 from workers.accounts import Accounts
 from workers.confinement import Confinement
 from workers.entries import Entries
@@ -31,6 +36,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "receive": (listener, "ioctl"),
     "wait for calls": (seccomp, "waiting_receive"),
     "answer": (listener, "ioctl"),
+    "note charge": (Estate, "charging"),
     "look closely": (listener.Listener, "_look_closer"),
     "keep": (Estate, "add"),
     "forget": (Estate, "free"),
@@ -86,6 +92,8 @@ def _faulty(index: int, step: str, when: str, nth: int, original: Callable[..., 
         count = _done[index] = _done[index] + 1
         if count == nth and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
+        while count == nth and when == "busy":
+            pass
         try:
             return original(*arguments, **keys)
         finally:
@@ -93,6 +101,37 @@ def _faulty(index: int, step: str, when: str, nth: int, original: Callable[..., 
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return faulty
+
+
+def _fork_fails(nth: int) -> None:
+    """The spawner cannot fork the second agent, nor the next."""
+    original = spawner.Spawner._start
+
+    def start(self: spawner.Spawner, job: int, become: Callable[[], None]) -> None:
+        if not job:
+            _done[0] += 1
+            if 1 < _done[0] <= 1 + nth:
+                channel.send(self._end, Started(0, 0, errno.EAGAIN))
+                return
+        original(self, job, become)
+
+    setattr(spawner.Spawner, "_start", start)  # noqa: B010 - mypy lets no method be assigned
+
+
+def _no_descriptors(nth: int) -> None:
+    """The supervisor has no descriptor left for the second agent, nor for the next."""
+
+    def pair() -> Any:
+        _done[0] += 1
+        if 1 < _done[0] <= 1 + nth:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return channel.pair()
+
+    setattr(agent_process, "channel", SimpleNamespace(**vars(channel) | {"pair": pair}))  # noqa: B010
+
+
+FAILURES = {"fork agent": _fork_fails, "descriptors": _no_descriptors}
+"""What fails around agents."""
 
 
 def _mark_agents() -> None:
@@ -140,6 +179,25 @@ def tasks(gov: Governor) -> object:
     return said
 
 
+def rate(gov: Governor) -> object:
+    """A rate admits so many forks, and no fewer."""
+    load = gov.mount("load", ["numtasks"])
+    box = load.mkdir("/box")
+    load.root["numtasks.forkrate_interval"] = 3600
+    load.root["numtasks.forkrate"] = 6
+    with puppet(gov, box) as job:
+        made = 0
+        while not job.is_refused():
+            made += 1
+        said: list[object] = [made, box["numtasks.held"], job.is_refused()]
+        box["numtasks.limit"] = 20
+        load.root["numtasks.forkrate"] = 9
+        made = 0
+        while not job.is_refused():
+            made += 1
+        return [*said, made]
+
+
 def streak(gov: Governor) -> object:
     """So many calls of one job alone that the agent waits in its listener."""
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
@@ -175,6 +233,7 @@ def namespaces(gov: Governor) -> object:
 
 SCENARIOS: dict[str, Callable[[Governor], object]] = {
     "tasks": tasks,
+    "rate": rate,
     "streak": streak,
     "namespaces": namespaces,
 }
@@ -185,8 +244,11 @@ def main(scenario: str, *faults: str) -> None:
     _mark_agents()
     for index in range(0, len(faults), 3):
         step, when, nth = faults[index : index + 3]
-        _plant(index, step, when, int(nth))
-    with governor.Governor(fork=True) as gov:
+        if step in FAILURES:
+            FAILURES[step](int(nth))
+        else:
+            _plant(index, step, when, int(nth))
+    with governor.Governor(fork=True, agent_timeout=1.0 if "busy" in faults else None) as gov:
         said = SCENARIOS[scenario](gov)
     print(json.dumps(said))
     print(_done[0])

@@ -79,23 +79,23 @@ def agent_of(gov: Governor, *jobs: int) -> int:
 
 
 def end_agents(spawner: int, job: int) -> None:
-    """Kill one agent after the other, until there will be no other."""
+    """Let one agent fail after the other, until there will be no other."""
     ended = {job}
     for _ in range(DEATHS):
         eventually(lambda: not ended.issuperset(children(spawner)), "there is an agent")
         (agent,) = set(children(spawner)) - ended
-        kill_and_see([agent])
+        kill_and_see([agent], signal.SIGTERM)
         ended.add(agent)
 
 
-def kill_and_see(pids: Iterable[int]) -> None:
+def kill_and_see(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
     """Kill processes and wait until they have ended, whoever reaps them."""
     with contextlib.ExitStack() as opened:
         ends = []
         for pid in pids:
             ends.append(os.pidfd_open(pid))
             opened.callback(os.close, ends[-1])
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         for end in ends:
             assert select.select([end], [], [], DEADLINE)[0]
 
