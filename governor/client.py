@@ -36,6 +36,11 @@ class _Connection:
         self.lock = threading.Lock()
         self.thread = threading.current_thread()
 
+    def close(self) -> None:
+        """Leave no descriptor."""
+        self.peer.close()
+        self.poller.close()
+
 
 class Client:
     """Talks to the supervisor in ``directory``; descriptor ``gone`` is readable when that is gone.
@@ -96,7 +101,7 @@ class Client:
         self._closed = True
         for connection in self._connections:
             with connection.lock:  # whoever waits there looks up twice a second
-                connection.peer.close()
+                connection.close()
 
     def _connection(self) -> _Connection:
         if self._closed:
@@ -114,7 +119,7 @@ class Client:
             if not connection.thread.is_alive():
                 with contextlib.suppress(ValueError):  # another thread has just done it
                     self._connections.remove(connection)
-                    connection.peer.close()
+                    connection.close()
 
     def _await(self, poller: Poller, deadline: float | None) -> None:
         if self._closed:

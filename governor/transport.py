@@ -306,6 +306,10 @@ class Poller:
             with contextlib.suppress(FileNotFoundError):
                 self._plain.unregister(source)
 
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._plain.close()
+
     def poll(self, timeout: float | None) -> set[object]:
         """Wait up to ``timeout`` seconds (None: for ever); the sockets and fds that are ready.
 
