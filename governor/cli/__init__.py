@@ -38,6 +38,7 @@ COMMANDS = {
     "kill": "processes",
     "where": "processes",
     "events": "events",
+    "top": "top",
     "fs": "fs",
     "completion": "completion",
 }

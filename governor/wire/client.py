@@ -183,6 +183,13 @@ class Snapshot(NamedTuple):
     request: int
 
 
+class Look(NamedTuple):
+    """All containers, of their control files only those whose names end in one of ``endings``."""
+
+    request: int
+    endings: list[str]
+
+
 class Spawn(NamedTuple):
     """Start a job; the answer is ``[job, pid]``.
 
@@ -260,7 +267,7 @@ class Failure(NamedTuple):
 VERBS = (
     Mount, Umount, Mkdir, Rmdir, Lookup, Read, Write, Attach, Tasks, Snapshot,
     Spawn, Wait, Signal, StopJobs, Shutdown, Remount, Hierarchies, List, Rename, Remove, Where,
-    Kill, Processes, Jobs, Follow, Status,
+    Kill, Processes, Jobs, Follow, Status, Look,
 )  # fmt: skip
 TO_SUPERVISOR = Catalogue(VERBS)
 STDIO = Catalogue([Stdio])
