@@ -25,7 +25,10 @@ NOT_RUN: Final = "not run"
 
 
 class JobReport(NamedTuple):
-    """One job; ``status`` is one of the constants above. What is not known is None or 0."""
+    """One job; ``status`` is one of the constants above. What is not known is None or 0.
+
+    ``began_seconds``: when it was started, counted from the beginning of the run.
+    """
 
     name: str
     command: Sequence[str]
@@ -38,10 +41,14 @@ class JobReport(NamedTuple):
     timed_out: bool = False
     error: str | None = None
     unenforced: str | None = None
+    began_seconds: float | None = None
 
 
 class Report(NamedTuple):
-    """A whole run; ``exit_code`` is governor's own, ``signal`` what ended the run, if one did."""
+    """A whole run; ``exit_code`` is governor's own, ``signal`` what ended the run, if one did.
+
+    ``began_at`` is in seconds since the epoch; ``samples`` as in docs/batch-file.md.
+    """
 
     exit_code: int
     signal: int | None
@@ -49,6 +56,9 @@ class Report(NamedTuple):
     jobs: Sequence[JobReport]
     enforcement: Mapping[str, str]
     containers: Sequence[ContainerReport]
+    title: str = ""
+    began_at: float | None = None
+    samples: Mapping[str, Any] | None = None
 
 
 def job_report(
@@ -90,11 +100,23 @@ def write(report: Report, path: str) -> None:
 
     Raises `GovernorError` with the errno of what stood in the way.
     """
-    text = json.dumps(to_json(report), indent=2) + "\n"
+    write_text(_text(report), path)
+
+
+def write_text(text: str, path: str) -> None:
+    """Write a file in the same way."""
     with _Destination(path) as destination:
         with destination.open() as file:
             file.write(text)
         destination.commit()
+
+
+def _text(report: Report) -> str:
+    """The JSON, a line for every value, but all the samples in one."""
+    value = to_json(report)
+    samples = json.dumps(value.pop("samples"), separators=(",", ":"))
+    text = json.dumps(value, indent=2).removesuffix("\n}")
+    return f'{text},\n  "samples": {samples}\n}}\n'
 
 
 class _Destination:
@@ -116,11 +138,11 @@ class _Destination:
     def open(self) -> TextIO:
         """Return a file to write to."""
         if self._special:
-            return open(self._path, "w")
+            return open(self._path, "w", encoding="utf-8")
         # Created anew, so that a link somebody planted in a shared directory is not followed.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._prepared)
-        return open(self._prepared, "x")
+        return open(self._prepared, "x", encoding="utf-8")
 
     def commit(self) -> None:
         """Put what was prepared in its place."""

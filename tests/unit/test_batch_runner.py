@@ -17,6 +17,7 @@ from governor.batch.plan import BatchPlan, JobPlan
 from governor.batch.progress import LiveProgress, Progress, Running
 from governor.batch.runner import Runner
 from governor.batch.scratch import TAIL_LINES, Scratch
+from governor.batch.timeline import Timeline
 from governor.errors import GovernorError
 from governor.report import JobReport
 from governor.results import OWN_FAILURE
@@ -80,7 +81,7 @@ def play(
     shown: list[str] = []
     with Scratch() as scratch:
         progress = Progress(shown.append, len(batch.jobs))
-        runner = Runner(governor, batch, {}, scratch, progress)  # type: ignore[arg-type]
+        runner = Runner(governor, batch, {}, scratch, progress, Timeline())  # type: ignore[arg-type]
         runner.run(parallel, interrupts or Interrupts(), grace=3.0)
     return runner.reports(), "".join(shown)
 

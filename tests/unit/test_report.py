@@ -53,6 +53,9 @@ def test_the_json_has_the_documented_keys() -> None:
         "jobs",
         "enforcement",
         "containers",
+        "title",
+        "began_at",
+        "samples",
     ]
     assert value["jobs"][1] == {
         "name": "bomb",
@@ -66,6 +69,7 @@ def test_the_json_has_the_documented_keys() -> None:
         "timed_out": True,
         "error": "x",
         "unenforced": None,
+        "began_seconds": None,
     }
     assert value["containers"][1] == {
         "hierarchy": "load",
