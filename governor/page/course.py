@@ -128,11 +128,12 @@ def ceiling(course: Course) -> float:
 
 
 def rounded_up(value: float) -> float:
-    """The next of 1, 2, 4, 5, 6, 8, 10, 20, ..., at least 1."""
+    """The next round number, at least 1: 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 40, ..."""
     if value <= 1:
         return 1.0
     power = 10.0 ** (len(str(int(value))) - 1)
-    return next(n * power for n in (1, 2, 4, 5, 6, 8, 10, 20) if n * power >= value)
+    steps = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if power > 1 else (2, 3, 4, 5, 6, 8, 10)
+    return next(step * power for step in steps if step * power >= value)
 
 
 def _caption(course: Course) -> str:

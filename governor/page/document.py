@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from governor.page.course import chart, courses
@@ -164,7 +164,12 @@ def _container_table(containers: Sequence[ContainerReport]) -> Element:
     return _table(titles, rows)
 
 
-def _table(titles: dict[str, bool], rows: Any) -> Element:
+def _table(titles: dict[str, bool], rows: Iterable[Iterable[Element | str]]) -> Element:
+    """A table of the columns that say anything."""
+    told = [list(row) for row in rows]
+    used = [any(row[n] != "" for row in told) for n in range(len(titles))]
+    titles = dict(itertools.compress(titles.items(), used))
+    rows = [itertools.compress(row, used) for row in told]
     head = element("tr", *(_cell("th", title, right) for title, right in titles.items()))
     body = [
         element("tr", *map(_cell, itertools.repeat("td"), row, titles.values())) for row in rows

@@ -63,7 +63,7 @@ table { border-collapse: collapse; font-size: .85rem; width: 100%; }
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--rule);
   vertical-align: top; }
 th { color: var(--muted); font-weight: 600; white-space: nowrap; }
-td.figure, th.figure { text-align: right; font-variant-numeric: tabular-nums; }
+td.figure, th.figure { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
 @media (max-width: 40rem) { body { padding: .8rem; }
   .job { grid-template-columns: 6rem 1fr; } .job .end { grid-column: 2; } }
