@@ -52,7 +52,8 @@ class Figures(NamedTuple):
     ``held`` is by noun (tasks, files, ...), ``cpu`` in percent of one CPU, ``refused`` what its
     own limits refused since it was made, ``refusals`` that per second. ``all_refused`` and
     ``all_refusals`` are those of the containers below as well. ``level`` is the worst of its
-    subsystems'. None is what is not known: rates at the first look, what is not bound there.
+    subsystems'; ``is_metered`` says whether there is a figure of CPU time. None is what is not
+    known: rates at the first look, what is not bound there.
     """
 
     hierarchy: str
@@ -65,6 +66,7 @@ class Figures(NamedTuple):
     all_refusals: float | None
     cpus: str | None
     level: str
+    is_metered: bool = False
 
 
 class View(NamedTuple):
@@ -163,8 +165,9 @@ def _figures(
     cpus = str(files[names.cpus]) if names.cpus in files else None
     level = max(report.level.values(), key=LEVELS.index, default=ENFORCED)
     return Figures(
-        report.hierarchy, report.path, held, cpu, refused, refusals, refused, refusals, cpus, level
-    )
+        report.hierarchy, report.path, held, cpu, refused, refusals, refused, refusals, cpus, level,
+        names.usage in files,
+    )  # fmt: skip
 
 
 def _count(value: Value | None) -> int:

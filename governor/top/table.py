@@ -62,7 +62,7 @@ def columns(rows: Sequence[Row], nouns: Sequence[str], width: int | None) -> lis
     and then other resources. What is left goes to names, as far as they need it, and bars.
     """
     longest = max((cell_width(_label(row, True)) for row in rows), default=0)
-    has_cpu = any(row.figures.cpu is not None for row in rows)
+    has_cpu = any(row.figures.is_metered for row in rows)
     cpus = max((len(row.figures.cpus or "") for row in rows), default=0)
     extras = [CPU] * has_cpu + [REFUSED] * bool(nouns) + [CPUS] * bool(cpus) + [LEVEL]
     if width is None:

@@ -74,8 +74,13 @@ def test_samples_of_a_crowd_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_tick_takes_one_sample_at_a_time() -> None:
     line = Timeline()
-    asked = []
-    line.follow(lambda: asked.append(1) or [])  # type: ignore[func-returns-value]
+    asked: list[int] = []
+
+    def read() -> Sequence[ContainerReport]:
+        asked.append(1)
+        return []
+
+    line.follow(read)
     for _ in range(3):
         line.tick()
     assert len(asked) == 1

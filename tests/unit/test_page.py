@@ -133,7 +133,7 @@ def test_keys_of_a_newer_governor_do_no_harm() -> None:
 def test_a_run_without_anything_is_a_page() -> None:
     empty = changed(OLD, jobs=[], containers=[], wall_seconds=0, enforcement={})
     assert "0 of 0" in Page(render(report(empty), "file")).text
-    nothing = {"seconds": [], "containers": []}
+    nothing: dict[str, Any] = {"seconds": [], "containers": []}
     assert "0 of 0" in Page(render(report(changed(empty, samples=nothing)), "x")).text
 
 

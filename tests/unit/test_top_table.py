@@ -24,14 +24,14 @@ from governor.top.table import (
 )
 
 WIDTHS = st.integers(1, 240)
-NAMES = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=40)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
 def figures(
     path: str = "/", held: Held | None = None, cpu: float | None = 12.5, cpus: str | None = "0-1"
 ) -> Figures:
     holds = {"tasks": held or Held(3, 12), "files": Held(2_345_678, None)}
-    return Figures("load", path, holds, cpu, 5, 0.5, 5, 0.5, cpus, "enforced")
+    return Figures("load", path, holds, cpu, 5, 0.5, 5, 0.5, cpus, "enforced", True)
 
 
 def row(name: str = "load:/", depth: int = 0, hidden: int = 0, **more: object) -> Row:
