@@ -73,7 +73,7 @@ def test_a_new_container_has_no_rates_yet() -> None:
 
 
 def test_resources_have_limits_where_there_are_any() -> None:
-    tasks = {"numtasks_held": 3, "numtasks_limit": 8}
+    tasks: dict[str, Any] = {"numtasks_held": 3, "numtasks_limit": 8}
     sockets: dict[str, Any] = {"numsock_held": 1, "numsock_limit": "max"}
     (figures,) = measure(Look(0.0, [report("/", **tasks, **sockets)]), None)
     assert figures.held == {
