@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.capabilities import need
-from tests.end_to_end.runner import Runner
 from tests.end_to_end import png
+from tests.end_to_end.runner import Runner
 
 BATCH = """
 title = "Nightly"
