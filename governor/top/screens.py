@@ -66,7 +66,7 @@ class Looking(Screen[None]):
 
     def on_resize(self) -> None:
         """Lines are made for a width."""
-        self.show()
+        self._show_again()
 
     @property
     def lines(self) -> LineList:
@@ -75,12 +75,17 @@ class Looking(Screen[None]):
 
     async def _keep_looking(self) -> None:
         while await self.app.attempt(self.look):
-            self.show()
+            self._show_again()
             self._again.clear()
             try:
                 await asyncio.wait_for(self._again.wait(), self.app.pause)
             except TimeoutError:
                 continue
+
+    def _show_again(self) -> None:
+        """Show it, unless it is being built or taken down just now."""
+        if len(self.query("#headline, #titles, #lines")) == 3:
+            self.show()
 
     def look_again(self) -> None:
         """Look now."""

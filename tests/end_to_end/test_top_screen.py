@@ -32,7 +32,7 @@ class Screen:
         self._do("new-session", "-d", *size, f'{top}; echo "<ended $?>"; exec cat')
 
     def _do(self, *command: str) -> str:
-        env = {"GOVERNOR_DIR": str(self._shell.directory), "LC_ALL": "C.UTF-8"}
+        env = {"GOVERNOR_DIR": str(self._shell.directory), "LC_ALL": "C.UTF-8", "SHELL": "/bin/sh"}
         with self._shell.runner.command([*self._tmux, *command], env=env) as process:
             output, errors = process.communicate(timeout=DEADLINE)
         assert process.returncode == 0, errors
