@@ -88,5 +88,7 @@ class LineList(ScrollView):
         self.refresh()
 
     def _choose(self, number: int) -> None:
-        self.cursor = min(max(number, 0), max(0, self._count - 1))
-        self.scroll_to_region(Region(0, self.cursor, 1, 1), animate=False, force=True)
+        number = min(max(number, 0), max(0, self._count - 1))
+        if number != self.cursor:  # who has scrolled elsewhere to look may stay there
+            self.cursor = number
+            self.scroll_to_region(Region(0, number, 1, 1), animate=False, force=True)
