@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -33,6 +34,7 @@ class _Connection:
         self.poller.add(self.peer)
         self.poller.add(gone)
         self.lock = threading.Lock()
+        self.thread = threading.current_thread()
 
 
 class Client:
@@ -100,10 +102,19 @@ class Client:
         if self._closed:
             raise _gone()
         if not hasattr(self._local, "connection"):
+            self._drop_abandoned()
             self._local.connection = _Connection(self._directory, self._gone)
             self._connections.append(self._local.connection)
         connection: _Connection = self._local.connection
         return connection
+
+    def _drop_abandoned(self) -> None:
+        """Close the connections of threads that have ended."""
+        for connection in list(self._connections):
+            if not connection.thread.is_alive():
+                with contextlib.suppress(ValueError):  # another thread has just done it
+                    self._connections.remove(connection)
+                    connection.peer.close()
 
     def _await(self, poller: Poller, deadline: float | None) -> None:
         if self._closed:
@@ -112,7 +123,7 @@ class Client:
         if remaining is not None and remaining <= 0:
             raise GovernorError(errno.ETIMEDOUT, "the supervisor does not answer")
         slice_ = _SIGNAL_SLICE if remaining is None else min(remaining, _SIGNAL_SLICE)
-        if self._gone in poller.poll(slice_):
+        if poller.poll(slice_) == {self._gone}:  # not with an answer, its last one
             raise _gone()
 
 

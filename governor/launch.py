@@ -13,6 +13,7 @@ import sys
 from governor.errors import GovernorError
 
 AGENT_TIMEOUT = 10.0
+AGENT_TIMEOUT_LEAST, AGENT_TIMEOUT_MOST = 0.1, 86400.0
 """Seconds of silence after which an agent is taken for hung."""
 NONCE_MAX = 2**23 - 1
 DIRECTORY_MAX = 107 - len("/clients")
@@ -42,15 +43,21 @@ class Launched:
 
 
 def launch(
-    fork: bool, directory: str | None = None, agent_timeout: float = AGENT_TIMEOUT
+    fork: bool,
+    directory: str | None = None,
+    agent_timeout: float = AGENT_TIMEOUT,
+    lock: int | None = None,
+    state: str = "",
 ) -> Launched:
     """Start a supervisor and wait until clients may connect.
 
     ``fork``: fork this process, which is quick but only safe while it has one thread and
     no ZeroMQ sockets; otherwise a fresh interpreter is started. ``directory``: one that is
     there for its sockets, and is removed at the end; a new one of its own otherwise.
-    ``agent_timeout``: seconds of silence after which an agent is replaced. Raises
-    GovernorError(EIO) when the supervisor does not come up.
+    ``agent_timeout``: seconds of silence after which an agent or spawner is replaced. ``lock``:
+    a descriptor that is to be open until nothing is left. ``state``: the directory
+    in which everything is recorded and found again; the supervisor outlives this process then.
+    Raises GovernorError when the supervisor does not come up.
     """
     open_standard_streams()
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -58,16 +65,22 @@ def launch(
     if directory is None:
         directory = make_directory(nonce)
     if fork:
-        pid = _fork(directory, here, there, nonce, agent_timeout)
+        pid = _fork(directory, here, there, nonce, agent_timeout, lock, state)
     else:
-        pid = _exec(directory, there, nonce, agent_timeout)
+        pid = _exec(directory, there, nonce, agent_timeout, lock, state)
     there.close()
     launched = Launched(directory, pid, nonce, here)
-    if not here.recv(1):
+    number, _, words = here.recv(65536).decode(errors="replace").partition(" ")
+    if number == "ready":
+        launched.nonce = int(words)
+    else:
         launched.close()
         with contextlib.suppress(OSError):
             os.rmdir(directory)
-        raise GovernorError(errno.EIO, "the supervisor did not start; see above for the reason")
+        raise GovernorError(
+            int(number or errno.EIO),
+            words or "the supervisor did not start; see above for the reason",
+        )
     return launched
 
 
@@ -91,7 +104,7 @@ def make_directory(nonce: int) -> str:
     bases = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
     for base in filter(None, bases):
         directory = os.path.join(os.path.abspath(base), f"governor-{os.getpid()}-{nonce:06x}")
-        if not _is_safe(base):
+        if not is_safe(base):
             failure = OSError(errno.EACCES, f"another user may rename what is in {base}")
             continue
         if len(os.fsencode(directory)) > DIRECTORY_MAX:
@@ -109,7 +122,7 @@ def make_directory(nonce: int) -> str:
     )
 
 
-def _is_safe(base: str) -> bool:
+def is_safe(base: str) -> bool:
     """Whether nobody else but root can put something in the place of our directory there.
 
     Such a place is what XDG_RUNTIME_DIR names for root after su(1): the user's own.
@@ -124,7 +137,13 @@ def _is_safe(base: str) -> bool:
 
 
 def _fork(
-    directory: str, here: socket.socket, there: socket.socket, nonce: int, agent_timeout: float
+    directory: str,
+    here: socket.socket,
+    there: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None,
+    state: str,
 ) -> int:
     pid = os.fork()
     if pid:
@@ -136,7 +155,7 @@ def _fork(
     try:
         os.setpgid(0, 0)
         here.close()
-        status = _serve(directory, there, nonce, agent_timeout)
+        status = _serve(directory, there, nonce, agent_timeout, lock, state)
     except BaseException:
         import traceback
 
@@ -154,38 +173,65 @@ def _is_abandoned(owner: socket.socket) -> bool:
         return False
 
 
-def _exec(directory: str, there: socket.socket, nonce: int, agent_timeout: float) -> int:
-    arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout)]
+def _exec(
+    directory: str,
+    there: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None,
+    state: str,
+) -> int:
+    arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout), state]
     os.set_inheritable(there.fileno(), True)
+    held = None
+    if lock is not None:
+        held = os.dup(lock)
+        os.set_inheritable(held, True)
+        arguments.append(str(held))
     # posix_spawn: forking a process with threads, or a large one, is what must not happen here.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-c", "from governor import launch; launch.main()", *arguments],
-        env,
-        setpgroup=0,
-        setsigmask=[],
-        setsigdef=[signal.SIGPIPE],
-    )
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-c", "from governor import launch; launch.main()", *arguments],
+            env,
+            setpgroup=0,
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE],
+        )
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def main() -> None:
     """The fresh interpreter's entry; `_exec` gives it its arguments."""
-    directory, descriptor, nonce, agent_timeout = sys.argv[1:5]
+    directory, descriptor, nonce, agent_timeout, state, *locks = sys.argv[1:]
     owner = socket.socket(fileno=int(descriptor))
-    owner.set_inheritable(False)
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
-    os.closerange(3, owner.fileno())
-    os.closerange(owner.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout)))
+    kept, first = sorted([owner.fileno(), *map(int, locks)]), 3
+    for number in kept:
+        os.set_inheritable(number, False)
+        os.closerange(first, number)
+        first = number + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    lock = int(locks[0]) if locks else None
+    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout), lock, state))
 
 
-def _serve(directory: str, owner: socket.socket, nonce: int, agent_timeout: float) -> int:
+def _serve(
+    directory: str,
+    owner: socket.socket,
+    nonce: int,
+    agent_timeout: float,
+    lock: int | None,
+    state: str,
+) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
     from governor.supervisor import server
 
     _leave_stdio()
-    return server.main(directory, owner, nonce, agent_timeout)
+    return server.main(directory, owner, nonce, agent_timeout, lock, state)
 
 
 def _leave_stdio() -> None:

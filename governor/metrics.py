@@ -40,8 +40,10 @@ from governor.subsystem import Metric, Value, to_number
 
 if TYPE_CHECKING:
     from governor.api import ContainerReport
+    from governor.results import StatusReport
 
 Containers = Callable[[], "list[ContainerReport]"]
+Status = Callable[[], "StatusReport"]
 
 HOST: Final = "127.0.0.1"
 PATH: Final = "/metrics"
@@ -63,11 +65,16 @@ class Exporter:
     that is taken, EACCES for one that is not for this user, EINVAL for one that is none.
     """
 
-    def __init__(self, containers: Containers, port: int) -> None:
+    def __init__(self, containers: Containers, port: int, status: Status | None = None) -> None:
         # One thread asks for all: a connection to the supervisor is kept for every thread.
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="governor-metrics")
         families = CollectorRegistry(auto_describe=False)
-        families.register(_Families(lambda: self._asking.submit(containers).result()))
+        families.register(
+            _Families(
+                lambda: self._asking.submit(containers).result(),
+                None if status is None else lambda: self._asking.submit(status).result(),
+            )
+        )
         self._server = _bind(port, partial(_Handler, families))
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve, name="governor-metrics")
@@ -158,8 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
 class _Families(Collector):
     """All series, worked out anew at every scrape."""
 
-    def __init__(self, containers: Containers) -> None:
+    def __init__(self, containers: Containers, status: Status | None = None) -> None:
         self._containers = containers
+        self._status = status
         self._known: dict[str, dict[str, Metric | None]] = {}
 
     def collect(self) -> Iterator[Family]:
@@ -168,6 +176,13 @@ class _Families(Collector):
         build = InfoMetricFamily("governor_build", "The version of governor that serves this.")
         build.add_metric([], {"version": __version__})
         yield build
+        if self._status is not None:
+            restarts = CounterMetricFamily(
+                "governor_agent_restarts",
+                "How often the process that enforces was replaced: it had died or did not answer.",
+            )
+            restarts.add_metric([], self._status().agent_restarts)
+            yield restarts
         yield _levels(reports)
         families: dict[str, tuple[str, Any]] = {}
         for report in reports:

@@ -16,6 +16,7 @@ from governor.errors import GovernorError
 
 if TYPE_CHECKING:
     from governor.api import ContainerReport, JobResult
+    from governor.destination import Destination
 
 OK: Final = "ok"
 FAILED: Final = "failed"
@@ -27,6 +28,7 @@ NOT_RUN: Final = "not run"
 class JobReport(NamedTuple):
     """One job; ``status`` is one of the constants above. What is not known is None or 0.
 
+    ``earlier``: it succeeded in a run before this one, which did not run it again.
     ``began_seconds``: when it was started, counted from the beginning of the run.
     """
 
@@ -41,6 +43,7 @@ class JobReport(NamedTuple):
     timed_out: bool = False
     error: str | None = None
     unenforced: str | None = None
+    earlier: bool = False
     began_seconds: float | None = None
 
 
@@ -127,35 +130,43 @@ class _Destination:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._target = os.path.realpath(path)
-        self._special = os.path.exists(path) and not os.path.isfile(path)
-        head, tail = os.path.split(self._target)
-        self._prepared = os.path.join(head, f".{tail}.{os.getpid()}")
+        self._found: Destination | None = None
+        self._prepared = ""
 
     def __enter__(self) -> _Destination:
         return self
 
     def open(self) -> TextIO:
         """Return a file to write to."""
-        if self._special:
-            return open(self._path, "w", encoding="utf-8")
+        from governor.destination import Destination
+
+        found = self._found = self._found or Destination(self._path)
+        if found.is_special or found.parent < 0:
+            return open(found.open(os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8")
         # Created anew, so that a link somebody planted in a shared directory is not followed.
+        self._prepared = f".{found.name}.{os.getpid()}"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._prepared)
-        return open(self._prepared, "x", encoding="utf-8")
+            os.unlink(self._prepared, dir_fd=found.parent)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(self._prepared, flags, 0o666, dir_fd=found.parent)
+        return open(descriptor, "w", encoding="utf-8")
 
     def commit(self) -> None:
         """Put what was prepared in its place."""
-        if not self._special:
-            os.replace(self._prepared, self._target)
+        if self._prepared and self._found is not None:
+            there = self._found.parent
+            os.replace(self._prepared, self._found.name, src_dir_fd=there, dst_dir_fd=there)
+            self._prepared = ""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Leave nothing prepared behind, and tell an OSError as a `GovernorError`."""
-        if not self._special:
-            with contextlib.suppress(OSError):
-                os.unlink(self._prepared)
+        if self._found is not None:
+            if self._prepared:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._prepared, dir_fd=self._found.parent)
+            self._found.close()
         if isinstance(error, OSError):
             number = error.errno or errno.EIO
             raise GovernorError(
-                number, f"cannot write the report {self._path}: {os.strerror(number)}"
+                number, f"cannot write the report {self._path}: {error.strerror}"
             ) from None

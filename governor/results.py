@@ -118,3 +118,4 @@ class StatusReport(NamedTuple):
     groups: int
     jobs: int
     processes: int
+    agent_restarts: int = 0

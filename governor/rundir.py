@@ -17,14 +17,17 @@ import struct
 import time
 
 from governor.errors import GovernorError, NotRunning
-from governor.launch import DIRECTORY_MAX
+from governor.launch import DIRECTORY_MAX, is_safe
 from governor.transport import AGENTS, CLIENTS, FULL, STDIO
 from workers import spawner
+from workers.heirloom import HEIRS, is_waiting
 
 LOG = "log"
 """Where a governor without a terminal says what went wrong; kept if there is anything in it."""
 
-_OURS = frozenset({CLIENTS, AGENTS, CLIENTS + FULL, AGENTS + FULL, STDIO, LOG, *spawner.RECORDS})
+_OURS = frozenset(
+    {CLIENTS, AGENTS, CLIENTS + FULL, AGENTS + FULL, STDIO, LOG, HEIRS, *spawner.RECORDS}
+)
 _PATIENCE = 10.0
 """Seconds in which a governor that is starting or ending has done so."""
 _LOOK_AGAIN = 0.02
@@ -64,8 +67,9 @@ class Connected:
 def directory(given: str | os.PathLike[str] | None = None) -> str:
     """Where to run or look: ``given``, or else the usual place.
 
-    That is GOVERNOR_DIR, or governor in XDG_RUNTIME_DIR, or else /run/governor for root and
-    /tmp/governor-UID for others. ENAMETOOLONG: sockets there could not be addressed.
+    That is GOVERNOR_DIR, or governor in an XDG_RUNTIME_DIR that nobody else may change, or else
+    /run/governor for root and /tmp/governor-UID for others. ENAMETOOLONG: sockets there could
+    not be addressed.
     """
     path = os.fspath(given) if given else os.environ.get("GOVERNOR_DIR") or _usual()
     path = os.path.abspath(path)
@@ -79,7 +83,7 @@ def directory(given: str | os.PathLike[str] | None = None) -> str:
 
 def _usual() -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
+    if runtime and is_safe(runtime):  # su(1) leaves that of another user
         return os.path.join(runtime, "governor")
     user = os.geteuid()
     return f"/tmp/governor-{user}" if user else "/run/governor"
@@ -88,18 +92,20 @@ def _usual() -> str:
 # -- running there -----------------------------------------------------------------
 
 
-def claim(path: str) -> int:
+def claim(path: str, state: str = "") -> int:
     """Make ``path`` ours to run a governor in; returns the descriptor that holds the lock.
 
-    What a killed governor left there is ended and removed. EBUSY: one runs there. EACCES: the
-    directory is another user's, or open to others. ENOTEMPTY: it is used for something else.
+    What a killed governor left there is ended and removed, unless it had the same ``state``
+    directory: then it is gone on with. EBUSY: one runs there, or jobs of one with another state.
+    EACCES: the directory is another user's, or open to others. ENOTEMPTY: it is used for
+    something else.
     """
     deadline = time.monotonic() + _PATIENCE
     while True:
         lock = _lock(path)
         if lock is not None:
             try:
-                _clear(path)
+                _clear(path, state)
             except BaseException:
                 os.close(lock)
                 raise
@@ -112,11 +118,15 @@ def claim(path: str) -> int:
         time.sleep(_LOOK_AGAIN)  # flock(2) knows no timeout
 
 
-def record(path: str, pid: int, nonce: int) -> None:
+def record(path: str, pid: int, nonce: int, state: str = "") -> None:
     """Write down who runs there: for people, and for the one who cleans up after a crash."""
-    for name, number in (("pid", pid), ("nonce", nonce)):
-        with open(os.path.join(path, name), "x", encoding="ascii", opener=_private) as file:
-            file.write(f"{number}\n")
+    for name, value in (("pid", pid), ("nonce", nonce), ("state", state)):
+        file = os.path.join(path, name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(file)
+        if value:
+            with open(file, "x", encoding="utf-8", errors="surrogateescape", opener=_private) as to:
+                to.write(f"{value}\n")
 
 
 def open_log(path: str) -> int:
@@ -204,22 +214,38 @@ def _check(path: str, found: os.stat_result) -> None:
         )
 
 
-def _clear(path: str) -> None:
-    """End and remove what a killed governor left."""
+def _clear(path: str, state: str) -> None:
+    """End and remove what a killed governor left, but not what one with this state is to find."""
     strange = sorted(set(os.listdir(path)) - _OURS)
     if strange:
         raise GovernorError(
             errno.ENOTEMPTY,
             f"{path} is used for something else: {strange[0]!r} is in it; choose another",
         )
-    with (
-        contextlib.suppress(OSError, ValueError),
-        open(os.path.join(path, "nonce"), encoding="ascii", opener=_private) as file,
-    ):
-        spawner.end_leftovers(int(file.read()))
+    nonce, other = _recorded(path, "nonce"), _recorded(path, "state")
+    if other and is_waiting(path):
+        if other != state:
+            raise GovernorError(
+                errno.EBUSY,
+                f"jobs run at {path} whose state is in {other}: go on with them by "
+                f"'governor up --state {other}', or choose another directory",
+            )
+        return
+    if nonce.isdigit():
+        spawner.end_leftovers(int(nonce))
     for name in _OURS - {LOG}:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(path, name))
+
+
+def _recorded(path: str, name: str) -> str:
+    """What `record` has written; empty when it has not."""
+    try:
+        file = os.path.join(path, name)
+        with open(file, encoding="utf-8", errors="surrogateescape", opener=_private) as written:
+            return written.read().rstrip("\n")
+    except OSError:
+        return ""
 
 
 # -- being its client --------------------------------------------------------------

@@ -159,8 +159,10 @@ def _job_figures(job: JobReport) -> list[str]:
 
 
 def _job_remark(job: JobReport) -> str:
-    """Where the job ran, and what governor has to say about its end."""
+    """Where the job ran, if it did, and what governor has to say about its end."""
     where = " ".join(job.containers)
+    if job.earlier:
+        return f"{where} (done earlier)".lstrip()
     return f"{where} ({job.error})".lstrip() if job.error else where
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Callable, Iterable
+import select
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import zmq
 
@@ -24,6 +26,7 @@ FULL = ".full"
 """What the name of a socket's file ends with while nobody else may connect."""
 UNREAD_MAX = 64
 """Messages that wait for one client, or of one client, at most; ours have one request at a time."""
+_NUMBER_SIZE = 8
 _RESERVE = 192
 """More than libzmq lets wait at its door (ZMQ_BACKLOG, 100), and some to work with."""
 _LOOK_AGAIN = 0.1
@@ -38,11 +41,37 @@ def _socket(kind: int, unread_max: int = 0) -> zmq.Socket[bytes]:
     return socket
 
 
+class _Numbers:
+    """Numbers what goes over one link, so that whoever hears it misses nothing unawares.
+
+    A connection that is made anew, or a queue that is dropped, loses messages silently.
+    """
+
+    def __init__(self) -> None:
+        self._sent = self._heard = 0
+
+    def next(self) -> bytes:
+        """The number of the next message that is sent."""
+        self._sent += 1
+        return self._sent.to_bytes(_NUMBER_SIZE, "little")
+
+    def is_new(self, frame: bytes) -> bool:
+        """Whether a message was not heard before. `ProtocolError` when one before it was not."""
+        number, wanted = int.from_bytes(frame, "little"), self._heard + 1
+        if number < wanted:
+            return False
+        self._heard = number
+        if number > wanted:
+            raise ProtocolError(f"message {wanted} is missing: {number} has come")
+        return True
+
+
 class Server:
     """The supervisor's end: many peers, each named by the identity of its messages.
 
     ``unread_max``: how many messages may wait to be read by one peer, or by us of one peer; 0
     for any number. ``allowed``: whether a process may send anything, where not everybody may.
+    ``numbered``: no message is missed or heard twice; the peers' ends have to agree.
     """
 
     def __init__(
@@ -51,10 +80,14 @@ class Server:
         catalogue: Catalogue,
         unread_max: int = 0,
         allowed: Callable[[int], bool] | None = None,
+        numbered: bool = False,
     ) -> None:
         self.path = path
         self._catalogue = catalogue
         self._allowed = allowed
+        self._numbers: defaultdict[bytes, _Numbers] | None = (
+            defaultdict(_Numbers) if numbered else None
+        )
         self.socket = _socket(zmq.ROUTER, unread_max)
         # Without it a message to a peer that is gone would be dropped silently.
         self.socket.router_mandatory = True
@@ -64,22 +97,25 @@ class Server:
     def receive(self) -> tuple[bytes, Message] | None:
         """The next message and who sent it, None when there is none.
 
-        Raises `ProtocolError` for a frame that is not a message; it is gone then.
+        Raises `ProtocolError` for a frame that is not a message, and if one was missed; it is
+        gone then.
         """
-        try:
-            if self._allowed is None:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            else:
-                frames = self._receive_allowed(self._allowed)
-        except zmq.Again:
-            return None
-        if len(frames) != 2:
-            raise ProtocolError(f"{len(frames)} frames instead of 2")
-        try:
-            return frames[0], self._catalogue.decode(frames[1])
-        except ProtocolError as error:
-            error.peer = frames[0]
-            raise
+        while True:
+            try:
+                if self._allowed is None:
+                    frames = self.socket.recv_multipart(zmq.NOBLOCK)
+                else:
+                    frames = self._receive_allowed(self._allowed)
+            except zmq.Again:
+                return None
+            try:
+                numbers = None if self._numbers is None else self._numbers[frames[0]]
+                message = _message(frames[1:], self._catalogue, numbers)
+            except ProtocolError as error:
+                error.peer = frames[0]
+                raise
+            if message is not None:
+                return frames[0], message
 
     def _receive_allowed(self, allowed: Callable[[int], bool]) -> list[bytes]:
         """The next frames of a process that may send any; others are not even looked at."""
@@ -92,8 +128,11 @@ class Server:
 
     def send(self, peer: bytes, message: Message) -> bool:
         """Send to one peer; False when it is gone, or does not read what it is sent."""
+        frames = [peer, encode(message)]
+        if self._numbers is not None:
+            frames.insert(1, self._numbers[peer].next())
         try:
-            self.socket.send_multipart([peer, encode(message)], zmq.NOBLOCK)
+            self.socket.send_multipart(frames, zmq.NOBLOCK)
         except (zmq.Again, zmq.ZMQError):
             return False
         return True
@@ -122,8 +161,13 @@ class Doors:
         """Keep some descriptors for when somebody was quicker than we."""
         self._reserve += [os.dup(0) for _ in range(_RESERVE - len(self._reserve))]
 
-    def tend(self) -> float | None:
-        """Shut the doors when it is full inside; seconds until the next look, None for none."""
+    def tend(self, ready: Collection[object]) -> float | None:
+        """Shut the doors when it is full inside; seconds until the next look, None for none.
+
+        ``ready`` is what the poller has found.
+        """
+        if self._are_open and not any(server.monitor in ready for server in self._servers):
+            return None
         come = [_drain(server.monitor) for server in self._servers]
         if self._are_open and not any(come):
             return None
@@ -165,11 +209,24 @@ def _descriptors() -> int:
     return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
 
 
+def _message(
+    frames: Sequence[bytes], catalogue: Catalogue, numbers: _Numbers | None
+) -> Message | None:
+    """What was sent; None for what has been heard before. `ProtocolError` as for `receive`."""
+    wanted = 1 if numbers is None else 2
+    if len(frames) != wanted:
+        raise ProtocolError(f"{len(frames)} frames instead of {wanted}")
+    if numbers is not None and not numbers.is_new(frames[0]):
+        return None
+    return catalogue.decode(frames[-1])
+
+
 class Peer:
     """A client's or an agent's end: one connection to the supervisor."""
 
-    def __init__(self, path: str, catalogue: Catalogue) -> None:
+    def __init__(self, path: str, catalogue: Catalogue, numbered: bool = False) -> None:
         self._catalogue = catalogue
+        self._numbers = _Numbers() if numbered else None
         self.socket = _socket(zmq.DEALER)
         self.socket.connect(f"ipc://{path}")
 
@@ -181,15 +238,21 @@ class Peer:
 
     def send(self, message: Message) -> None:
         """Send to the supervisor."""
-        self.socket.send(encode(message))
+        frames = [encode(message)]
+        if self._numbers is not None:
+            frames.insert(0, self._numbers.next())
+        self.socket.send_multipart(frames)
 
     def receive(self) -> Message | None:
-        """The next message, None when there is none."""
-        try:
-            frame = self.socket.recv(zmq.NOBLOCK)
-        except zmq.Again:
-            return None
-        return self._catalogue.decode(frame)
+        """The next message, None when there is none. `ProtocolError` as for `Server.receive`."""
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            message = _message(frames, self._catalogue, self._numbers)
+            if message is not None:
+                return message
 
     def close(self) -> None:
         """Close the socket; what was not delivered is dropped."""
@@ -201,14 +264,23 @@ _LONGEST_WAIT = 3600.0
 
 
 class Poller:
-    """Waits for messages and for plain file descriptors at once."""
+    """Waits for messages and for plain file descriptors at once.
+
+    The latter, a thousand perhaps, cost nothing while nothing happens to them: ZeroMQ, which
+    goes through all it waits for, sees one for all of them.
+    """
 
     def __init__(self) -> None:
         self._poller = zmq.Poller()
+        self._plain = select.epoll()
+        self._poller.register(self._plain.fileno(), zmq.POLLIN)
 
     def add(self, source: Server | Peer | int) -> None:
         """Watch a socket of ours or a file descriptor for input."""
-        self._poller.register(_pollable(source), zmq.POLLIN)
+        if isinstance(source, int):
+            self._plain.register(source, select.EPOLLIN)
+        else:
+            self._poller.register(source.socket, zmq.POLLIN)
 
     def add_door(self, server: Server) -> None:
         """Watch for peers that connect, which `Doors.tend` wants to know of."""
@@ -216,12 +288,16 @@ class Poller:
 
     def add_hangup(self, fd: int) -> None:
         """Watch a file descriptor for its end only, not for input."""
-        self._poller.register(fd, zmq.POLLERR)
+        self._plain.register(fd, 0)
 
     def remove(self, source: Server | Peer | int) -> None:
-        """Stop watching."""
-        with contextlib.suppress(KeyError):
-            self._poller.unregister(_pollable(source))
+        """Stop watching; to be called before a file descriptor is closed."""
+        if not isinstance(source, int):
+            with contextlib.suppress(KeyError):
+                self._poller.unregister(source.socket)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                self._plain.unregister(source)
 
     def poll(self, timeout: float | None) -> set[object]:
         """Wait up to ``timeout`` seconds (None: for ever); the sockets and fds that are ready.
@@ -231,11 +307,11 @@ class Poller:
         milliseconds = None
         if timeout is not None:
             milliseconds = max(0, round(min(timeout, _LONGEST_WAIT) * 1000))
-        return {source for source, _ in self._poller.poll(milliseconds)}
-
-
-def _pollable(source: Server | Peer | int) -> zmq.Socket[bytes] | int:
-    return source if isinstance(source, int) else source.socket
+        ready: set[object] = {source for source, _ in self._poller.poll(milliseconds)}
+        if self._plain.fileno() in ready:
+            ready.remove(self._plain.fileno())
+            ready.update(fd for fd, _ in self._plain.poll(0))
+        return ready
 
 
 def close_all(endpoints: Iterable[Server | Peer]) -> None:

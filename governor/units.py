@@ -73,20 +73,29 @@ def parse_duration(value: str | int | float) -> float:
 
     Raises ValueError for anything else, a negative number or an empty text included.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value) and value >= 0:
-            return float(value)
-    elif isinstance(value, str):
-        spelling = value.strip()
-        if _BARE_SECONDS.fullmatch(spelling):
-            return float(spelling)
-        match = _DURATION.fullmatch(spelling)
-        if spelling and match is not None:
-            return sum(float(match[unit] or 0) * size for unit, size in _SECONDS_PER.items())
+    seconds = math.nan if isinstance(value, bool) else _seconds_in(value)
+    if 0 <= seconds < math.inf:
+        return seconds
     raise ValueError(
         f"{_quoted(value)} is not a duration: allowed are such as 10s, 250ms, 1m30s, 2h, 1d "
         f"or a number of seconds, not below zero"
     )
+
+
+def _seconds_in(value: str | int | float) -> float:
+    """The seconds, infinity where there is no number for so many, NaN for what is no duration."""
+    try:
+        if isinstance(value, int | float):
+            return float(value)
+    except OverflowError:
+        return math.inf
+    spelling = str(value).strip()
+    if _BARE_SECONDS.fullmatch(spelling):
+        return float(spelling)
+    match = _DURATION.fullmatch(spelling)
+    if not spelling or match is None:
+        return math.nan
+    return sum(float(match[unit] or 0) * size for unit, size in _SECONDS_PER.items())
 
 
 def format_duration(seconds: float) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from governor.core.container import Container
 from governor.core.plan import PlanBuilder
+from governor.core.usage import Meter
 from governor.subsystem import ControlFile, Host, Metric, Subsystem, Value
 from subsystems._load import Account, Period, parse_interval, turn
 
@@ -41,6 +42,10 @@ class CpuAcct(Subsystem):
         state = container.states[self.name]
         assert isinstance(state, Account)
         return state
+
+    def meters(self, container: Container) -> Iterable[Meter]:
+        """The one account."""
+        return (self.account(container),)
 
     def own(self, container: Container) -> int:
         """Nanoseconds used in the container itself, or in sub-containers that are gone."""

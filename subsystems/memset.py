@@ -39,6 +39,7 @@ class MemSet(SetSubsystem):
     name = "memset"
     facility = "mempolicy"
     kinds: ClassVar[tuple[Kind, ...]] = (MEMS,)
+    flags = ("stale",)
 
     def create(self, container: Container) -> MemState:
         """As for every set; memory stays where it is."""

@@ -43,6 +43,7 @@ class NumTasks(SharedSubsystem):
     traps = frozenset({"tasks"})
     facility = "tasks"
     counter_class = TaskCounter
+    later = ("pool", "rate")
 
     def counter(self, container: Container) -> TaskCounter:
         """The container's counter."""

@@ -9,6 +9,7 @@ reservation, since a thread is in one call at a time.
 from __future__ import annotations
 
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from governor.core.counter import Counter, Entry, at_barrier, charge, flow, with_pools, without_room
@@ -27,6 +28,11 @@ _LOOKS = 4
 """How often at most a count that was disturbed is repeated."""
 
 
+Call = tuple[int, int]
+"""A trapped call: its job and its id."""
+_NO_CALL: Call = (0, 0)
+
+
 class Accounts:
     """Counters, terms of groups and reservations."""
 
@@ -35,8 +41,13 @@ class Accounts:
         census: Census,
         clock: Callable[[], float] = time.monotonic,
         make: Callable[[int, str, int], Counter] = Counter,
+        note: Callable[[Call, list[tuple[int, int, int]]], None] | None = None,
     ) -> None:
-        """``make(id, resource, limit)`` makes a counter."""
+        """``make(id, resource, limit)`` makes a counter.
+
+        ``note(call, rates)`` is told before a call is charged to rates: counter, amount, sum.
+        """
+        self._note = note or _note_nothing
         self._census = census
         self._clock = clock
         self._make = make
@@ -46,6 +57,8 @@ class Accounts:
         self.terms: dict[int, Terms] = {}
         self._counts: dict[int, list[int]] = {}
         self._groups: dict[int, set[int]] = {}
+        # How many groups are charged in each counter.
+        self._charging: Counts[Counter] = Counts()
         self.pending: dict[int, Note] = {}
         self.doubtful: dict[int, Reservation] = {}
         # Counter to the bills paid in advance since its last recount.
@@ -103,17 +116,32 @@ class Accounts:
         counts: Mapping[str, list[int]],
         cpus: frozenset[int] | None,
     ) -> None:
-        """Take over a group's plan. Counters that were not charged so far start from a recount."""
+        """Take over a group's plan. Counters that were not charged so far start from a recount.
+
+        Nobody is in a group before it has a plan, so that a new one adds nothing to them.
+        """
         self.book()
+        before = self.terms.get(group)
         live = {r: [self.counters[id] for id in ids] for r, ids in charges.items()}
-        self.terms[group] = Terms(group, live, cpus)
+        terms = self.terms[group] = Terms(group, live, cpus)
         self._index(group, [id for ids in counts.values() for id in ids])
-        self.recount([counter for counters in live.values() for counter in counters])
+        if before is None:
+            self._charging.update(terms.charged)
+            self.recount(c for c in terms.charged if self._is_charged_in_part(c))
+        else:
+            self._charging.subtract(before.charged)
+            self._charging.update(terms.charged)
+            self.recount(terms.charged - before.charged)
+
+    def _is_charged_in_part(self, counter: Counter) -> bool:
+        """Whether there are groups that count in it and have not heard yet that it is charged."""
+        return self._charging[counter] < len(self._groups.get(counter.id, ()))
 
     def drop_plan(self, group: int) -> None:
         """Nobody is in this group any more."""
         self.book()
-        self.terms.pop(group, None)
+        if (terms := self.terms.pop(group, None)) is not None:
+            self._charging.subtract(terms.charged)
         self._index(group, [])
 
     def drop_counter(self, id: int) -> None:
@@ -122,6 +150,7 @@ class Accounts:
         self._lasting.pop(id, None)
         self._groups.pop(id, None)
         if counter is not None:
+            del self._charging[counter]
             self._void_credit(counter)
             counter.borrow(None)
             for borrower in list(counter.borrowers):
@@ -138,10 +167,13 @@ class Accounts:
 
     # -- charging ------------------------------------------------------------------
 
-    def prepay(self, bill: Bill) -> bool:
-        """Charge a bill some times in advance, without a recount; False without room for one."""
+    def prepay(self, bill: Bill, call: Call = _NO_CALL) -> bool:
+        """Charge a bill some times in advance, without a recount; False without room for one.
+
+        ``call``: what it is charged for now.
+        """
         if bill.singly:
-            return self._pay_once(bill)
+            return self._pay_once(bill, call)
         times = _CREDIT_MAX
         for counter, amount in bill.entries:
             # A share of the room only, lest others should meet the limit before it is used up.
@@ -156,14 +188,13 @@ class Accounts:
         self._unbooked.add(bill)
         return True
 
-    def _pay_once(self, bill: Bill) -> bool:
+    def _pay_once(self, bill: Bill, call: Call) -> bool:
         """Charge a bill for one call; False without room. A credit would outlive its interval."""
         self._begin_intervals(bill)
         due = bill.due()
         if without_room(due):
             return False
-        charge(due)
-        _keep_rates(due)
+        self._charge(due, call)
         bill.prepay(1)
         self._unbooked.add(bill)
         return True
@@ -193,21 +224,37 @@ class Accounts:
         self.pending.pop(tid, None)
         self.doubtful.pop(tid, None)
 
-    def moved(self, pid: int, group: int) -> None:
-        """A process is in another group now; calls it has under way may land in either."""
+    def moved(self, pid: int, source: int | None, group: int) -> None:
+        """A process is in another group than ``source`` now; None: it comes from outside.
+
+        Calls it has under way may land in either. All that is, or may be, its own is charged to
+        what it had not been in; what it leaves is charged too much until the next recount.
+        """
+        under_way: Counts[str] = Counts()
         for tid in self._census.threads(pid):
             note = self.pending.get(tid)
             if note is not None:
                 self.pending[tid] = note._replace(groups=(*note.groups, group))
-        self.recount()
+                under_way.update(dict(note.demand))
+        old = self.terms.get(source) if source is not None else None
+        entries = []
+        for resource, counters in self.terms[group].gained(old).items():
+            held = self._census.count(resource, [pid]) + self._census.leaving(resource)
+            entries += [(counter, held + under_way[resource]) for counter in counters]
+        charge(list(flow(entries)))
 
     def judge(
-        self, bill: Bill, recounted: set[Counter], privileged: Callable[[], bool] = lambda: False
+        self,
+        bill: Bill,
+        recounted: set[Counter],
+        privileged: Callable[[], bool] = lambda: False,
+        call: Call = _NO_CALL,
     ) -> tuple[Verdict, Counter | None]:
         """Charge a bill if there is room, after a recount if need be.
 
         ``recounted`` are counters that need no other recount in this round; it grows.
-        ``privileged`` tells whether the caller may pass barriers, and is asked at one only.
+        ``privileged`` tells whether the caller may pass barriers, and is asked at one only;
+        ``call`` is what is charged.
         A counter comes with a refusal, a wait, and where a privileged caller passes its barrier.
         """
         self._begin_intervals(bill)
@@ -224,14 +271,24 @@ class Accounts:
         if over := without_room(lacking, passes):
             return self._denial(bill, over, passes)
         crossed = [counter for counter, _ in lacking if counter.charged <= counter.barrier]
-        due = bill.due()
-        charge(due)
-        _keep_rates(due)
+        self._charge(bill.due(), call)
         bill.paid += 1
         self._unbooked.add(bill)
         if len(self._unbooked) > _MANY_UNBOOKED:  # amounts of memory come in any number
             self.book()
         return Verdict.ADMIT, crossed[0] if crossed else None
+
+    def _charge(self, due: list[Entry], call: Call) -> None:
+        """Charge what is due for a call.
+
+        What has been made is in no recount, so that a rate's figures are right at once, or never.
+        """
+        rates = [(counter, amount) for counter, amount in due if counter.interval]
+        if rates:
+            self._note(call, [(c.id, amount, c.charged + amount) for c, amount in rates])
+        charge(due)
+        for counter, _ in rates:
+            counter.recount(counter.charged)
 
     def too_soon(self, bill: Bill, recounted: Collection[Counter]) -> bool:
         """Whether what a bill lacks room in takes long to count, and was counted just now."""
@@ -354,9 +411,10 @@ class Accounts:
         for bill in self._prepaid.pop(counter.id, ()):
             bill.void()
 
-    def recount_group(self, group: int) -> None:
-        """Count the counters that a group counts in."""
-        self.recount(self.counters[id] for id in self._counts.get(group, ()))
+    def recount_groups(self, *groups: int) -> None:
+        """Count the counters that any of these groups counts in."""
+        ids = {id for group in groups for id in self._counts.get(group, ())}
+        self.recount(self.counters[id] for id in sorted(ids))
 
     def _members(self) -> dict[int, list[int]]:
         """Group to pids. To be called after `_settle`: what has settled must be seen here."""
@@ -414,8 +472,5 @@ class Accounts:
             self._settle()
 
 
-def _keep_rates(entries: Iterable[Entry]) -> None:
-    """What has been made is in no recount, so that a rate's figures are right at once, or never."""
-    for counter, _ in entries:
-        if counter.interval:
-            counter.recount(counter.charged)
+def _note_nothing(call: Call, rates: list[tuple[int, int, int]]) -> None:
+    """Nobody is there who would go on."""

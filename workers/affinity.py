@@ -58,6 +58,8 @@ def emulate(
             return errno.EINVAL
         os.sched_setaffinity(target, allowed)
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # ours, not the caller's
+            raise
         return error.errno or errno.EPERM
     return 0
 

@@ -12,10 +12,13 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from governor.errors import ProtocolError
+from governor.results import OWN_FAILURE
 from governor.transport import Peer, close_all
 from governor.wire import agent as wire
 from workers import affinity, channel, cpu, membership
@@ -40,6 +43,8 @@ SAMPLE_INTERVAL = 0.01
 """Seconds between two counts for ``maxheld`` while traps arrive; without traps nothing grows."""
 SAMPLE_SHARE = 100
 """Counting for ``maxheld`` alone takes at most one part in so many of the agent's time."""
+SHOW_SHARE = 5
+"""Counting after placements and moves takes at most one part in so many of it."""
 _FIRST_TASK = (("tasks", 1), ("physpages", 1), ("rsspages", 1))
 """What the process that a job begins with asks for, as any fork does."""
 _LONG_STREAK = 64
@@ -51,24 +56,34 @@ _SAMPLES_AFTER_TRAP = 2
 class Agent:
     """Serves one supervisor. Listeners come over ``end``, everything else over ``peer``."""
 
-    def __init__(self, peer: Peer, end: socket.socket, nonce: int, estate: Estate) -> None:
+    def __init__(
+        self, peer: Peer, end: socket.socket, nonce: int, estate: Estate, stays: bool = False
+    ) -> None:
+        """``stays``: go on when the supervisor has died, until somebody kills this process."""
+        self._stays = stays
+        self._alone = False
         self._peer = peer
         self._end = end
         self._nonce = nonce
         self._table = table()
         self._census = Census(nonce, self._table)
         self._estate = estate
-        self.accounts = Accounts(self._census, make=partial(KeptCounter, estate))
+        self.accounts = Accounts(
+            self._census,
+            make=partial(KeptCounter, estate),
+            note=lambda call, rates: estate.charging(*call, rates),
+        )
         # Until `Resume`, what a successor counts would lack what is under way.
         self.accounts.complete = not estate.successor
         self._hits = Hits(time.monotonic)
         self._listeners: dict[int, Listener] = {}
+        self._of_job: dict[int, Listener] = {}
         self._confinement = Confinement(self._census, self.accounts, nonce)
         self._docket = Docket(
             self._table, self.accounts, self._confinement, self._hits, estate, self._tell
         )
         self._unsampled = 0
-        self._next_sample = 0.0
+        self._next_sample = self._next_show = 0.0
         self._epoll = select.epoll()
         self._epoll.register(peer.fileno(), select.EPOLLIN)
         self._epoll.register(end.fileno(), select.EPOLLIN)
@@ -79,7 +94,7 @@ class Agent:
         self._streak = 0
 
     def serve(self) -> None:
-        """Work until told to stop, or until the supervisor is gone."""
+        """Work until told to stop, or until the supervisor is gone and nobody is to follow it."""
         self._peer.send(wire.Hello(os.getpid()))
         self._obey()
         listeners, poll = self._listeners, self._epoll.poll
@@ -152,11 +167,16 @@ class Agent:
     def _control(self, fd: int, event: int) -> None:
         # The channel is read when a message announces a listener; here it can only have closed.
         if fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
-            self._running = False
+            # One that has nothing to go by is of no use to anybody.
+            self._running = self._stays and self.accounts.complete
+            self._alone = True
+            self._epoll.unregister(fd)
         self._obey()
 
     def _tell(self, message: Message) -> None:
         """Say something unasked; what may have arrived meanwhile is then seen to (`_obey`)."""
+        if self._alone:  # the next agent finds out by itself
+            return
         self._peer.send(message)
         self._has_told = True
 
@@ -222,7 +242,8 @@ class Agent:
         self.accounts.set_plan(group, charges, counts, allowed)
         changed = before is not None and before.cpus != allowed
         self._confinement.set_plan(group, confined, changed)
-        self._forget_bills()
+        if before is not None:
+            self._forget_bills()
 
     def _forget_bills(self) -> None:
         for listener in self._listeners.values():
@@ -245,8 +266,7 @@ class Agent:
                 affinity.confine([pid], cpus)
             if listener_fd is not None:
                 self._hear(self._listen(listener_fd, job, group, traps))
-            self._unsampled = _SAMPLES_AFTER_TRAP
-            self.accounts.recount_group(group)
+            self._show(group)
         elif listener_fd is not None:
             os.close(listener_fd)
         refused = 0 if full is None else full.id
@@ -254,8 +274,13 @@ class Agent:
         self._peer.send(wire.Placed(job, refused, failed, own, start))
 
     def _receive_listener(self) -> int | None:
+        """The listener that has come; None when the supervisor is gone. EMFILE: no room for it."""
         received = channel.receive(self._end, wire.ON_CHANNEL)
-        return received[1][0] if received and received[1] else None
+        if received is None:
+            return None
+        if not received[1]:
+            raise OSError(errno.EMFILE, "no descriptor is left for a listener")
+        return received[1][0]
 
     def _tag(self, pid: int, tag: Tag) -> int:
         """Tag a process; the errno when that failed, EBUSY when another governor prevents it."""
@@ -276,7 +301,7 @@ class Agent:
         demands = Demands(self._table, traps, self._census.unreadable)
         affinity_call = self._table.sched_setaffinity
         listener = Listener(fd, job, group, demands, affinity_call, self.accounts, self._estate)
-        self._listeners[fd] = listener
+        self._listeners[fd] = self._of_job[job] = listener
         return listener
 
     def _hear(self, listener: Listener) -> None:
@@ -286,7 +311,7 @@ class Agent:
         """No task is left under this filter, and so nobody who waits for an answer."""
         self._docket.drop(listener)
         self._epoll.unregister(listener.fd)
-        del self._listeners[listener.fd]
+        del self._listeners[listener.fd], self._of_job[listener.job]
         self._estate.drop(LISTENER, listener.job)
         self._last = None
         listener.close()
@@ -309,6 +334,8 @@ class Agent:
         succession.complete()
         self._confinement.resume(self.accounts.terms)
         self._unsampled = _SAMPLES_AFTER_TRAP
+        refused = [[c.id, c.failcnt] for c in self.accounts.counters.values() if c.failcnt]
+        self._peer.send(wire.Refusals(refused))
         tickets = self._docket.resume(succession.waits)
         for trap in succession.received():
             self._docket.consider(trap)
@@ -327,16 +354,18 @@ class Agent:
         self._follow(owner)
         failed = self._tag(pid, Tag(self._nonce, owner, group))
         if not failed:
-            self._confinement.moved(pid, tag.group if tag is not None and ours else None, group)
-            self.accounts.moved(pid, group)
-            self._docket.moved(self._census.threads(pid), group)
+            source = tag.group if tag is not None and ours else None
+            self._confinement.moved(pid, source, group)
+            self.accounts.moved(pid, source, group)
+            if self._docket:
+                self._docket.moved(self._census.threads(pid), group)
+            self._show(group if source is None else source, group)
         self._peer.send(wire.Moved(request, failed, *cpu.used(pid)))
 
     def _follow(self, job: int) -> None:
         """From now on the tag of each caller of this job tells its group."""
-        for listener in self._listeners.values():
-            if listener.job == job:
-                listener.follow()
+        if (listener := self._of_job.get(job)) is not None:
+            listener.follow()
 
     def _count(self, request: int) -> None:
         self.accounts.book()
@@ -349,6 +378,17 @@ class Agent:
         unreadable = self._census.unreadable_groups(members)
         self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
 
+    def _show(self, *groups: int) -> None:
+        """Count for the figures what somebody has come to, or left: now, or soon where it is much.
+
+        What is charged is right without.
+        """
+        self._unsampled = _SAMPLES_AFTER_TRAP
+        started = time.monotonic()
+        if started >= self._next_show:
+            self.accounts.recount_groups(*groups)
+            self._next_show = started + (time.monotonic() - started) * SHOW_SHARE
+
     # -- in the background ---------------------------------------------------------
 
     def _sample(self) -> None:
@@ -357,20 +397,37 @@ class Agent:
         self._unsampled -= 1
         for listener in self._listeners.values():
             listener.choose_wake_up()
+        self.accounts.book()  # what a successor would not know of
         self.accounts.recount()
         took = time.monotonic() - started
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)
 
 
-def main(endpoint: str, end: socket.socket, nonce: int, estate: int) -> None:
-    """Run an agent until its supervisor says stop or goes away."""
+def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool = False) -> int:
+    """Run an agent until its supervisor says stop or, unless it ``stays``, goes away.
+
+    The exit status is not 0 when another has to go on in its place.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     gc.disable()  # cycles are taken apart by hand, and a collection would delay a trap
-    peer = Peer(endpoint, wire.TO_AGENT)
+    peer = Peer(endpoint, wire.TO_AGENT, numbered=True)
     try:
         records = Estate(estate)
         os.close(estate)
-        Agent(peer, end, nonce, records).serve()
+        Agent(peer, end, nonce, records, stays).serve()
+    except ProtocolError as error:
+        return _give_up(f"what the supervisor says cannot be understood: {error}")
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        # Whoever cannot look can neither count nor admit.
+        return _give_up(os.strerror(error.errno))
     finally:
         close_all([peer])
+    return 0
+
+
+def _give_up(reason: str) -> int:
+    print(f"governor: an agent gives up: {reason}", file=sys.stderr)
+    return OWN_FAILURE

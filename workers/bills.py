@@ -81,7 +81,21 @@ class Terms:
         self._charges = charges
         self.limited = charges.keys()
         """Resources that a counter of this group limits."""
+        self.charged = {counter for counters in charges.values() for counter in counters}
+        """All counters that its processes are charged in."""
         self.bills: dict[Demand, Bill] = {}
+
+    def gained(self, other: Terms | None) -> dict[str, list[Counter]]:
+        """By resource, the counters that whoever comes from ``other`` begins to be charged in.
+
+        Rates are not among them: nothing is made by a move.
+        """
+        known = other.charged if other is not None else set()
+        gained = {
+            resource: [c for c in counters if c not in known and not c.interval]
+            for resource, counters in self._charges.items()
+        }
+        return {resource: counters for resource, counters in gained.items() if counters}
 
     def bill(self, demand: Demand) -> Bill:
         """The bill for ``demand``, worked out at its first use."""

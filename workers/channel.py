@@ -38,20 +38,27 @@ def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) 
 def receive(end: socket.socket, catalogue: Catalogue) -> tuple[Message, list[int]] | None:
     """The next message and its descriptors (close-on-exec), None when the peer is gone.
 
-    Blocks while there is none. Raises `ProtocolError` for bytes that are no message.
+    Blocks while there is none. A message comes with all its descriptors, or with none when this
+    process has no room for them. Raises `ProtocolError` for bytes that are no message.
     """
     try:
-        frame, ancillary, _, _ = end.recvmsg(_FRAME_MAX, _ANCILLARY_MAX, socket.MSG_CMSG_CLOEXEC)
+        frame, ancillary, flags, _ = end.recvmsg(
+            _FRAME_MAX, _ANCILLARY_MAX, socket.MSG_CMSG_CLOEXEC
+        )
     except ConnectionResetError:
         # The peer went without having read all. That is told once, before its own last words.
-        frame, ancillary, _, _ = end.recvmsg(_FRAME_MAX, _ANCILLARY_MAX, socket.MSG_CMSG_CLOEXEC)
+        frame, ancillary, flags, _ = end.recvmsg(
+            _FRAME_MAX, _ANCILLARY_MAX, socket.MSG_CMSG_CLOEXEC
+        )
     # Not socket.recv_fds: that ignores its flags, and a job would inherit every descriptor.
     descriptors = [
         descriptor for *_, data in ancillary for descriptor in memoryview(data).cast("i")
     ]
+    if not frame or flags & socket.MSG_CTRUNC:
+        # An empty message is no message, whatever comes with it; and some are of no use.
+        while descriptors:
+            os.close(descriptors.pop())
     if not frame:
-        for descriptor in descriptors:  # an empty message is no message, whatever comes with it
-            os.close(descriptor)
         return None
     try:
         return catalogue.decode(frame), descriptors

@@ -22,6 +22,7 @@ from workers.syscalls import Table
 
 if TYPE_CHECKING:
     from workers.entries import Entries, Entry
+    from workers.membership import Tag
 
 
 class Docket:
@@ -89,7 +90,7 @@ class Docket:
             self._waiting.append(trap)
             return
         caller = partial(privileged, trap.tid)
-        verdict, counter = self._accounts.judge(trap.bill, recounted, caller)
+        verdict, counter = self._accounts.judge(trap.bill, recounted, caller, trap.call)
         if verdict is Verdict.WAIT and not late:
             trap.keep()
             self._waiting.append(trap)
@@ -165,17 +166,21 @@ class Docket:
         trap = entry.trap
         assert trap is not None
         if entry.new is not None:
-            self._accounts.moved(entry.pid, group)
+            self._moved(entry.pid, entry.old, group)
             self._confinement.confine(group)
             trap.bill = self._accounts.terms[group].bill(trap.demand)
         else:
             trap.bill = self._accounts.renewed(trap.bill)
         self._judge(trap, set())
 
+    def _moved(self, pid: int, source: Tag | None, group: int) -> None:
+        self._accounts.moved(pid, None if source is None else source.group, group)
+        self._accounts.recount()
+
     def _end_entries(self, tid: int | None = None) -> None:
         for entry, entered in self._over(tid):
             if entry.old is not None and not entered:
-                self._accounts.moved(entry.pid, entry.old.group)
+                self._moved(entry.pid, entry.new, entry.old.group)
                 self._confinement.confine(entry.old.group)
             self._send(wire.Entered(entry.ticket, entered, *cpu.used(entry.pid)))
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from governor.core.counter import Counter
 
@@ -39,7 +40,11 @@ _SCRAP = 1
 """The record of everything that there is no room for; nobody inherits it."""
 _REFUSAL = 2
 """The record of a refusal that is being answered: counter, failcnt with it, job, call."""
-_FIRST = 3
+_CHARGE = 3
+"""The record of the last call that was charged to rates: job, call, and three words for each."""
+_RATES = (_WORDS - 3) // 3
+"""So many rates of one call can be noted."""
+_FIRST = 4
 
 
 def make() -> int:
@@ -170,6 +175,34 @@ class Estate:
         counter, failcnt, job, call = self.words[first + 1 : first + 5]
         return counter, failcnt, job, call % (1 << 64)
 
+    # -- rates ---------------------------------------------------------------------
+
+    def charging(self, job: int, call: int, rates: list[tuple[int, int, int]]) -> None:
+        """This call is about to be charged to rates: their counters, how much, the sum then.
+
+        What a rate was charged is in no recount, so that a call that was not answered is to be
+        charged again by a successor, and not twice.
+        """
+        first = _CHARGE * _WORDS
+        words = self.words
+        words[first] = 0
+        words[first + 1] = job
+        words[first + 2] = call - (call >> 63 << 64)
+        numbers = [number for rate in rates[:_RATES] for number in rate]
+        for index, number in enumerate(numbers, first + 3):
+            words[index] = number
+        words[first] = 1 + len(numbers)
+
+    def last_charge(self) -> tuple[int, int, list[tuple[int, int, int]]] | None:
+        """What `charging` was told last."""
+        first = _CHARGE * _WORDS
+        used = self.words[first]
+        if not used:
+            return None
+        job, call, *numbers = self.words[first + 1 : first + 2 + used].tolist()
+        rates = zip(*[iter(numbers)] * 3, strict=True)
+        return job, call % (1 << 64), list(rates)
+
     # -- tickets -------------------------------------------------------------------
 
     def new_ticket(self) -> int:
@@ -224,8 +257,30 @@ class KeptCounter(Counter):
         super().refuse()
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
 
+    def uncharge(self, amount: int, charged: int) -> None:
+        """Take back what was charged to a rate, if that was the last charge."""
+        if self.charged == charged:
+            self.recount(charged - amount)
+
     def reset(self, figure: str) -> None:
         """As the base does, for good."""
         super().reset(figure)
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
         self._leave()
+
+
+class Left(NamedTuple):
+    """The figures of a counter that are not to begin anew."""
+
+    failcnt: int
+    maxheld: int
+    minheld: int
+    admitted: int
+
+
+def leave_figures(descriptor: int, figures: Mapping[int, Left]) -> None:
+    """Fill an estate as if an agent had left it: counters, by id, are to go on with these."""
+    estate = Estate(descriptor)
+    for id, left in figures.items():
+        words = (left.failcnt, left.maxheld, left.minheld, 0, left.admitted)
+        estate.add(COUNTER, id, b"".join(word.to_bytes(8, "little") for word in words))

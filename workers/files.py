@@ -114,7 +114,7 @@ def details(holder: Holder, proc: str = "/proc") -> bytes:
     try:
         with open(f"{proc}/{holder[0]}/fdinfo/{holder[1]}", "rb", buffering=0) as file:
             return file.read()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 1.0
 """Seconds a call waits at most for reservations that stand in its way to settle."""
 
+_NOT_COPIED: Final = 1025
 _ZERO: Final = bytes(REQUEST.size)
 _MANY_CALLERS: Final = 4
 """One change of caller in so many traps, or more, means that several run at once."""
@@ -78,6 +79,11 @@ class Trap:
         if self.kept:
             self.listener.estate.free(self.kept)
             self.kept = 0
+
+    @property
+    def call(self) -> tuple[int, int]:
+        """The job and the id, as `Accounts` know a call."""
+        return self.listener.job, self.id
 
     def still_valid(self) -> bool:
         """Whether the caller still waits for this answer."""
@@ -143,7 +149,8 @@ class Listener:
         self._bills: dict[int, Bill] = {}
         self.estate = estate
         self._request = estate.slot(job)
-        self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE))
+        # More than 1024 bytes are not copied first, and the interpreter is kept, for a little less.
+        self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE).ljust(_NOT_COPIED, b"\0"))
         self._sync = self._can_sync = seccomp.set_sync(fd, True)
         self._changes = self._judged_id = 0
         self.answer = self._answerer()
@@ -182,6 +189,9 @@ class Listener:
         accounts = self._accounts
         prepay, pending, doubtful = accounts.prepay, accounts.pending, accounts.doubtful
         everything = slice(None)
+        job = self.job
+        # A call that lets the watch run while it blocks, unlike the other one.
+        wait, *(wait_fd, wait_code, wait_request) = seccomp.waiting_receive(fd, request)
         last_tid = 0
 
         def answer(bell: Bell) -> Trap | None:
@@ -190,21 +200,25 @@ class Listener:
             Returns at once the first one that needs a closer look.
             """
             nonlocal last_tid
+            ready = bell is ONCE  # there is a call, so that receiving it does not block
             while True:
                 filled[everything] = _ZERO  # the kernel insists
-                try:
-                    ioctl(fd, RECV, request)
-                except OSError as error:
-                    # ENOENT: the caller died in between. EINTR: the bell.
-                    if error.errno in (errno.ENOENT, errno.EINTR):
-                        return None
-                    raise
+                if ready:
+                    try:
+                        ioctl(fd, RECV, request)
+                    except OSError as error:
+                        # ENOENT: the caller died in between.
+                        if error.errno in (errno.ENOENT, errno.EINTR):
+                            return None
+                        raise
+                elif wait(wait_fd, wait_code, wait_request) < 0:
+                    return None  # the bell, or what is met again when the next call is ready
                 id, tid, nr = _unpack_head(request)
                 if tid != last_tid:
                     last_tid = tid
                     self._changes += 1
                 bill = bills.get(nr) or self._work_out(nr, tid)
-                if bill is None or not (bill.credit or prepay(bill)):
+                if bill is None or not (bill.credit or prepay(bill, (job, id))):
                     return self._look_closer(id, tid, nr, REQUEST.unpack_from(request)[6:])
                 bill.credit -= 1
                 # Replaces what this thread reserved before: it is in one call at a time.

@@ -21,7 +21,7 @@ def privileged(tid: int) -> bool:
             text = status.read()
         effective = int(text.partition(b"\nCapEff:")[2].split(maxsplit=1)[0], 16)
         return bool(effective & CAPABILITIES) and _namespace(tid) == _namespace("self")
-    except (OSError, IndexError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError, IndexError):
         return False
 
 

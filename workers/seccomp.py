@@ -14,8 +14,8 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterable, Set
-from typing import NamedTuple, Self
+from collections.abc import Callable, Iterable, Set
+from typing import Any, NamedTuple, Self
 
 from governor.errors import GovernorError
 from workers.membership import RLIMIT_LOCKS
@@ -133,6 +133,24 @@ def install(program: bytes) -> int:
     if listener < 0:
         raise _failure(ctypes.get_errno())
     return listener
+
+
+def waiting_receive(fd: int, request: memoryview) -> tuple[Callable[..., int], Any, Any, Any]:
+    """How to wait for a call without holding up other threads: a function and its arguments.
+
+    It returns -1 when it failed, whatever the reason. ``fcntl.ioctl`` keeps the interpreter to
+    itself while it is busy with a buffer that it does not copy: good enough for what is there.
+    To be used as long as ``request`` is kept.
+    """
+    import ctypes
+
+    there = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(request)))
+    return ctypes.CDLL(None).ioctl, ctypes.c_int(fd), ctypes.c_ulong(RECV), there
+
+
+def is_listener(fd: int) -> bool:
+    """Whether a descriptor is what `install` returns."""
+    return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify"
 
 
 def id_valid(fd: int, id: int) -> bool:

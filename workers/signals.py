@@ -14,7 +14,7 @@ def pending(pid: int, proc: str = "/proc") -> int:
     """Signals that wait for a process or its threads, plus its POSIX timers; 0: gone."""
     try:
         threads = os.listdir(f"{proc}/{pid}/task")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return 0
     masks = _masks(f"{proc}/{pid}/status", b"ShdPnd:")
     masks += sum(_masks(f"{proc}/{pid}/task/{tid}/status", b"SigPnd:") for tid in threads)
@@ -35,5 +35,5 @@ def _read(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""

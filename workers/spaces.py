@@ -46,7 +46,7 @@ def heap_end(tid: int, proc: str = "/proc") -> int | None:
                 elif end is not None:
                     return end
         return end or _heap_start(tid, proc)
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
 
 
@@ -61,7 +61,7 @@ def _starting(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
             return file.read() == STARTING + b"\n"
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
 
 

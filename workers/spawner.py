@@ -3,12 +3,14 @@
 It is a process of its own, with one thread and no ZeroMQ, because forking a process with
 threads is unsafe. Whatever loses its parent becomes its child (prctl(2),
 PR_SET_CHILD_SUBREAPER), so no end goes unseen. When the supervisor goes away, it kills
-what is left of the jobs and removes the governor's directory.
+what is left of the jobs and removes the governor's directory. When it fails itself, it leaves
+them to the supervisor, which becomes their parent and has another spawner started by `main`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -16,37 +18,37 @@ import select
 import signal
 import socket
 import stat
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from governor.results import OWN_FAILURE
-from governor.wire.spawner import (
-    TO_SPAWNER,
-    Quit,
-    Reaped,
-    StartAgent,
-    Started,
-    StartWorker,
-    UserTime,
-)
+from governor.wire.codec import Message
+from governor.wire.spawner import TO_SPAWNER, Alive, Probe, Quit, StartAgent, Started, StartWorker
 from workers import channel, membership
+from workers.heirloom import Heirloom
+from workers.undertaker import Undertaker, children, is_zombie
 
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_AGAIN_MS = 10
 _SWEEP_SECONDS = 5.0
 
-RECORDS = frozenset({"pid", "nonce"})
+RECORDS = frozenset({"pid", "nonce", "state"})
 """What a governor that is found by its directory has written there about itself."""
 
 
 class Spawner:
-    """Serves one supervisor over ``end`` until told to quit or alone."""
+    """Serves one supervisor over ``end`` until told to quit or alone.
 
-    def __init__(self, end: socket.socket, nonce: int) -> None:
+    With an ``heirloom`` it goes on alone, and serves the next supervisor.
+    """
+
+    def __init__(self, end: socket.socket, nonce: int, heirloom: Heirloom | None = None) -> None:
         self._end = end
         self._nonce = nonce
-        self._workers: set[int] = set()
-        self._agents: set[int] = set()
+        self._heirloom = heirloom
+        self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._undertaker = Undertaker(nonce, self._report)
         self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -61,28 +63,54 @@ class Spawner:
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
-                self._reap()
+                self._undertaker.bury_all()
             if self._end.fileno() in ready and not self._obey():
                 return
+
+    def _report(self, message: Message) -> None:
+        if self._heirloom is not None:
+            self._heirloom.note(message)
+        channel.send(self._end, message)
 
     def _obey(self) -> bool:
         """Carry out one request; False when it is time to go."""
         received = channel.receive(self._end, TO_SPAWNER)
         if received is None:
-            return False
+            return self._heirloom is not None and self._await_heir(self._heirloom)
         message, descriptors = received
         try:
             match message:
+                case StartAgent() | StartWorker() if not descriptors:
+                    job = message.job if isinstance(message, StartWorker) else 0
+                    channel.send(self._end, Started(job, 0, errno.EMFILE))
                 case StartAgent(endpoint):
                     self._start(0, lambda: self._become_agent(endpoint, *descriptors))
                 case StartWorker(job):
                     self._start(job, lambda: self._become_worker(descriptors))
+                case Probe(number):
+                    channel.send(self._end, Alive(number))
                 case Quit():
                     return False
+                case _ if self._heirloom is not None:
+                    self._heirloom.obey(message, descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return True
+
+    def _await_heir(self, heirloom: Heirloom) -> bool:
+        """The supervisor has died: bury those who end, until there is another one."""
+        while True:
+            ready, _, _ = select.select([self._wake, heirloom.fileno()], [], [])
+            if self._wake in ready:
+                os.read(self._wake, 4096)
+                self._undertaker.bury_all()
+            heir = heirloom.accept() if heirloom.fileno() in ready else None
+            if heir is not None:
+                with heir:  # whoever waits for our end goes by its number
+                    os.dup2(heir.fileno(), self._end.fileno(), inheritable=False)
+                heirloom.hand_over(self._end)
+                return True
 
     def _start(self, job: int, become: Callable[[], None]) -> None:
         try:
@@ -100,7 +128,8 @@ class Spawner:
                 traceback.print_exc()
             finally:
                 os._exit(OWN_FAILURE)
-        (self._workers if job else self._agents).add(pid)
+        if self._heirloom is not None:
+            self._heirloom.running[pid] = job
         channel.send(self._end, Started(job, pid, 0))
 
     def _leave_parent(self) -> None:
@@ -109,64 +138,48 @@ class Spawner:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(self._wake)
         self._end.close()
+        if self._heirloom is not None:
+            self._heirloom.close()
 
     def _become_agent(self, endpoint: str, end: int, estate: int) -> None:
         from workers import agent
 
         take_descriptors()
-        agent.main(endpoint, socket.socket(fileno=end), self._nonce, estate)
-        os._exit(0)
+        stays, channel_end = self._heirloom is not None, socket.socket(fileno=end)
+        os._exit(agent.main(endpoint, channel_end, self._nonce, estate, stays))
 
     def _become_worker(self, descriptors: list[int]) -> None:
         from workers import bootstrap
 
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
         bootstrap.main(*descriptors)
 
-    def _reap(self) -> None:
-        """Report every child that has ended; it keeps its tag until it is reaped."""
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                return
-            for report in self._bury(ended.si_pid):
-                channel.send(self._end, report)
-
-    def _bury(self, pid: int) -> tuple[UserTime, Reaped]:
-        from workers import cpu
-
-        tag = membership.read(pid)
-        sample = cpu.sample(pid)
-        _, status, usage = os.wait4(pid, 0)
-        self._workers.discard(pid)
-        self._agents.discard(pid)
-        reaped = Reaped(
-            pid,
-            tag.job if tag else 0,
-            tag.group if tag else 0,
-            status,
-            round((usage.ru_utime + usage.ru_stime) * 1e9),
-            sample.start if sample else 0,
-        )
-        return UserTime(round(usage.ru_utime * 1e9)), reaped
-
     def kill_all(self) -> None:
-        """Kill every job's processes, again until none is left to fork another; agents go last.
+        """Kill everything below this process, and what else of the jobs has another parent.
 
         A process that was attached from outside lives on; it only loses its tag.
         """
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        while victims := self._victims() or self._agents:
-            kill(victims)
-            if poll.poll(_KILL_AGAIN_MS):
-                os.read(self._wake, 4096)
-            self._reap()
+        end_all(self._nonce, self._undertaker, self._wake)
 
-    def _victims(self) -> set[int]:
-        return self._workers | job_processes(self._nonce)
+
+def end_all(nonce: int, undertaker: Undertaker, wake: int) -> None:
+    """Kill and bury until nothing is left to fork another.
+
+    ``wake`` becomes readable when a child ends. Jobs go first: calls of theirs may wait for an
+    agent, and are not to fail for want of one before they end.
+    """
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    while victims := _job_victims(nonce) or children(os.getpid()):
+        kill(victims)
+        if poll.poll(_KILL_AGAIN_MS):
+            os.read(wake, 4096)
+        undertaker.bury_all()
+
+
+def _job_victims(nonce: int) -> set[int]:
+    """Those who have not ended yet; a zombie may be somebody else's to bury, or nobody's."""
+    return {pid for pid in job_processes(nonce) if not is_zombie(pid)}
 
 
 def job_processes(nonce: int) -> set[int]:
@@ -185,12 +198,6 @@ def kill(pids: Iterable[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def sweep(nonce: int, directory: str) -> None:
-    """Do the spawner's last work for it if it was killed; there is none to do otherwise."""
-    end_leftovers(nonce)
-    remove_directory(directory)
-
-
 def end_leftovers(nonce: int) -> None:
     """Kill the jobs of a governor whose spawner is gone."""
     deadline = time.monotonic() + _SWEEP_SECONDS
@@ -199,31 +206,82 @@ def end_leftovers(nonce: int) -> None:
         time.sleep(_KILL_AGAIN_MS / 1000)  # they are no children of ours, so nobody tells us
 
 
-def start(nonce: int, directory: str) -> tuple[int, socket.socket]:
+def start(nonce: int, directory: str, lasting: bool = False) -> tuple[int, socket.socket]:
     """Fork the spawner; returns its pid and the supervisor's end of the socket to it.
 
-    To be called before this process has threads or ZeroMQ sockets.
+    ``lasting``: it goes on when the supervisor dies, and keeps nothing open that it has not been
+    given. To be called before this process has threads or ZeroMQ sockets.
     """
     here, there = channel.pair()
     if pid := os.fork():
         there.close()
         return pid, here
+    status = 1
     try:
         here.close()
-        _main(there, nonce, directory)
+        if lasting:
+            os.closerange(3, there.fileno())
+            os.closerange(there.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+        _main(there, nonce, directory, lasting)
+        status = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
-def _main(end: socket.socket, nonce: int, directory: str) -> None:
+def _main(end: socket.socket, nonce: int, directory: str, lasting: bool) -> None:
     gc.freeze()  # children share the pages of everything that exists now
-    spawner = Spawner(end, nonce)
+    spawner = Spawner(end, nonce, Heirloom(directory, nonce) if lasting else None)
+    if lasting:
+        take_descriptors()  # each job has one here; jobs get what was there before
     become_subreaper()
+    spawner.serve()
+    spawner.kill_all()
+    remove_directory(directory)
+
+
+def replace(
+    nonce: int, directory: str, files: int, kept: Sequence[int] = (), lasting: bool = False
+) -> tuple[int, socket.socket]:
+    """Start a spawner in a fresh interpreter, where forking this process is not safe any more.
+
+    ``files``: the soft RLIMIT_NOFILE that jobs are to have. ``kept``: descriptors that it is to
+    hold as well. Returns its pid and the supervisor's end of the socket to it. Raises OSError.
+    """
+    here, there = channel.pair()
+    handed = [there.fileno(), *kept]
+    arguments = [str(nonce), directory, str(files), str(int(lasting)), *map(str, handed)]
+    code = "from workers import spawner; spawner.main()"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
-        spawner.serve()
+        for descriptor in handed:
+            os.set_inheritable(descriptor, True)
+        # -P: what lies in the working directory is none of ours.
+        command = [sys.executable, "-P", "-c", code, *arguments]
+        return os.posix_spawn(sys.executable, command, env, setsigmask=[]), here
+    except BaseException:
+        here.close()
+        raise
     finally:
-        spawner.kill_all()
-        remove_directory(directory)
+        for descriptor in kept:
+            os.set_inheritable(descriptor, False)
+        there.close()
+
+
+def main() -> None:
+    """The fresh interpreter's entry; `replace` gives it its arguments."""
+    from workers import bootstrap, seccomp  # noqa: F401 - so that no worker has to
+
+    nonce, directory, files, lasting, end, *kept = sys.argv[1:]
+    for descriptor in (end, *kept):
+        os.set_inheritable(int(descriptor), False)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(files), most))
+    _main(socket.socket(fileno=int(end)), int(nonce), directory, bool(int(lasting)))
+    os._exit(0)
 
 
 def take_descriptors() -> None:

@@ -14,7 +14,7 @@ from workers import seccomp, tasks
 from workers.accounts import Accounts
 from workers.bills import Note
 from workers.census import Census
-from workers.estate import COUNTER, LISTENER, REQUEST_SIZE, Estate
+from workers.estate import COUNTER, LISTENER, REQUEST_SIZE, Estate, KeptCounter
 from workers.listener import Listener, Trap
 
 _NOTHING = bytes(REQUEST_SIZE)
@@ -36,6 +36,7 @@ class Succession:
         self._sweep(LISTENER, self._listeners)
         self._sweep(COUNTER, self._accounts.counters)
         self._count_refusal()
+        self._take_back_charge()
         self._reserve()
         self._accounts.complete = True
         self._accounts.recount()
@@ -54,6 +55,15 @@ class Succession:
             if counter is not None and counter.failcnt < failcnt and not self.waits(job, call):
                 counter.refuse()
         self._estate.refused()
+
+    def _take_back_charge(self) -> None:
+        """A call that waits for its answer will be charged once more."""
+        charge = self._estate.last_charge()
+        if charge is not None and self.waits(*charge[:2]):
+            for id, amount, charged in charge[2]:
+                counter = self._accounts.counters.get(id)
+                if isinstance(counter, KeptCounter):
+                    counter.uncharge(amount, charged)
 
     def waits(self, job: int, call: int) -> bool:
         """Whether a call with this id has been received and waits for its answer."""

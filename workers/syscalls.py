@@ -246,7 +246,7 @@ def read_memory(tid: int, address: int, size: int) -> bytes | None:
     """Up to ``size`` bytes at ``address`` in the memory of ``tid``; None when unreadable."""
     try:
         fd = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     try:
         return os.pread(fd, size, address)

@@ -175,17 +175,20 @@ def _has_vfork_child(tid: int, proc: str) -> bool:
     try:
         with open(f"{proc}/{tid}/task/{tid}/children", "rb", buffering=0) as file:
             children = file.read().split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
     # The newest comes last, unless orphans were handed to this thread since.
     return any(kcmp(tid, int(child), KCMP_VM) == 0 for child in reversed(children))
 
 
 def _read(path: str) -> bytes:
-    """A small file of /proc; empty when there is no such thing (any more)."""
+    """A small file of /proc; empty when there is no such thing (any more), or not for us.
+
+    Any other failure is none of the file's: who has no descriptor left has seen nothing.
+    """
     try:
         return _read_or_raise(path)
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""
 
 

@@ -26,7 +26,13 @@ from governor.api.job import (
 )
 from governor.client import DEADLINE, Client
 from governor.errors import GovernorError
-from governor.launch import AGENT_TIMEOUT, Launched, launch
+from governor.launch import (
+    AGENT_TIMEOUT,
+    AGENT_TIMEOUT_LEAST,
+    AGENT_TIMEOUT_MOST,
+    Launched,
+    launch,
+)
 from governor.results import (
     ContainerReport,
     Event,
@@ -51,23 +57,30 @@ class Governor:
 
     ``metrics``: serve Prometheus text on this port of 127.0.0.1 (0: one that is free; see
     ``metrics_port``). ``agent_timeout``: seconds in which the process that enforces has to
-    answer; one that does not is killed and replaced, and trapped calls wait until then. ``fork``
-    and ``directory`` are for the command line: start by a plain fork, which is only safe while
-    this process has one thread, in a directory that `governor.rundir.claim` has made. One that
-    runs already is had by `connect`.
+    answer; one that does not is killed and replaced, and trapped calls wait until then. ``fork``,
+    ``directory``, ``lock`` and ``state`` are for the command line: start by a plain fork, which is
+    only safe while this process has one thread, in a directory that `governor.rundir.claim` has
+    made and locked, and record everything in ``state``. One that runs already is had by `connect`.
     """
 
     def __init__(
         self,
         *,
         metrics: int | None = None,
-        agent_timeout: float = AGENT_TIMEOUT,
+        agent_timeout: float | None = None,
         fork: bool = False,
         directory: str | None = None,
+        lock: int | None = None,
+        state: str = "",
     ) -> None:
-        if not agent_timeout > 0:
-            raise GovernorError(errno.EINVAL, f"agent_timeout {agent_timeout}: more than 0 s")
-        self._open(launch(fork, directory, agent_timeout))
+        if agent_timeout is None:
+            agent_timeout = AGENT_TIMEOUT
+        if not AGENT_TIMEOUT_LEAST <= agent_timeout <= AGENT_TIMEOUT_MOST:
+            allowed = f"{AGENT_TIMEOUT_LEAST} to {AGENT_TIMEOUT_MOST:.0f} s"
+            raise GovernorError(
+                errno.EINVAL, f"agent_timeout {agent_timeout}: allowed are {allowed}"
+            )
+        self._open(launch(fork, directory, agent_timeout, lock, state))
         if metrics is not None:
             try:
                 self._serve_metrics(metrics)
@@ -153,7 +166,15 @@ class Governor:
 
     def status(self) -> StatusReport:
         """What this governor is and has to do."""
-        return StatusReport(*self.client.ask(wire.Status))
+        return StatusReport(*self.client.ask(wire.Status)[: len(StatusReport._fields)])
+
+    def state(self) -> tuple[str, str]:
+        """The directory in which this governor records everything, and why it cannot, if so.
+
+        Both are empty for one that records nothing.
+        """
+        path, failure = self.client.ask(wire.State)
+        return path, failure
 
     def events(self, after: int = -1) -> Iterator[Event]:
         """What happens from now on, or after event number ``after``, for ever.
@@ -309,5 +330,5 @@ class Governor:
     def _serve_metrics(self, port: int) -> None:
         from governor.metrics import Exporter
 
-        self._exporter = Exporter(self.containers, port)
+        self._exporter = Exporter(self.containers, port, self.status)
         self.metrics_port = self._exporter.port

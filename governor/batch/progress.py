@@ -37,12 +37,12 @@ class Running(NamedTuple):
 
 
 class Progress:
-    """Plain lines, for files and pipes. ``total`` is the number of jobs."""
+    """Plain lines, for files and pipes. ``total`` is the number of jobs, ``done`` of it before."""
 
-    def __init__(self, write: Write, total: int) -> None:
+    def __init__(self, write: Write, total: int, done: int = 0) -> None:
         self._write = write
         self._total = total
-        self._done = 0
+        self._done = done
         self._failed = 0
 
     def __enter__(self) -> Progress:
@@ -77,8 +77,10 @@ class Progress:
 class LiveProgress(Progress):
     """The same lines, and below them a block that is drawn anew at every tick."""
 
-    def __init__(self, write: Write, total: int, title: str, read: ReadContainers) -> None:
-        super().__init__(write, total)
+    def __init__(
+        self, write: Write, total: int, title: str, read: ReadContainers, done: int = 0
+    ) -> None:
+        super().__init__(write, total, done)
         self._title = one_line(title)
         self._read = read
         self._began = time.monotonic()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from governor.batch.interrupts import Impatient, Interrupts
 from governor.batch.plan import BatchPlan, JobPlan
 from governor.batch.progress import Progress, Running
+from governor.batch.record import Record
 from governor.batch.scratch import Scratch
 from governor.batch.timeline import Timeline
 from governor.errors import GovernorError
@@ -45,7 +46,11 @@ def make_containers(governor: Governor, plan: BatchPlan) -> Containers:
 
 
 class Runner:
-    """The jobs of one batch, each waiting, running or reported on."""
+    """The jobs of one batch, each waiting, running or reported on; some of them from ``earlier``.
+
+    An end is recorded before anybody is told of it, so that what has been said to have succeeded
+    is not run again.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,8 @@ class Runner:
         containers: Containers,
         scratch: Scratch,
         progress: Progress,
+        record: Record,
+        earlier: Mapping[str, JobReport],
         timeline: Timeline,
     ) -> None:
         self._governor = governor
@@ -62,24 +69,32 @@ class Runner:
         self._scratch = scratch
         self._progress = progress
         self._timeline = timeline
-        self._waiting = deque(plan.jobs)
+        self._record = record
+        self._waiting = deque(job for job in plan.jobs if job.name not in earlier)
         self._running: dict[Job, tuple[JobPlan, Running]] = {}
-        self._reports: dict[str, JobReport] = {}
+        self._reports: dict[str, JobReport] = dict(earlier)
+        self._untold: list[JobReport] = []
 
     def run(self, parallel: int, interrupts: Interrupts, grace: float) -> None:
         """Run up to ``parallel`` jobs at once; after a signal end them within ``grace`` seconds."""
-        while (self._waiting or self._running) and interrupts.signum is None:
-            while self._waiting and len(self._running) < parallel and interrupts.signum is None:
-                self._start(self._waiting.popleft())
-            self._timeline.tick()
-            self._progress.tick(
-                [running for _, running in self._running.values()], len(self._waiting)
-            )
+        try:
+            while (self._waiting or self._running) and interrupts.signum is None:
+                while self._waiting and len(self._running) < parallel and interrupts.signum is None:
+                    self._start(self._waiting.popleft())
+                # Now that all run that may, there is time to wait for a disk.
+                self._tell()
+                self._timeline.tick()
+                self._progress.tick(
+                    [running for _, running in self._running.values()], len(self._waiting)
+                )
+                if self._running:
+                    for job in self._governor.wait(list(self._running), timeout=TICK_SECONDS):
+                        self._finish(job)
+            self._tell()
             if self._running:
-                for job in self._governor.wait(list(self._running), timeout=TICK_SECONDS):
-                    self._finish(job)
-        if self._running:
-            self._stop(interrupts, grace)
+                self._stop(interrupts, grace)
+        finally:
+            self._tell()
 
     def reports(self) -> list[JobReport]:
         """Return what is known of every job, in the file's order."""
@@ -100,6 +115,7 @@ class Runner:
 
     def _start(self, plan: JobPlan) -> None:
         """Start a job; when that fails, the job has failed."""
+        self._record.began(plan)
         began = time.monotonic()
         try:
             directory = self._scratch.job_directory(plan)
@@ -129,7 +145,17 @@ class Runner:
 
     def _report(self, report: JobReport) -> None:
         self._reports[report.name] = report
-        self._progress.finished(report)
+        self._record.ended(report)
+        self._untold.append(report)
+
+    def _tell(self) -> None:
+        """Show which jobs have ended, once that is on record."""
+        self._record.sync()
+        if self._record.complaint is not None:
+            self._progress.message(self._record.complaint)
+            self._record.complaint = None
+        while self._untold:
+            self._progress.finished(self._untold.pop(0))
 
     def _stop(self, interrupts: Interrupts, grace: float) -> None:
         """End the jobs that run: TERM, and KILL after ``grace`` seconds or at another signal."""

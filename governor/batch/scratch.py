@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from governor.batch.plan import JobPlan, one_line
+from governor.destination import Destination
+from governor.launch import is_safe
 
 TAIL_LINES = 20
+_PREFIX = "governor-batch-"
 _TAIL_BYTES = 64 * 1024
 _LINE_LENGTH = 500
 
@@ -19,8 +23,11 @@ class Scratch:
 
     def __enter__(self) -> Scratch:
         # What a job made unremovable (another user's files, a mount) must not hide the results.
+        usual = tempfile.gettempdir()
         self._directory = tempfile.TemporaryDirectory(
-            prefix="governor-batch-", ignore_cleanup_errors=True
+            prefix=_PREFIX,
+            dir=usual if is_safe(usual) else "/tmp",
+            ignore_cleanup_errors=True,
         )
         for name in ("jobs", "logs"):
             os.mkdir(os.path.join(self._directory.name, name))
@@ -28,6 +35,11 @@ class Scratch:
 
     def __exit__(self, *_: object) -> None:
         self._directory.cleanup()
+
+    @property
+    def path(self) -> str:
+        """The directory."""
+        return self._directory.name
 
     def job_directory(self, job: JobPlan) -> str:
         """Make and return the directory that ``job`` finds in GOVERNOR_JOB_DIR."""
@@ -44,7 +56,7 @@ class Scratch:
             def descriptor(path: str, flags: int) -> int:
                 # One open file when both outputs go to one place, so that they mix in order.
                 if path not in opened:
-                    opened[path] = os.open(path, flags | os.O_CLOEXEC, 0o666)
+                    opened[path] = _open(path, flags)
                     stack.callback(os.close, opened[path])
                 return opened[path]
 
@@ -68,3 +80,20 @@ class Scratch:
 
     def _log(self, job: JobPlan) -> str:
         return os.path.join(self._directory.name, "logs", job.name)
+
+
+def remove(path: str) -> None:
+    """Remove the directory of a batch that was killed, as far as it is one, and ours."""
+    if os.path.basename(path).startswith(_PREFIX):
+        shutil.rmtree(path, ignore_errors=True)  # which does not follow links
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file that may lie where others may write."""
+    if flags == os.O_RDONLY:
+        return os.open(path, flags | os.O_CLOEXEC)
+    destination = Destination(path)
+    try:
+        return destination.open(flags)
+    finally:
+        destination.close()

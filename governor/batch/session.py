@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from governor.batch.interrupts import Interrupts
+from governor.batch.keep import first_words, keep, last_words
 from governor.batch.load import load
 from governor.batch.plan import BatchPlan
 from governor.batch.progress import LiveProgress, Progress, Write, how_it_ended, suits
+from governor.batch.record import Record
+from governor.batch.resume import resumption
 from governor.batch.runner import Runner, make_containers
 from governor.batch.scratch import Scratch
 from governor.batch.timeline import ENDINGS, Timeline
 from governor.errors import GovernorError
-from governor.report import FAILED, OK, TIMEOUT, Report, check_writable, write
+from governor.report import FAILED, OK, TIMEOUT, JobReport, Report, check_writable, write
 from governor.results import OWN_FAILURE
 from governor.summary import summarize
 
@@ -26,13 +30,16 @@ if TYPE_CHECKING:
 
 
 class Options(NamedTuple):
-    """What the command line says; ``grace`` is in seconds."""
+    """What the command line says; ``grace`` is in seconds. ``record``: None for the usual place."""
 
     file: str
     parallel: int
     report: str | None
     metrics: int | None
+    agent_timeout: float | None
     grace: float
+    resume: bool = False
+    record: str | None = None
 
 
 def run(options: Options) -> int:
@@ -44,33 +51,54 @@ def run(options: Options) -> int:
     plan = load(options.file)
     if options.report is not None:
         check_writable(options.report)
-    with Interrupts() as interrupts, Scratch() as scratch:
+    with (
+        keep(options.file, options.record, options.resume) as record,
+        Interrupts() as interrupts,
+        Scratch() as scratch,
+    ):
         output = _Output(interrupts)
-        report = _supervise(plan, options, interrupts, scratch, output.write)
+        found = resumption(plan.jobs, record.history)
+        for line in first_words(plan, options.resume, record, found):
+            output.write(f"{line}\n")
+        earlier = found.earlier if options.resume else {}
+        report = _supervise(plan, options, interrupts, scratch, output.write, record, earlier)
         for job, wanted in zip(report.jobs, plan.jobs, strict=True):
             if job.status in (FAILED, TIMEOUT) and (tail := scratch.tail(wanted)):
                 heading = f"{job.name}: {how_it_ended(job)}; the end of its output:"
                 output.write("\n".join(["", heading, *(f"  {line}" for line in tail), ""]))
         output.write(f"\n{summarize(report)}\n")
+        for line in last_words(options.file, options.record, record, report):
+            output.write(f"\n{line}\n")
         if options.report is not None:
             write(report, options.report)
     return report.exit_code
 
 
 def _supervise(
-    plan: BatchPlan, options: Options, interrupts: Interrupts, scratch: Scratch, output: Write
+    plan: BatchPlan,
+    options: Options,
+    interrupts: Interrupts,
+    scratch: Scratch,
+    output: Write,
+    record: Record,
+    earlier: Mapping[str, JobReport],
 ) -> Report:
     """Run the jobs under a governor of their own and return what came of it."""
     from governor.api import Governor
 
     failure = None
     timeline = Timeline()
-    with Governor(metrics=options.metrics) as governor:
+    with Governor(
+        metrics=options.metrics, agent_timeout=options.agent_timeout, lock=record.descriptor
+    ) as governor:
         containers = make_containers(governor, plan)
         if options.report is not None:
             timeline.follow(partial(governor.containers, ENDINGS))
-        with _progress(plan, governor, output) as progress:
-            runner = Runner(governor, plan, containers, scratch, progress, timeline)
+        record.begin(governor, scratch, options.resume)
+        with _progress(plan, governor, output, len(earlier)) as progress:
+            runner = Runner(
+                governor, plan, containers, scratch, progress, record, earlier, timeline
+            )
             try:
                 runner.run(options.parallel, interrupts, options.grace)
             except GovernorError as error:
@@ -95,11 +123,11 @@ def _supervise(
     return report._replace(samples=timeline.samples())
 
 
-def _progress(plan: BatchPlan, governor: Governor, output: Write) -> Progress:
+def _progress(plan: BatchPlan, governor: Governor, output: Write, done: int) -> Progress:
     """Return the progress that suits standard output."""
     if suits(sys.stdout):
-        return LiveProgress(output, len(plan.jobs), plan.title, governor.containers)
-    return Progress(output, len(plan.jobs))
+        return LiveProgress(output, len(plan.jobs), plan.title, governor.containers, done)
+    return Progress(output, len(plan.jobs), done)
 
 
 def _exit_code(runner: Runner, interrupts: Interrupts) -> int:

@@ -18,6 +18,26 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_agent_timeout(parser: argparse._ActionsContainer) -> None:
+    """Add ``--agent-timeout``: when a process that enforces is taken to hang."""
+    parser.add_argument(
+        "--agent-timeout",
+        type=checked(_agent_timeout),
+        metavar="T",
+        help="replace the process that enforces after T without an answer (default: 10s)",
+    )
+
+
+def _agent_timeout(text: str) -> float:
+    from governor.launch import AGENT_TIMEOUT_LEAST, AGENT_TIMEOUT_MOST
+    from governor.units import parse_duration
+
+    seconds = parse_duration(text)
+    if not AGENT_TIMEOUT_LEAST <= seconds <= AGENT_TIMEOUT_MOST:
+        raise ValueError(f"{text!r} is not a time for this: allowed are 100ms to 24h")
+    return seconds
+
+
 def checked(parse: Callable[[str], T]) -> Callable[[str], T]:
     """A parser for argparse whose ValueError's own words reach the user."""
 

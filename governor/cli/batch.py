@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from governor.cli.arguments import checked, number_of_jobs, port
+from governor.cli.arguments import add_agent_timeout, checked, number_of_jobs, port
 from governor.units import parse_duration
 
 _DESCRIPTION = """\
@@ -34,6 +34,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="jobs at once (default: the usable CPUs)",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an earlier run: jobs that succeeded in it are not run again",
+    )
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        help="record in FILE which jobs have ended, for --resume (default: the batch file's name "
+        "and .record)",
+    )
     parser.add_argument("--report", metavar="FILE", help="write a JSON report to FILE")
     parser.add_argument(
         "--metrics",
@@ -48,6 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="TIME",
         help="from TERM to KILL when the batch is interrupted, such as 500ms or 1m (default: 5s)",
     )
+    add_agent_timeout(parser)
     parser.set_defaults(run=run)
 
 
@@ -71,7 +83,10 @@ def run(args: argparse.Namespace) -> int:
                 parallel=args.jobs or len(os.sched_getaffinity(0)),
                 report=args.report,
                 metrics=args.metrics,
+                agent_timeout=args.agent_timeout,
                 grace=args.grace,
+                resume=args.resume,
+                record=args.record,
             )
         )
     except BatchFileError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,14 @@ def _open_output(name: str | None) -> Any:
     """Return FILE opened for writing, or None without one; raises GovernorError."""
     if name is None:
         return None
+    from governor.destination import Destination
+
     try:
-        return open(name, "a")
+        destination = Destination(name)
+        try:
+            return open(destination.open(os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
+        finally:
+            destination.close()
     except OSError as error:
         from governor.errors import GovernorError
 

@@ -63,8 +63,15 @@ class Layout(NamedTuple):
         """The job's containers, as messages name them."""
         return [f"{name}:{path}" for name, path in self.places.items()]
 
-    def build(self, governor: Governor) -> list[Container]:
-        """Mount, make containers and write settings; the containers the job goes into."""
+    def build(self, governor: Governor, again: bool = False) -> list[Container]:
+        """Mount, make containers and write settings; the containers the job goes into.
+
+        ``again``: what is there as it is asked for stays. EEXIST for what is there otherwise.
+        """
+        if again:
+            from governor.cli.relayout import check_same, find
+
+            check_same(governor, self.hierarchies, self.settings)
         mounted = {
             name: governor.mount(name, subsystems) for name, subsystems in self.hierarchies.items()
         }
@@ -76,7 +83,8 @@ class Layout(NamedTuple):
                     made[name, path] = mounted[name].root
                 else:
                     make(name, path.rpartition("/")[0] or "/")
-                    made[name, path] = mounted[name].mkdir(path)
+                    there = find(mounted[name], path) if again else None
+                    made[name, path] = there or mounted[name].mkdir(path)
             return made[name, path]
 
         # Parents first: a sub-container starts from what its parent has by then.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import checked, completes, port
+from governor.cli.arguments import add_agent_timeout, checked, completes, port
 from governor.cli.layout import Layout, Setting, add_layout, parse_place
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE
@@ -94,6 +94,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     add("--report", metavar="FILE", help="write a JSON report to FILE")
     add("--metrics", type=checked(port), metavar="PORT", help="serve Prometheus on 127.0.0.1")
+    add_agent_timeout(parser)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
@@ -115,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     from governor.api import Governor
 
     began = time.monotonic()
-    with Governor(metrics=args.metrics, fork=True) as governor:
+    with Governor(metrics=args.metrics, fork=True, agent_timeout=args.agent_timeout) as governor:
         containers = layout.build(governor)
         with signals_held():
             job = governor.spawn(

@@ -19,7 +19,7 @@ from governor.errors import GovernorError
 if TYPE_CHECKING:
     from governor.api import Job
 
-_OF_ITS_OWN = ("max_tasks", "max_files", "cpus", "hierarchy", "report", "metrics")
+_OF_ITS_OWN = ("max_tasks", "max_files", "cpus", "hierarchy", "report", "metrics", "agent_timeout")
 
 
 def run(args: argparse.Namespace, command: list[str]) -> int:

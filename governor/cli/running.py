@@ -40,17 +40,25 @@ def status(args: argparse.Namespace) -> int:
     """Print what the governor is and has to do."""
     with connect(args) as governor:
         report = governor.status()
+        state, failure = governor.state()
     if args.json:
-        show_json(report._asdict())
+        show_json(report._asdict() | {"state": state or None, "unrecorded": failure or None})
     else:
-        show_lines(_lines(report))
+        show_lines(_lines(report, _state_line(state, failure)))
     return 0
 
 
-def _lines(report: StatusReport) -> list[str]:
+def _state_line(state: str, failure: str) -> str:
+    if not state:
+        return "not kept: it ends with the governor"
+    return f"{state}: NOT RECORDED: {failure}" if failure else f"{state}: recorded"
+
+
+def _lines(report: StatusReport, state: str) -> list[str]:
     facts = {
         "version": report.version,
         "directory": report.directory,
+        "state": state,
         "pid": report.pid,
         "uid": report.uid,
         "uptime": format_duration(report.uptime),
@@ -59,5 +67,6 @@ def _lines(report: StatusReport) -> list[str]:
         "groups": report.groups,
         "jobs": report.jobs,
         "processes": report.processes,
+        "agent restarts": report.agent_restarts,
     }
-    return [f"{name:13}{value}" for name, value in facts.items()]
+    return [f"{name:16}{value}" for name, value in facts.items()]

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_directory, checked, port
+from governor.cli.arguments import add_agent_timeout, add_directory, checked, port
 from governor.cli.layout import Layout, add_layout
 from governor.errors import GovernorError
 
@@ -47,10 +47,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--detach", action="store_true", help="in the background; return when it is ready"
     )
+    parser.add_argument(
+        "--state",
+        metavar="DIR",
+        help="record everything in DIR, and go on with what is recorded there",
+    )
     add_layout(parser)
     parser.add_argument(
         "--metrics", type=checked(port), metavar="PORT", help="serve Prometheus on 127.0.0.1"
     )
+    add_agent_timeout(parser)
     add_directory(parser)
     parser.set_defaults(run=run, failure=1)
 
@@ -61,38 +67,49 @@ def run(args: argparse.Namespace) -> int:
 
     layout = Layout.exactly(args.hierarchy, args.settings)
     path = rundir.directory(args.dir)
+    state = os.path.abspath(args.state) if args.state else ""
     if args.detach:
         from governor.daemon import detach
 
-        print(detach(lambda ready: _keep(path, layout, args.metrics, ready, log=True)))
+        print(detach(lambda ready: _keep(path, state, layout, args, ready, log=True)))
         return 0
-    return _keep(path, layout, args.metrics, _say, log=False)
+    return _keep(path, state, layout, args, _say, log=False)
 
 
 def _say(words: str) -> None:
     print(words, flush=True)
 
 
-def _keep(path: str, layout: Layout, metrics: int | None, ready: Ready, log: bool) -> int:
+def _keep(
+    path: str, state: str, layout: Layout, args: argparse.Namespace, ready: Ready, log: bool
+) -> int:
     """Own a governor at ``path`` until it ends, or is to end."""
     from governor import rundir
     from governor.api import Governor
     from governor.launch import open_standard_streams
 
+    metrics = args.metrics
     open_standard_streams()  # the lock must not get one of their numbers
-    lock = rundir.claim(path)
+    lock = rundir.claim(path, state)
     try:
         if log:
             descriptor = rundir.open_log(path)
             os.dup2(descriptor, 2)
             os.close(descriptor)
-        with Governor(metrics=metrics, fork=True, directory=path) as governor:
-            rundir.record(path, governor.pid, governor.nonce)
-            layout.build(governor)
+        with Governor(
+            metrics=metrics,
+            agent_timeout=args.agent_timeout,
+            fork=True,
+            directory=path,
+            lock=lock,
+            state=state,
+        ) as governor:
+            rundir.record(path, governor.pid, governor.nonce, state)
+            layout.build(governor, again=bool(state))
             served = f", metrics at http://127.0.0.1:{metrics}/metrics" if metrics else ""
             with _signals() as heard:
                 ready(f"governor runs at {path}: process {governor.pid}{served}")
-                ended_by = _wait(governor, heard, log)
+                ended_by = _wait(governor, heard, log, state)
         if not log:
             print(f"governor: ended by {ended_by}", file=sys.stderr)
         return 0
@@ -116,20 +133,20 @@ def _signals() -> Iterator[socket.socket]:
             signal.set_wakeup_fd(before)
 
 
-def _wait(governor: Governor, heard: socket.socket, log: bool) -> str:
+def _wait(governor: Governor, heard: socket.socket, log: bool, state: str) -> str:
     """Wait for the end or for a reason to end; what it was. EIO: the supervisor has failed.
 
     ``log``: standard error is a log, where that has to be before it is closed.
     """
     try:
-        return _wait_for_end(governor, heard)
+        return _wait_for_end(governor, heard, state)
     except GovernorError as error:
         if log:
             print(f"governor: {error.message}", file=sys.stderr, flush=True)
         raise
 
 
-def _wait_for_end(governor: Governor, heard: socket.socket) -> str:
+def _wait_for_end(governor: Governor, heard: socket.socket, state: str) -> str:
     ended = os.pidfd_open(governor.pid)
     try:
         if heard.fileno() in select.select([heard.fileno(), ended], [], [])[0]:
@@ -139,11 +156,13 @@ def _wait_for_end(governor: Governor, heard: socket.socket) -> str:
     finally:
         os.close(ended)
     assert status is not None
+    after = "all jobs were ended with it"
     if status.si_code != os.CLD_EXITED:
+        if state:
+            after = f"'governor up --state {state}' goes on with its jobs"
         raise GovernorError(
-            errno.EIO,
-            f"the supervisor was ended by signal {status.si_status}; all jobs were ended with it",
+            errno.EIO, f"the supervisor was ended by signal {status.si_status}; {after}"
         )
     if status.si_status:
-        raise GovernorError(errno.EIO, "the supervisor has failed; all jobs were ended with it")
+        raise GovernorError(errno.EIO, f"the supervisor has failed; {after}")
     return "request"

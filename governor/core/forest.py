@@ -7,7 +7,6 @@ errno of each refusal is that of the seeds' containers.txt.
 from __future__ import annotations
 
 import errno
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -47,10 +46,16 @@ class Forest:
     ) -> None:
         self._own_files = own_files or {}
         self._tell = tell
-        self._bindings = Bindings(load, itertools.count(1).__next__, tell)
+        self.last_id = 0
+        """The id that was given to a counter last."""
+        self._bindings = Bindings(load, self._new_id, tell)
         self.groups = GroupTable()
         self._populated: set[Container] = set()
         """The containers that had processes when these were last counted."""
+
+    def _new_id(self) -> int:
+        self.last_id += 1
+        return self.last_id
 
     # -- hierarchies ---------------------------------------------------------------
 

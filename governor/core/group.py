@@ -37,7 +37,8 @@ class GroupTable:
     def __init__(self) -> None:
         self._by_containers: dict[tuple[Container, ...], Group] = {}
         self._by_id: dict[int, Group] = {}
-        self._last = 0
+        self.last = 0
+        """The id that was given last."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -55,6 +56,12 @@ class GroupTable:
         if group is None:
             group = Group(self._free_id(), containers)
             self._add(group)
+        return group
+
+    def adopt(self, id: int, containers: tuple[Container, ...]) -> Group:
+        """The group that had this id in a governor before this one."""
+        group = Group(id, containers)
+        self._add(group)
         return group
 
     def release(self, group: Group) -> None:
@@ -81,6 +88,6 @@ class GroupTable:
         if len(self._by_id) >= GROUP_MAX:
             raise GovernorError(errno.ENOSPC, f"at most {GROUP_MAX} container groups can exist")
         while True:
-            self._last = self._last % GROUP_MAX + 1
-            if self._last not in self._by_id:
-                return self._last
+            self.last = self.last % GROUP_MAX + 1
+            if self.last not in self._by_id:
+                return self.last

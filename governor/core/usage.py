@@ -11,7 +11,7 @@ an estimate may be mended later, but what has been published as user or as syste
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -81,6 +81,28 @@ class Row(NamedTuple):
         return Use(self.own + self.children, self.user)
 
 
+class Kept(NamedTuple):
+    """What a successor has to know of a process, so that its time is charged once.
+
+    ``use`` is what it had used when it was last looked at, where that will be asked for.
+    """
+
+    start: int
+    ppid: int
+    group: int
+    base: Use
+    use: Use
+    outside: bool
+    discards: bool
+
+
+class Total(NamedTuple):
+    """CPU time of a group: of processes that have ended, and what was told of it in all."""
+
+    retired: Use
+    published: Use
+
+
 class _Process:
     """What the ledger remembers of a live process; ``base`` is charged elsewhere."""
 
@@ -113,6 +135,8 @@ class CpuLedger:
         self._orphans: dict[int, _Process] = {}
         self._retired: dict[int, Use] = {}
         self._published: dict[int, Use] = {}
+        self.changed: set[int] = set()
+        """Groups whose totals have changed, for whoever records them and takes them out here."""
         # Processes reaped lately: a sample taken before their end may arrive after it.
         self._reaped: set[tuple[int, int]] = set()
         self._reaped_before: set[tuple[int, int]] = set()
@@ -171,6 +195,7 @@ class CpuLedger:
             growth = total.since(published)
             if growth.cpu:
                 grown[group] = growth
+                self.changed.add(group)
                 self._published[group] = published.plus(growth)
         return grown
 
@@ -178,6 +203,53 @@ class CpuLedger:
         """A group was released: its id may come back for another one."""
         self._retired.pop(group, None)
         self._published.pop(group, None)
+        self.changed.add(group)
+
+    # -- what a successor needs ----------------------------------------------------
+
+    @property
+    def live(self) -> list[int]:
+        """The processes that are known."""
+        return list(self._live)
+
+    @property
+    def orphans(self) -> list[int]:
+        """Those that are gone and were not reported yet."""
+        return list(self._orphans)
+
+    def kept(self, pid: int) -> Kept | None:
+        """What has to be known of a live process; None for one whose time is all its group's."""
+        process = self._live.get(pid)
+        if process is None:
+            return None
+        parent = self._live.get(process.ppid)
+        asked = process.outside or (
+            parent is not None
+            and (parent.group != process.group or bool(parent.discards and parent.discarded))
+        )
+        if not (asked or process.base.cpu or (process.discards and process.discarded)):
+            return None
+        return _kept(process, process.use if asked else process.base)
+
+    def kept_orphan(self, pid: int) -> Kept | None:
+        """The same of one that is gone."""
+        process = self._orphans.get(pid)
+        return None if process is None else _kept(process, process.use)
+
+    def total(self, group: int) -> Total | None:
+        """The totals of a group; None when there is nothing."""
+        if group not in self._retired and group not in self._published:
+            return None
+        return Total(self._retired.get(group, NOTHING), self._published.get(group, NOTHING))
+
+    def load(
+        self, live: Mapping[int, Kept], orphans: Mapping[int, Kept], totals: Mapping[int, Total]
+    ) -> None:
+        """Go on where another ledger, of which this was kept, has ended."""
+        self._live = {pid: _process(kept) for pid, kept in live.items()}
+        self._orphans = {pid: _process(kept) for pid, kept in orphans.items()}
+        self._retired = {group: total.retired for group, total in totals.items()}
+        self._published = {group: total.published for group, total in totals.items()}
 
     def _may_be_in(self, reaped: set[int], process: _Process) -> bool:
         """Whether a forebear was reaped after the last sample was taken.
@@ -222,7 +294,28 @@ class CpuLedger:
 
     def _retire(self, group: int, amount: Use) -> None:
         if amount.cpu:
+            self.changed.add(group)
             self._retired[group] = self._retired.get(group, NOTHING).plus(amount)
+
+
+def _kept(process: _Process, use: Use) -> Kept:
+    return Kept(
+        process.start,
+        process.ppid,
+        process.group,
+        process.base,
+        use,
+        process.outside,
+        bool(process.discards and process.discarded),
+    )
+
+
+def _process(kept: Kept) -> _Process:
+    process = _Process(kept.start, kept.ppid, kept.group, kept.base)
+    process.use = kept.use
+    process.outside = kept.outside
+    process.discards = process.discarded = int(kept.discards)
+    return process
 
 
 def _take(processes: dict[int, _Process], pid: int, start: int) -> _Process | None:

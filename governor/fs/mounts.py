@@ -7,6 +7,7 @@ import os
 import re
 
 from governor.errors import GovernorError
+from governor.launch import is_safe
 
 TYPE = "governor"
 MOUNTINFO = "/proc/self/mountinfo"
@@ -33,7 +34,8 @@ def prepare(directory: str) -> str:
     """The absolute path of an empty directory; a dead mount of ours there is taken away first.
 
     ENOENT, ENOTDIR, ENOTEMPTY: not an empty directory. EBUSY: a control filesystem that is
-    alive. ENOTCONN: somebody else's dead mount.
+    alive. ENOTCONN: somebody else's dead mount. EACCES: root's, where another user could put
+    something else in its place, so that we would cover that.
     """
     # Only the parent is resolved: to look at a dead mount is refused.
     parent, name = os.path.split(os.path.abspath(directory))
@@ -46,9 +48,21 @@ def prepare(directory: str) -> str:
         raise GovernorError(error.errno or 0, f"{directory}: {error.strerror}") from None
     if _type(point) == f"fuse.{TYPE}":
         raise GovernorError(errno.EBUSY, f"{directory} is a control filesystem already")
+    _check_ways(os.path.realpath(point))
     if names:
         raise GovernorError(errno.ENOTEMPTY, f"{directory} is not empty; name a new directory")
     return os.path.realpath(point)
+
+
+def _check_ways(point: str) -> None:
+    """Of an ordinary user fusermount3(1) sees to that."""
+    if os.geteuid() != 0:
+        return
+    way = os.path.dirname(point)
+    if not is_safe(way):
+        raise GovernorError(errno.EACCES, f"another user may rename what is in {way}")
+    if way != "/":
+        _check_ways(way)
 
 
 def _is_dead(point: str) -> bool:

@@ -33,6 +33,7 @@ class _Job(BaseModel):
     timed_out: bool
     error: str | None
     unenforced: str | None = None
+    earlier: bool = False
     began_seconds: Seconds | None = None
 
 

@@ -23,8 +23,8 @@ _MARKS: Final = {OK: "✓", FAILED: "✗", TIMEOUT: "◷", INTERRUPTED: "■", N
 
 def status(job: JobReport) -> Element:
     """How a job ended, in colour and in words."""
-    exit_code = f", exit {job.exit_code}" if job.exit_code else ""
-    words = f"{_MARKS.get(job.status, '?')} {job.status}{exit_code}"
+    more = ", earlier" if job.earlier else f", exit {job.exit_code}" if job.exit_code else ""
+    words = f"{_MARKS.get(job.status, '?')} {job.status}{more}"
     return element("span", words, class_=f"status {KINDS.get(job.status, 'not-run')}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
+from governor.errors import GovernorError
 from governor.results import ENFORCED
 from governor.results import Value as Value
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from governor.core.container import Container
     from governor.core.counter import Counter
     from governor.core.plan import PlanBuilder
+    from governor.core.usage import Meter
 
 
 def to_number(value: Value) -> float:
@@ -78,6 +80,9 @@ class Host(Protocol):
     def event(self, kind: str, container: Container, **fields: Value) -> None:
         """Tell whoever follows the events."""
 
+    def changed(self, container: Container) -> None:
+        """What `Subsystem.save` gives for a container is another by now, and not by a write."""
+
 
 class Subsystem:
     """Base of every controller. Subclasses set ``name`` and override what they need.
@@ -133,6 +138,46 @@ class Subsystem:
     def populate(self) -> Mapping[str, ControlFile]:
         """The control files, by their full names (``numtasks.limit``)."""
         return {}
+
+    # -- what outlives the governor -------------------------------------------------
+
+    def save(self, container: Container) -> dict[str, Any]:
+        """What a governor that starts with the same state must know of a container.
+
+        Plain values, such as JSON has, that `restore` understands for ever. By default what its
+        files say that can be written.
+        """
+        place = "root" if container.parent is None else "child"
+        files = self.populate().items()
+        return {
+            "files": {
+                name: file.read(container)
+                for name, file in files
+                if file.writable and file.on in ("all", place)
+            }
+        }
+
+    def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
+        """Make a new container what `save` has told of; what of that could not be, in words.
+
+        Parents come first. The host may be another than it was.
+        """
+        files, failed = self.populate(), []
+        for name, value in saved.get("files", {}).items():
+            file = files.get(name)
+            if file is None or file.parse is None or file.write is None:
+                failed.append(f"{name} = {value!r}: there is no such file any more")
+                continue
+            try:
+                if file.read(container) != value:
+                    file.write(container, file.parse(value))
+            except (GovernorError, ValueError) as error:
+                failed.append(f"{name} = {value!r}: {error}")
+        return failed
+
+    def meters(self, container: Container) -> Iterable[Meter]:
+        """The meters kept for ``container``, which are to go on where they were."""
+        return ()
 
     # -- processes that move -------------------------------------------------------
 

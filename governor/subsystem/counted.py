@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from governor.core.counter import Counter
 from governor.errors import GovernorError
@@ -16,6 +16,10 @@ from governor.units import UNLIMITED, format_count, parse_count
 if TYPE_CHECKING:
     from governor.core.container import Container
     from governor.core.plan import PlanBuilder
+
+
+FIGURE_FILES = ("minheld", "maxheld", "failcnt", "stats")
+"""Files that can be written, to begin anew, and do not say what was written."""
 
 
 class CountedSubsystem(Subsystem):
@@ -42,6 +46,18 @@ class CountedSubsystem(Subsystem):
     def counters(self, container: Container) -> Iterable[Counter]:
         """The one counter."""
         return (self.counter(container),)
+
+    def save(self, container: Container) -> dict[str, Any]:
+        """The bounds, and which counter it is: figures are kept by that."""
+        saved = super().save(container)
+        for figure in FIGURE_FILES:
+            saved["files"].pop(f"{self.name}.{figure}", None)
+        return saved | {"id": self.counter(container).id}
+
+    def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
+        """The counter it was."""
+        self.counter(container).id = int(saved["id"])
+        return super().restore(container, saved)
 
     def contribute(self, plan: PlanBuilder, container: Container) -> None:
         """Processes count in their container and in all its ancestors."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from governor.subsystem import ControlFile, Host, Metric, Subsystem
 from governor.subsystem.machine import Machine
@@ -32,6 +32,8 @@ class SetSubsystem(Subsystem):
     """
 
     kinds: ClassVar[tuple[Kind, ...]] = ()
+    flags: ClassVar[tuple[str, ...]] = ()
+    """What a state says besides, and no file that can be written does."""
 
     def __init__(self, machine: Machine | None = None) -> None:
         self._machine = machine or Machine()
@@ -56,6 +58,17 @@ class SetSubsystem(Subsystem):
         assert isinstance(state, SetState)
         for kind, sets in self.sets.items():
             sets.gone(container, state.sets[kind])
+
+    def save(self, container: Container) -> dict[str, Any]:
+        """The sets, and flags."""
+        state = container.states[self.name]
+        return super().save(container) | {flag: getattr(state, flag) for flag in self.flags}
+
+    def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
+        """The sets, as far as the host has what is in them."""
+        for flag in self.flags:
+            setattr(container.states[self.name], flag, bool(saved[flag]))
+        return super().restore(container, saved)
 
     def can_fork(self, container: Container) -> None:
         """No job starts where a set is empty; ENOSPC."""

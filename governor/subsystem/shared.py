@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from governor.core.counter import Counter
 from governor.core.shares import Change, Shares
@@ -70,6 +70,8 @@ class SharedSubsystem(CountedSubsystem):
 
     counter_class: ClassVar[type[SharedCounter]] = SharedCounter
     """What `create` makes."""
+    later: ClassVar[tuple[str, ...]] = ("pool",)
+    """Attributes of a counter that are counters, too, from the time when they are needed."""
     unsupported_shares: ClassVar[frozenset[str]] = frozenset()
     """Fields of `Change` that this resource does not have: what is written to them is ignored."""
 
@@ -97,6 +99,19 @@ class SharedSubsystem(CountedSubsystem):
         """The counter, and its pool when there is one."""
         counter = self.counter(container)
         return (counter,) if counter.pool is None else (counter, counter.pool)
+
+    def save(self, container: Container) -> dict[str, Any]:
+        """Also which counters it has besides."""
+        found = {name: getattr(self.counter(container), name) for name in self.later}
+        ids = {name: counter.id for name, counter in found.items() if counter is not None}
+        return super().save(container) | {"later": ids}
+
+    def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
+        """The counters it had; what they have room for follows from files of it and of others."""
+        for name in self.later:
+            if id := saved["later"].get(name):
+                setattr(self.counter(container), name, Counter(int(id), self.resource))
+        return super().restore(container, saved)
 
     def contribute(self, plan: PlanBuilder, container: Container) -> None:
         """Processes count here and above; where anything is guaranteed, in a pool besides."""

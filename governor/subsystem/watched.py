@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from governor.core.container import Container
 from governor.core.counter import Counter
@@ -87,6 +87,17 @@ class WatchedSubsystem(PagesSubsystem):
         assert isinstance(state, Watched)
         return state
 
+    def save(self, container: Container) -> dict[str, Any]:
+        """Also whom it has stopped, and how often something was done."""
+        state = self.counter(container)
+        return super().save(container) | {"stopped": sorted(state.stopped), "taken": state.taken}
+
+    def restore(self, container: Container, saved: Mapping[str, Any]) -> list[str]:
+        """Who is not there any more is forgotten at the next look."""
+        state = self.counter(container)
+        state.stopped, state.taken = set(saved["stopped"]), int(saved["taken"])
+        return super().restore(container, saved)
+
     # -- looks ---------------------------------------------------------------------
 
     def sampled(self, root: Container, host: Host) -> Iterable[Container]:
@@ -94,6 +105,7 @@ class WatchedSubsystem(PagesSubsystem):
         before = self._stopped(root)
         for container in root.descendants():
             state = self.counter(container)
+            known = set(state.stopped), state.taken
             self._tell(container, state, host)
             members = _members(container, host) if state.over_limit or state.stopped else []
             state.stopped &= set(members)
@@ -103,6 +115,8 @@ class WatchedSubsystem(PagesSubsystem):
                 self._stop(state, members, host)
             if state.over_limit and state.action == "kill":
                 self._kill(container, state, members, host)
+            if known != (state.stopped, state.taken):
+                host.changed(container)
         # A process may have been stopped for several containers.
         for pid in before - self._stopped(root):
             host.signal(pid, signal.SIGCONT)

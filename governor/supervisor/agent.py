@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import errno
 import itertools
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from governor.core.counter import Counter
 from governor.core.plan import Plan
-from governor.errors import GovernorError
+from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent_process import AgentProcess
+from governor.supervisor.heartbeat import Heartbeat
 from governor.transport import Poller, Server
 from governor.units import UNLIMITED
 from governor.wire import agent as wire
 from governor.wire.codec import Message
 from workers import channel
 
-HEARTBEAT = 1.0
-"""Seconds between two questions whether the agent is there, while jobs run."""
 _LOOK = 0.05
 """Seconds between two looks at what the spawner reports while an answer is waited for."""
 
@@ -87,12 +87,15 @@ class AgentLink:
         """Called with a new agent that knows all plans: tells it of the jobs, by `adopt`."""
         self.taken_over: Callable[[str, wire.Resumed], None] = lambda how, resumed: None
         """Called when a new agent goes on; with how the one before has ended."""
-        self._pinged: float | None = None
-        self._ticked = self._next_ping = 0.0
+        self._heartbeat = Heartbeat(timeout, self._ping, process.kill)
         self._told: dict[int, Told] = {}
         self.counters: dict[int, Counter] = {}
         """Those that the agent knows, by id."""
         self._plans: dict[int, Plan] = {}
+        self._inherits = bool(process.ended)
+        """Whether nobody is told anything yet, as jobs and plans are only being restored."""
+        # Refusals that were told of, by counter: a new agent may know of more.
+        self._refusals: dict[int, int] = {}
         self._behind = False
         """Whether it may not have heard yet of all that it has been told."""
 
@@ -117,6 +120,8 @@ class AgentLink:
             self._tell(counter)
             for figure in sorted(counter.resets):
                 self._send(wire.Reset(counter.id, figure))
+                if figure == "failcnt":
+                    self._refusals.pop(counter.id, None)
         for counter in counters:
             counter.resets.clear()
 
@@ -140,6 +145,8 @@ class AgentLink:
             return False
         self._told[id] = wanted
         self.counters[id] = counter
+        if counter.failcnt and id not in self._refusals:  # another supervisor has told of those
+            self._refusals[id] = counter.failcnt
         if wanted.limit != known.limit:
             self._send(wire.SetCounter(id, counter.resource, wanted.limit))
         if wanted.barrier != known.barrier:
@@ -158,6 +165,7 @@ class AgentLink:
 
     def drop_counter(self, counter: Counter) -> None:
         """The counter's container is gone."""
+        self._refusals.pop(counter.id, None)
         if self._told.pop(counter.id, None) is not None:
             del self.counters[counter.id]
             for kind in (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender):
@@ -191,6 +199,16 @@ class AgentLink:
         """Tell the agent to end."""
         if self._peer is not None:
             self._send(wire.Stop())
+
+    def untold(self, message: wire.Refusals) -> list[wire.Hit]:
+        """What was refused and not told of, by agents that were ended before; nobody knows who."""
+        hits = []
+        for id, failcnt in message.figures:
+            missing = failcnt - self._refusals.get(id, 0)
+            if missing > 0 and id in self.counters:
+                self._refusals[id] = failcnt
+                hits.append(wire.Hit(id, "limit", missing, self.counters[id].held, 0))
+        return hits
 
     # -- asking --------------------------------------------------------------------
 
@@ -239,6 +257,8 @@ class AgentLink:
                 return message
             if ended:
                 raise AgentDied
+            if not self.process.pid:
+                remaining = self._timeout  # nobody is there yet who could have answered
             if remaining <= 0:
                 self.process.kill()
             started = time.monotonic()
@@ -248,10 +268,13 @@ class AgentLink:
 
     def _next(self) -> Message | None:
         """The next message of the agent there is; what an earlier one has left is dropped."""
-        while (received := self._server.receive()) is not None:
+        while (received := self._receive_any()) is not None:
             peer, message = received
             if peer == self._peer:
-                self._pinged = None
+                self._heartbeat.heard()
+                if isinstance(message, wire.Hit) and message.bound != "passed":
+                    told = self._refusals.get(message.counter, 0)
+                    self._refusals[message.counter] = told + message.times
                 return message
             if isinstance(message, wire.Hello):
                 self._hear()
@@ -259,6 +282,17 @@ class AgentLink:
                     self._peer = peer
                     return message
         return None
+
+    def _receive_any(self) -> tuple[bytes, Message] | None:
+        """What anybody says; an agent that says nonsense, or has lost something, is replaced."""
+        while True:
+            try:
+                return self._server.receive()
+            except ProtocolError as error:
+                if error.peer == self._peer:
+                    print(f"governor: the agent is replaced: {error}", file=sys.stderr)
+                    self._peer = None
+                    self.process.kill()
 
     @property
     def pid(self) -> int:
@@ -273,6 +307,8 @@ class AgentLink:
             self._lasting[kind][message[0]] = message
         elif kind in _ONCE:
             self._unsure.append(message)
+        if self._inherits:
+            return
         if self._peer is None:
             self._connect()
         assert self._peer is not None
@@ -300,24 +336,18 @@ class AgentLink:
 
     def tick(self, busy: bool) -> float | None:
         """See to it that the agent answers while it is ``busy``; seconds until the next look."""
-        now = time.monotonic()
-        if now - self._ticked > 2 * HEARTBEAT and self._pinged is not None:
-            self._pinged = now  # we were stopped, perhaps it was too
-        self._ticked = now
-        if self._pinged is not None and now - self._pinged >= self._timeout:
-            self.process.kill()  # its end will be reported
-            self._pinged = None
-            self._next_ping = now + HEARTBEAT
-        elif busy and self._pinged is None and now >= self._next_ping:
-            self._send(wire.Ping(next(self._requests)))
-            self._pinged = now
-            self._next_ping = now + HEARTBEAT
-        if self._pinged is not None:
-            return max(0.0, min(HEARTBEAT, self._pinged + self._timeout - now))
-        return max(0.0, self._next_ping - now) if busy else None
+        return self._heartbeat.tick(busy)
+
+    def _ping(self) -> None:
+        self._send(wire.Ping(next(self._requests)))
+
+    def inherit(self) -> None:
+        """All is restored that another supervisor has left: start an agent that goes on with it."""
+        self._take_over()
 
     def _take_over(self) -> None:
         """Have a new agent go on where the last one was ended. EIO: that happens all the time."""
+        self._inherits = False
         while True:
             how = self.process.ended
             if self.process.hopeless:
@@ -325,12 +355,14 @@ class AgentLink:
                     errno.EIO,
                     f"the agent {how}, again and again; nothing is enforced any more",
                 )
-            self._peer = self._pinged = None
+            self._peer = None
+            self._heartbeat.heard()
             self.process.start()
             try:
                 resumed = self._resume()
             except AgentDied:
                 continue
+            self.process.on_taken_over()
             self.taken_over(how, resumed)
             return
 

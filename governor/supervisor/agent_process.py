@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections import deque
 
-from governor.wire.spawner import StartAgent
+from governor.supervisor.spawner_link import SpawnerLink
+from governor.wire.spawner import ESTATE
 from workers import channel, estate
 from workers.spawner import kill
 
 DEATHS = 5
 DEATHS_SECONDS = 10.0
-"""So many deaths in so many seconds are too many to go on."""
+"""So many failures in so many seconds, or deaths in a row before one took over, are too many."""
 _FORK_AGAIN = 0.1
 _FORKS = 50
 """How often, and with which pause in seconds, forking is tried while it fails."""
@@ -22,51 +24,92 @@ _FORKS = 50
 class AgentProcess:
     """The process that is the agent now, if there is one. ``endpoint``: where it connects to."""
 
-    def __init__(self, spawner: socket.socket, endpoint: str) -> None:
+    def __init__(self, spawner: SpawnerLink, endpoint: str, inherited: int | None = None) -> None:
+        """``inherited``: the estate of agents of another supervisor, which have ended."""
         self.spawner = spawner
         self._endpoint = endpoint
-        self._estate = estate.make()
-        self._deaths: deque[float] = deque(maxlen=DEATHS)
+        self._estate = estate.make() if inherited is None else inherited
+        spawner.keep(ESTATE, 0, self._estate)
+        self._failures: deque[float] = deque(maxlen=DEATHS)
+        self._in_vain = 0
+        self._took_over = time.monotonic()
+        self.restarts = 0
+        """How often another one has taken over."""
         self._unforked = 0
         self.pid = 0
         """0 while none is known of."""
         self.end: socket.socket
         self.ended = ""
         """How it ended; empty while it runs, or is about to."""
-        self.start()
+        if inherited is None:
+            self.start()
+        else:
+            self.end, _ = channel.pair()
+            self.ended = "has lost its supervisor"
 
     def start(self) -> None:
         """Have one forked; the spawner tells of it later."""
         if self._unforked:
             time.sleep(_FORK_AGAIN)  # perhaps some process ends meanwhile
         self.pid, self.ended = 0, ""
+        try:
+            there = self._pair()
+        except OSError as error:  # no descriptors are left, for the moment
+            self._cannot_start(error.errno or 0)
+            return
+        with there:
+            self.spawner.start_agent(self._endpoint, [there.fileno(), self._estate])
+
+    def renew(self, descriptors: list[int]) -> None:
+        """Ask for another one where it is not known whether there is one: that one will end."""
+        self.end.close()
+        with self._pair() as there:
+            os.dup2(there.fileno(), descriptors[0], inheritable=False)
+
+    def _pair(self) -> socket.socket:
         self.end, there = channel.pair()
         self.end.settimeout(channel.PATIENCE)
-        descriptors = [there.fileno(), self._estate]
-        channel.send(self.spawner, StartAgent(self._endpoint), descriptors)
-        there.close()
+        return there
 
     def on_started(self, pid: int, errno: int) -> None:
         """The spawner has forked it, or could not."""
         self.pid = pid
-        self._unforked = self._unforked + 1 if errno else 0
         if errno:
-            self.ended = f"could not be forked: {os.strerror(errno)}"
+            self._cannot_start(errno)
+        else:
+            self._unforked = 0
+
+    def _cannot_start(self, errno: int) -> None:
+        self._unforked += 1
+        self.ended = f"could not be started: {os.strerror(errno)}"
 
     def on_reaped(self, status: int) -> None:
         """It has ended."""
         code = os.waitstatus_to_exitcode(status)
         self.pid = 0
         self.ended = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
-        self._deaths.append(time.monotonic())
+        self._in_vain += 1
+        if code != -signal.SIGKILL:
+            self._failures.append(time.monotonic())
+
+    def on_taken_over(self) -> None:
+        """It goes on where the one before was ended."""
+        self._in_vain = 0
+        self._took_over = time.monotonic()
+        self.restarts += 1
 
     @property
     def hopeless(self) -> bool:
-        """Whether it has died, or could not be forked, too often for another to fare better."""
-        deaths = self._deaths
+        """Whether it has failed, or could not be forked, too often for another to fare better.
+
+        What others kill is no failure: that is borne as long as some agent takes over in between.
+        """
+        failures = self._failures
         if self._unforked >= _FORKS:
             return True
-        return len(deaths) == DEATHS and deaths[-1] - deaths[0] < DEATHS_SECONDS
+        if self._in_vain >= DEATHS and time.monotonic() - self._took_over >= DEATHS_SECONDS:
+            return True
+        return len(failures) == DEATHS and failures[-1] - failures[0] < DEATHS_SECONDS
 
     def close(self) -> None:
         """There will be no other one."""

@@ -10,6 +10,9 @@ from governor.core.forest import Forest
 from governor.supervisor.events import Events
 from governor.wire import agent as wire
 
+MET_MAX = 1_000
+"""Counters that are remembered because they were met lately."""
+
 
 class Bounds:
     """Finds counters of a forest by the ids the agent knows them by."""
@@ -17,6 +20,8 @@ class Bounds:
     def __init__(self, forest: Forest, events: Events) -> None:
         self._forest = forest
         self._events = events
+        self._met: dict[int, tuple[Container, Counter]] = {}
+        """Those that were met before, as most will be again."""
 
     def at_limit(self, counter: int) -> str:
         """Which container is at which limit, in words."""
@@ -50,12 +55,28 @@ class Bounds:
 
     def _find(self, id: int) -> tuple[Container, Counter] | None:
         """A counter by its id, with its container."""
+        found = self._met.pop(id, None)
+        if found is None or not _has(*found):
+            found = self._search(id)
+        if found is None:
+            return None
+        self._met[id] = found
+        if len(self._met) > MET_MAX:
+            del self._met[next(iter(self._met))]
+        return found
+
+    def _search(self, id: int) -> tuple[Container, Counter] | None:
         for hierarchy in self._forest.hierarchies.values():
             for container in hierarchy.containers():
                 for own in own_counters(container):
                     if own.id == id:
                         return container, own
         return None
+
+
+def _has(container: Container, counter: Counter) -> bool:
+    """Whether a container is still there and has this counter."""
+    return bool(container.states) and counter in own_counters(container)
 
 
 def own_counters(container: Container) -> Iterator[Counter]:

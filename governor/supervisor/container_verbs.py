@@ -62,9 +62,14 @@ class ContainerVerbs:
         container = self._policy.forest.lookup(request.hierarchy, request.path)
         if container.ending:
             raise GovernorError(errno.EBUSY, f"container {container.label} is being removed")
-        self._figures.refresh()
-        self._policy.populate(self._starting())
+        self._bring_up_to_date(container)
         self._policy.rmdir(request.hierarchy, request.path)
+
+    def _bring_up_to_date(self, *nodes: Container) -> None:
+        """Count what was used in containers that go, and who is there; nobody where no group is."""
+        if any(node.groups for node in nodes):
+            self._figures.refresh()
+            self._policy.populate(self._starting())
 
     # -- removal with all that is in it --------------------------------------------
 
@@ -126,9 +131,8 @@ class ContainerVerbs:
 
     def _remove_all(self, container: Container) -> None:
         """Remove a container and all below it; nothing when one of them is in use [EBUSY]."""
-        self._figures.refresh()
-        self._policy.populate(self._starting())
         nodes = list(container.descendants())
+        self._bring_up_to_date(*nodes)
         for node in nodes:
             reason = self._policy.forest.in_use(node)
             if reason and not node.children:
@@ -153,7 +157,8 @@ class ContainerVerbs:
         if request.file == TASKS:
             self._policy.attach(container, _pid(request.value))
         else:
-            self._policy.populate(self._starting())  # some values need a container without tasks
+            if any(node.groups for node in container.descendants()):
+                self._policy.populate(self._starting())  # some values need one without tasks
             self._policy.write(container, request.file, request.value)
 
     def _kill(self, request: wire.Kill) -> int:

@@ -8,11 +8,15 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 
 from governor.errors import GovernorError
 
 AGAIN = 0.02
 """Seconds between two looks at what is being ended."""
+
+QUICK = 0.005
+"""Seconds that a look may take to be repeated at once."""
 
 Chosen = Callable[[], list[int]]
 """The processes that are to end, as they are now: others may be forked meanwhile."""
@@ -39,10 +43,14 @@ class _Ending:
 
 
 class Endings:
-    """All that is being ended."""
+    """All that is being ended. In ``one_look`` processes are looked for once for all."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, one_look: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    ) -> None:
+        self._one_look = one_look
         self._endings: list[_Ending] = []
+        self._next_look = 0.0
 
     def begin(
         self,
@@ -65,9 +73,21 @@ class Endings:
 
     def tick(self) -> float | None:
         """Go on with what is due; seconds until something is due again."""
+        if not self._endings:
+            return None
         now = time.monotonic()
-        for ending in list(self._endings):
-            left = ending.chosen()
+        if now < self._next_look:
+            return self._next_look - now
+        self._look(now)
+        after = time.monotonic()
+        if after - now > QUICK:  # looking for many among many takes half of the time at most
+            self._next_look = after + (after - now)
+        return AGAIN if self._endings else None
+
+    def _look(self, now: float) -> None:
+        with self._one_look():
+            found = {ending: ending.chosen() for ending in self._endings}
+        for ending, left in found.items():
             if not left and ending.over():
                 self._endings.remove(ending)
                 ending.done()
@@ -76,7 +96,6 @@ class Endings:
                 ending.failed(left)
             elif now >= ending.kill_at:
                 signal_all(left, signal.SIGKILL)
-        return AGAIN if self._endings else None
 
 
 def check_signal(number: int) -> None:

@@ -58,6 +58,10 @@ class Entries:
             else:
                 self._agent.enter(message.ticket, self._on_entering(message))
 
+    def groups(self) -> list[int]:
+        """The groups that somebody is on the way to, or may yet come back to."""
+        return [group.id for e in self._entries.values() for group in (e.source, e.target)]
+
     def resumed(self, tickets: Collection[int]) -> None:
         """A new agent knows these; what the one before has said of others was lost."""
         for ticket, entry in self._entries.items():

@@ -35,6 +35,7 @@ class Figures:
         self._catch_up()
         self._settle_usage()
         self._show()
+        self._policy.changes.figures()
 
     def tick(self) -> float:
         """Refresh when that is due; seconds until it is due again."""

@@ -53,3 +53,7 @@ class ProcessHost:
     def event(self, kind: str, container: Container, **fields: Value) -> None:
         """Tell whoever follows the events."""
         self._policy.events.of(kind, container, **fields)
+
+    def changed(self, container: Container) -> None:
+        """What is to be kept of a container is another by now."""
+        self._policy.changes.container(container)

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Set
+from typing import Any
 
 from governor.core.group import Group
 from governor.core.usage import Use
-from governor.errors import GovernorError
+from governor.errors import GovernorError, ProtocolError
 from governor.results import OWN_FAILURE, TIMED_OUT, JobResult, Value
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.endings import Endings, check_signal, signal_all
 from governor.supervisor.policy import Policy
+from governor.supervisor.spawner_link import Request, SpawnerLink
 from governor.transport import Poller
 from governor.wire import agent as agent_wire
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
 from governor.wire.job import FROM_WORKER, Bind, Failed, Go, JobSpec, Ready
-from governor.wire.spawner import FROM_SPAWNER, Reaped, Started, StartWorker, UserTime
+from governor.wire.spawner import LISTENER, Reaped, Started
 from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
 
 ENDED_MAX = 10_000
 """Jobs that are remembered after their end, for those who ask for a result; the oldest go first."""
+
+_ERRNO_MAX = 4095
 
 
 class Job:
@@ -38,6 +41,7 @@ class Job:
     __slots__ = (
         "base_cpu",
         "began",
+        "began_at",
         "deadline",
         "error",
         "grace",
@@ -51,6 +55,7 @@ class Job:
         "refusal",
         "report",
         "result",
+        "start",
         "timed_out",
         "timeout",
         "traps",
@@ -64,6 +69,8 @@ class Job:
         self.grace = spec.grace
         self.timeout = spec.timeout
         self.pid = 0
+        self.start = 0
+        """When its process was started, in clock ticks since boot."""
         self.ready = False
         """Whether the agent has been asked to place it."""
         self.placed = False
@@ -73,9 +80,23 @@ class Job:
         self.error: str | None = None
         self.base_cpu = 0
         self.began = time.monotonic()
+        self.began_at = time.time()
         self.deadline: float | None = None
         self.timed_out = False
         self.result: JobResult | None = None
+
+    @classmethod
+    def recorded(cls, work: Any) -> Job:
+        """A job of another supervisor, as that has recorded it; without listener and result."""
+        job = cls.__new__(cls)
+        job.id, job.name, job.group, job.traps = work.id, work.name, work.group, work.traps
+        job.grace, job.timeout, job.deadline = work.grace, work.timeout, work.deadline
+        job.pid, job.start, job.base_cpu = work.pid, work.start, work.base_cpu
+        job.began, job.began_at = work.clock, work.began
+        job.ready = job.placed = work.placed
+        job.report, job.listener, job.result = None, None, None
+        job.refusal, job.error, job.timed_out = work.refusal, work.error, work.timed_out
+        return job
 
 
 class Jobs:
@@ -83,7 +104,7 @@ class Jobs:
 
     def __init__(
         self,
-        spawner: socket.socket,
+        spawner: SpawnerLink,
         agent: AgentLink,
         policy: Policy,
         poller: Poller,
@@ -95,7 +116,8 @@ class Jobs:
         self._policy = policy
         self._poller = poller
         self._ended = ended
-        self._last = 0
+        self.last = 0
+        """The id that was given last."""
         self._filters: dict[tuple[str, ...], bytes] = {}
         self._endings = endings
         self._started: dict[int, Callable[[Job], None]] = {}
@@ -106,8 +128,8 @@ class Jobs:
         self._listening: dict[int, Job] = {}
         """Those with a task under their filter, even if it is long after their end."""
         self._running: dict[int, Job] = {}
-        self._user_ns = 0
-        """The user part of what the next process that is reported as reaped has used."""
+        self._timed: dict[int, Job] = {}
+        """Those that run and have a time by which they have to end."""
 
     def get(self, id: int) -> Job:
         """The job with this id; ESRCH, also for one that ended so long ago that it is forgotten."""
@@ -120,10 +142,42 @@ class Jobs:
         """Groups that jobs are about to be placed in."""
         return [job.group for job in self._running.values() if not job.placed]
 
+    def groups(self) -> list[int]:
+        """Groups that jobs were started in of which something is left, wherever it is now."""
+        return [job.group for jobs in (self._running, self._listening) for job in jobs.values()]
+
     @property
     def count_running(self) -> int:
         """How many jobs there are whose first process is still there, or about to be."""
         return len(self._running)
+
+    # -- what another supervisor has left -------------------------------------------
+
+    def restore(self, job: Job, alive: bool) -> None:
+        """Go on with a job; ``alive``: its first process is there, or its end will be reported."""
+        self.by_id[job.id] = job
+        if job.result is not None:
+            self._lately_ended.append(job.id)
+        elif alive:
+            self._running[job.id] = self._by_pid[job.pid] = job
+            if job.deadline is not None:
+                self._timed[job.id] = job
+
+    def adopt_listener(self, id: int, listener: int) -> None:
+        """This is the listener of a job's filter."""
+        job = self.by_id.get(id)
+        if job is None:
+            os.close(listener)
+            return
+        job.listener = listener
+        self._listen(job, listener)
+
+    def lose(self, job: Job, reason: str, seconds: float) -> None:
+        """Nobody will ever know how this job has ended."""
+        self._running.pop(job.id, None)
+        self._by_pid.pop(job.pid, None)
+        job.error = f"job {job.name} was lost: {reason}"
+        self._end(job, JobResult(OWN_FAILURE, None, seconds, 0.0, job.timed_out, job.error))
 
     # -- starting ------------------------------------------------------------------
 
@@ -134,12 +188,9 @@ class Jobs:
         traps = self._policy.traps()
         job = Job(self._new_id(), spec, group, traps)
         try:
-            here, there = channel.pair()
+            there = self._open_report(job)
         except OSError as error:
             raise _no_room(job, error) from None
-        job.report = here
-        self._heard[here.fileno()] = lambda: self._on_word(job)
-        self._poller.add(here.fileno())
         try:
             self._request(job, spec, [*stdio, there.fileno()])
         except BaseException:
@@ -149,6 +200,7 @@ class Jobs:
             there.close()
         self.by_id[job.id] = self._running[job.id] = job
         self._started[job.id] = started
+        self._policy.changes.job(job)
         return job
 
     def _request(self, job: Job, spec: Spawn, descriptors: list[int]) -> None:
@@ -158,9 +210,29 @@ class Jobs:
         except OSError as error:
             raise _no_room(job, error) from None
         try:
-            channel.send(self._spawner, StartWorker(job.id), [description, *descriptors])
+            self._spawner.start_worker(job.id, [description, *descriptors])
+        except OSError as error:
+            raise _no_room(job, error) from None
         finally:
             os.close(description)
+
+    def renew(self, request: Request) -> None:
+        """Start a job's worker again, where it is not known whether there is one already.
+
+        That one has heard no `Go` and never will, so it ends. Raises OSError.
+        """
+        job = self.by_id[request.job]
+        self._close_report(job)
+        with self._open_report(job) as there:
+            os.dup2(there.fileno(), request.descriptors[-1], inheritable=False)
+
+    def _open_report(self, job: Job) -> socket.socket:
+        """A channel to a job's worker; returns the worker's end."""
+        job.report, there = channel.pair()
+        job.report.setblocking(False)  # others may hold its end open when the worker has gone
+        self._heard[job.report.fileno()] = lambda: self._on_word(job)
+        self._poller.add(job.report.fileno())
+        return there
 
     def spawn_helper(self, argv: list[str], env: dict[str, str], group: Group) -> None:
         """Start a program of the governor's own, such as a release agent; nobody waits for it."""
@@ -211,27 +283,11 @@ class Jobs:
 
     def _new_id(self) -> int:
         while True:
-            self._last = self._last % MAX_JOB + 1
-            if self._last not in self.by_id and self._last not in self._listening:
-                return self._last
+            self.last = self.last % MAX_JOB + 1
+            if self.last not in self.by_id and self.last not in self._listening:
+                return self.last
 
     # -- events --------------------------------------------------------------------
-
-    def catch_up(self) -> None:
-        """Take in what the spawner has reported so far."""
-        while select.select([self._spawner], [], [], 0)[0]:
-            received = channel.receive(self._spawner, FROM_SPAWNER)
-            if received is None:
-                raise GovernorError(errno.EIO, "the spawner has died; no job can be seen any more")
-            match received[0]:
-                case Started(0, pid, number):
-                    self._agent.process.on_started(pid, number)
-                case Started():
-                    self._on_started(received[0])
-                case UserTime(ns):
-                    self._user_ns = ns
-                case Reaped():
-                    self._on_reaped(received[0])
 
     def hear(self, ready: Set[object]) -> None:
         """Take in what workers report and which jobs have gone altogether."""
@@ -239,7 +295,7 @@ class Jobs:
             if descriptor in self._heard:  # the one before may have ended this one, too
                 self._heard[descriptor]()
 
-    def _on_started(self, message: Started) -> None:
+    def on_started(self, message: Started) -> None:
         """The spawner forked the worker, or could not."""
         job = self.by_id.get(message.job)
         if job is None:
@@ -250,38 +306,76 @@ class Jobs:
             return
         job.pid = message.pid
         self._by_pid[job.pid] = job
+        self._policy.changes.job(job)
 
     def _on_word(self, job: Job) -> None:
         # The worker may be quicker than the spawner's word that it exists.
         if job.pid:
             self._on_report(job)
 
-    def _on_report(self, job: Job) -> None:
-        """The worker says that it is ready, or has failed, or has become the job."""
+    def _on_report(self, job: Job) -> bool:
+        """The worker says that it is ready, or has failed, or has become the job.
+
+        False when it says nothing. What is out of turn, or no message, is not believed.
+        """
         assert job.report is not None
-        received = channel.receive(job.report, FROM_WORKER)
+        try:
+            received = channel.receive(job.report, FROM_WORKER)
+        except BlockingIOError:
+            return False
+        except ProtocolError as error:
+            self._disbelieve(job, str(error))
+            return False
         if received is None:
             self._close_report(job)
-            return
+            return False
         message, descriptors = received
-        match message:
-            case Ready(refusal):
-                self._on_ready(job, refusal, descriptors)
-            case Failed(number, step):
-                reason = f": {os.strerror(number)}" if number else ""
-                job.error = f"cannot {step}{reason}"
+        match message, descriptors:
+            case Ready(refusal), [] if refusal and not job.ready:
+                self._on_ready(job, refusal, None)
+            case Ready(""), [listener] if not job.ready and seccomp.is_listener(listener):
+                self._on_ready(job, "", listener)
+            case Ready(""), [] if not job.ready:
+                # It came with a listener, which this process has no room for.
+                self._fail(job, os.strerror(errno.EMFILE))
+            case Failed(number, step), []:
+                job.error = f"cannot {step}{_because(number)}"
+            case _:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                self._disbelieve(job, f"{type(message).__name__} is out of turn")
+                return False
+        return True
 
-    def _on_ready(self, job: Job, refusal: str, descriptors: list[int]) -> None:
+    def _disbelieve(self, job: Job, reason: str) -> None:
+        """Somebody else speaks for the worker; if it is not the job yet, it never will be."""
+        if job.placed:
+            self._close_report(job)
+        else:
+            self._fail(job, f"its worker reports nonsense: {reason}")
+
+    def _on_ready(self, job: Job, refusal: str, listener: int | None) -> None:
         job.refusal = refusal
         if refusal:
             job.traps = []
-        elif descriptors:
-            job.listener = descriptors[0]
-            self._listening[job.id] = job
-            self._heard[job.listener] = lambda: self._on_hangup(job)
-            self._poller.add_hangup(job.listener)
+        if listener is not None:
+            job.listener = listener
+            self._listen(job, listener)
         job.ready = True
+        self._policy.changes.job(job)
         self._place(job)
+
+    def _listen(self, job: Job, listener: int) -> None:
+        self._spawner.keep(LISTENER, job.id, listener)
+        self._listening[job.id] = job
+        self._heard[listener] = lambda: self._on_hangup(job)
+        self._poller.add_hangup(listener)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        """Do not let a worker become the job."""
+        job.error = f"job {job.name} cannot be started: {reason}"
+        self._close_report(job)
+        signal_all([job.pid], signal.SIGKILL)
 
     def _place(self, job: Job) -> None:
         listener = -1 if job.listener is None else job.listener
@@ -318,28 +412,33 @@ class Jobs:
         # The worker waits for its Go, so its clocks stand where the agent has read them.
         base = Use(message.cpu, cpu.user_ns(job.pid, message.cpu))
         self._policy.ledger.enter(job.pid, message.start, job.group, base)
-        job.began = time.monotonic()
+        job.start = message.start
+        job.began, job.began_at = time.monotonic(), time.time()
         if job.timeout is not None:
             job.deadline = job.began + job.timeout
+            self._timed[job.id] = job
+        changes = self._policy.changes
+        changes.job(job)
+        changes.process(job.pid)
         self._tell("job-start", job)
         self._started.pop(job.id)(job)
+        changes.flush()  # whoever comes after us knows of whatever has run
         if job.report is not None:
             if nodes := self._policy.plans.confined(job.group, "mems"):
                 channel.send(job.report, Bind(nodes))
             channel.send(job.report, Go())
 
-    def _on_reaped(self, message: Reaped) -> None:
+    def on_reaped(self, message: Reaped, user_ns: int) -> None:
         """A process of ours has ended; it may be a job's first one."""
-        if message.pid == self._agent.process.pid:
-            self._agent.process.on_reaped(message.status)
         if message.group:
-            use = Use(message.cpu, self._user_ns)
+            use = Use(message.cpu, user_ns)
             self._policy.ledger.reap(message.pid, message.start, message.group, use)
+            self._policy.changes.process(message.pid)
         job = self._by_pid.pop(message.pid, None)
         if job is None:
             return
-        while job.report is not None:
-            self._on_report(job)  # it may have said why it could not become the job
+        while job.report is not None and self._on_report(job):
+            pass  # it may have said why it could not become the job
         if job.placed:
             self._policy.left(message.group or job.group, job.pid)
         self._finish(job, message.status, message.cpu)
@@ -349,8 +448,10 @@ class Jobs:
         if job.listener is not None:
             del self._listening[job.id]
             self._forget(job.listener)
+            self._spawner.drop(LISTENER, job.id)
             os.close(job.listener)
             job.listener = None
+            self._policy.changes.job(job)
 
     def _forget(self, descriptor: int) -> None:
         del self._heard[descriptor]
@@ -369,18 +470,23 @@ class Jobs:
         code = 128 - code if code < 0 else code
         if job.timed_out:
             code = TIMED_OUT
-        elif job.error is not None and not job.placed:
+        elif not job.placed and (job.error is not None or not code):  # it has not run at all
+            job.error = job.error or f"the worker of job {job.name} has ended without a word"
             code, number = OWN_FAILURE, None
         if not job.placed:
             self._policy.withdraw(job.group)
             self._started.pop(job.id)(job)
         self._running.pop(job.id, None)
+        self._timed.pop(job.id, None)
         wall = time.monotonic() - job.began
         used = max(0, cpu - job.base_cpu) / 1e9
-        job.result = JobResult(
-            code, number, wall, used, job.timed_out, job.error, job.refusal or None
-        )
-        self._tell("job-end", job, exit_code=code)
+        refusal = job.refusal or None
+        self._end(job, JobResult(code, number, wall, used, job.timed_out, job.error, refusal))
+
+    def _end(self, job: Job, result: JobResult) -> None:
+        job.result = result
+        self._policy.changes.job(job)
+        self._tell("job-end", job, exit_code=result.exit_code)
         self._ended(job)
         self._lately_ended.append(job.id)
         self._forget_old()
@@ -390,7 +496,7 @@ class Jobs:
         for _ in range(len(self._lately_ended) - ENDED_MAX):
             id = self._lately_ended.popleft()
             if self.by_id[id].listener is None:
-                del self.by_id[id]
+                self._policy.changes.job(self.by_id.pop(id))
             else:
                 self._lately_ended.append(id)
 
@@ -420,12 +526,13 @@ class Jobs:
     def tick(self) -> float | None:
         """Do what is due by the clock; returns the seconds until something is due again."""
         now = time.monotonic()
-        for job in list(self._running.values()):
+        for job in list(self._timed.values()):
             if job.deadline is not None and now >= job.deadline:
-                job.deadline = None
+                del self._timed[job.id]
                 job.timed_out = True
+                self._policy.changes.job(job)
                 self.stop([job.id], job.grace, lambda: None)
-        due = [job.deadline for job in self._running.values() if job.deadline is not None]
+        due = [job.deadline for job in self._timed.values() if job.deadline is not None]
         return max(0.0, min(due) - now) if due else None
 
     def _members(self, jobs: Collection[int]) -> list[int]:
@@ -444,6 +551,10 @@ def _no_room(job: Job, error: OSError) -> GovernorError:
     """The supervisor is out of something itself, descriptors mostly."""
     number = error.errno or errno.EIO
     return GovernorError(number, f"job {job.name} cannot be started: {os.strerror(number)}")
+
+
+def _because(number: int) -> str:
+    return f": {os.strerror(number)}" if 0 < number <= _ERRNO_MAX else ""
 
 
 def _with_shim(env: dict[bytes, bytes]) -> dict[bytes, bytes]:

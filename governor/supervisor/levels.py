@@ -28,6 +28,17 @@ class Record:
         self.unfollowed = False
         """Some process carries no tag, so that nothing at all can be done for it."""
 
+    def dump(self) -> tuple[list[str], list[str], bool, bool]:
+        """All of it as plain values, for `load`."""
+        return sorted(self.trapped), sorted(self.untrapped), self.hidden, self.unfollowed
+
+    def load(
+        self, trapped: list[str], untrapped: list[str], hidden: bool, unfollowed: bool
+    ) -> None:
+        """Know what `dump` gave."""
+        self.trapped, self.untrapped = set(trapped), set(untrapped)
+        self.hidden, self.unfollowed = hidden, unfollowed
+
     def add(self, other: Record) -> None:
         """What holds for the other's processes holds for some of these."""
         self.trapped |= other.trapped
@@ -57,47 +68,61 @@ def level_of(record: Record, subsystem: Subsystem, container: Container) -> str:
 
 
 class Levels:
-    """A record per group, for as long as the group lives."""
+    """A record per group, for as long as the group lives, and what is left of it in containers."""
 
     def __init__(self) -> None:
         self._records: dict[int, Record] = {}
+        self.kept: dict[Container, Record] = {}
+        """Of groups that are forgotten."""
 
-    def _record(self, group: int) -> Record:
+    def record(self, group: int) -> Record:
+        """What is known of a group."""
         return self._records.setdefault(group, Record())
 
     def placed(
         self, group: int, wanted: Collection[str], trapped: Collection[str], tagged: bool
     ) -> None:
         """A process came into ``group``; of the facilities wanted, these are trapped in it."""
-        record = self._record(group)
+        record = self.record(group)
         record.trapped.update(trapped)
         record.untrapped.update(set(wanted).difference(trapped))
         record.unfollowed |= not tagged
 
     def wanted(self, group: int, wanted: Collection[str]) -> None:
         """More is wanted by now than the filters of ``group`` trap."""
-        record = self._record(group)
+        record = self.record(group)
         record.untrapped.update(set(wanted) - record.trapped)
 
     def unreadable(self, group: int) -> None:
         """A process of ``group`` may not be looked into."""
-        self._record(group).hidden = True
+        self.record(group).hidden = True
 
     def moved(self, source: int, target: int) -> None:
         """A process brought its filter along from ``source``."""
-        self._record(target).add(self._record(source))
+        self.record(target).add(self.record(source))
 
     def forget(self, group: int) -> None:
         """The group was released."""
         self._records.pop(group, None)
 
+    def keep(self, group: Group) -> None:
+        """The group is released and its containers stay: they have had those processes."""
+        record = self._records.pop(group.id, None)
+        if record is not None:
+            for container in group.containers:
+                self.kept.setdefault(container, Record()).add(record)
+
+    def gone(self, container: Container) -> None:
+        """The container was removed."""
+        self.kept.pop(container, None)
+
     def by_container(self, groups: Iterable[Group]) -> dict[Container, Record]:
         """The records of all containers, each including its sub-containers."""
         found: dict[Container, Record] = {}
-        for group in groups:
-            record = self._records.get(group.id)
+        known = [(group.containers, self._records.get(group.id)) for group in groups]
+        for members, record in [*known, *(((c,), kept) for c, kept in self.kept.items())]:
             if record is not None:
-                for member in group.containers:
+                for member in members:
                     for node in member.ancestors():
                         found.setdefault(node, Record()).add(record)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -17,6 +18,7 @@ from governor.results import Value
 from governor.subsystem import Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.bounds import Bounds, own_counters
+from governor.supervisor.changes import Changes
 from governor.supervisor.corefiles import CORE_FILES
 from governor.supervisor.events import Events
 from governor.supervisor.host import ProcessHost
@@ -35,10 +37,13 @@ RELEASED_MAX = 64
 class Policy:
     """The forest with its plans, levels and CPU ledger, kept in step with the agent."""
 
-    def __init__(self, agent: AgentLink, nonce: int, events: Events) -> None:
+    def __init__(
+        self, agent: AgentLink, nonce: int, events: Events, changes: Changes | None = None
+    ) -> None:
         self._agent = agent
         self._nonce = nonce
         self.events = events
+        self.changes = changes or Changes()
         self.host = ProcessHost(self)
         self.forest = Forest(self._load, CORE_FILES, tell)
         self.bounds = Bounds(self.forest, events)
@@ -49,7 +54,10 @@ class Policy:
         """Containers that are to be released when the last process or child has left."""
         self.machinery = {os.getpid()}
         """Supervisor and spawner, which with the agent are in no container: all wait for them."""
-        self._released: list[int] = []
+        self.released: dict[int, tuple[Container, ...]] = {}
+        """Groups released lately, the oldest first; the parent in the place of what is gone."""
+        self._one_look = False
+        self._seen: dict[int, Tag] | None = None
 
     def _load(self, label: str) -> Subsystem:
         subsystem = load(label)
@@ -77,15 +85,24 @@ class Policy:
             self.levels.wanted(group, self.traps())
         self.plans.renew(self.forest.groups)
         self._agent.flush()
+        self._rebound(hierarchy)
         self.events.of(kind, hierarchy.root, subsystems=",".join(hierarchy.labels))
+
+    def _rebound(self, hierarchy: Hierarchy) -> None:
+        self.changes.hierarchy(self.forest.unbound)
+        self.changes.hierarchy(hierarchy)
+        for group in self.forest.groups:
+            self.changes.group(group.id)
 
     def umount(self, name: str) -> None:
         """Unmount a hierarchy; sub-containers keep it."""
         hierarchy = self.forest.hierarchy(name)
         before = list(own_counters(hierarchy.root))
         ended = self.forest.umount(name)
+        self._rebound(hierarchy)
         self.events.of("umount", hierarchy.root)
         if ended:
+            self.levels.gone(hierarchy.root)
             self.plans.renew(self.forest.groups)
             self._drop_gone(before)
             self._agent.flush()
@@ -121,6 +138,7 @@ class Policy:
                 errno.EBUSY, f"{file} of {container.label} cannot be {value!r}: {error.message}"
             ) from None
         self.watch(container)
+        self.changes.container(container)
         self.events.of("change", container, file=file, value=value)
 
     def traps(self) -> list[str]:
@@ -136,7 +154,20 @@ class Policy:
 
     def members(self) -> dict[int, Tag]:
         """Every governed process."""
-        return membership.scan(self._nonce)
+        if not self._one_look:
+            return membership.scan(self._nonce)
+        if self._seen is None:
+            self._seen = membership.scan(self._nonce)
+        return self._seen
+
+    @contextlib.contextmanager
+    def one_look(self) -> Iterator[None]:
+        """In here `members` are those of one moment: a crowd that asks needs one look."""
+        self._one_look = True
+        try:
+            yield
+        finally:
+            self._one_look, self._seen = False, None
 
     def members_of(self, container: Container, recursive: bool = False) -> dict[int, Tag]:
         """The processes in a container, in those below it as well when ``recursive``."""
@@ -179,6 +210,7 @@ class Policy:
         except GovernorError:
             self.withdraw(group.id)
             raise
+        self.changes.group(group.id)
         return group
 
     def withdraw(self, group: int) -> None:
@@ -189,6 +221,7 @@ class Policy:
     def placed(self, group: int, pid: int, trapped: Collection[str], tagged: bool) -> None:
         """A job was placed into ``group`` with these facilities trapped in it."""
         self.levels.placed(group, self.traps(), trapped, tagged)
+        self.changes.group(group)
         for container, subsystem in self._bound_to(group):
             self.watch(container, occupied=True)
             tell(subsystem, "fork", container, pid)
@@ -231,12 +264,16 @@ class Policy:
         else:
             self.levels.moved(group.id, target.id)
             self.ledger.move(pid, target.id, used)
+        self.changes.group(target.id)
+        self.changes.process(pid)
         self._moved(container, old, pid)
 
     def entered(self, pid: int, source: Group, target: Group, cpu: int) -> None:
         """A process has entered other namespaces, and the containers made for that."""
         self.levels.moved(source.id, target.id)
         self.ledger.move(pid, target.id, _with_user_part(pid, cpu))
+        self.changes.group(target.id)
+        self.changes.process(pid)
         for container, old in zip(target.containers, source.containers, strict=True):
             if container is not old:
                 self._moved(container, old, pid)
@@ -247,6 +284,7 @@ class Policy:
             tell(subsystem, "attach", container, old, pid)
         for subsystem in subsystems:
             tell(subsystem, "post_attach", container, pid)
+        self.changes.container(container)
         self.watch(container, occupied=True)
         self.events.of("move", container, pid=pid, source=old.path)
 
@@ -280,12 +318,31 @@ class Policy:
             raise GovernorError(errno.EBUSY, f"process {pid} belongs to another governor")
         return tag
 
-    def populate(self, starting: Collection[int]) -> None:
-        """Count who is in each group; ``starting`` are groups of jobs not placed yet."""
+    def populate(self, starting: Collection[int]) -> list[Group]:
+        """Count who is in each group; ``starting`` are groups of jobs not placed yet.
+
+        Returns those that nobody is in.
+        """
         counts: dict[int, int] = {}
         for group in [*(tag.group for tag in self.members().values()), *starting]:
             counts[group] = counts.get(group, 0) + 1
-        self.forest.populate(counts)
+        return self.forest.populate(counts)
+
+    def release_idle(self, in_use: Collection[int]) -> None:
+        """Release the groups without processes that are not ``in_use``. Figures must be fresh.
+
+        What was released the last time has had its reports by now.
+        """
+        while self.released:
+            self._forget_oldest()
+        for group in self.populate(in_use):
+            self.levels.keep(group)
+            self.forest.groups.release(group)
+            self._agent.drop_plan(group.id)
+            self.released[group.id] = group.containers
+            self.changes.group(group.id)
+            for container in group.containers:
+                self.changes.container(container)
 
     # -- containers ----------------------------------------------------------------
 
@@ -294,6 +351,7 @@ class Policy:
         container = self.forest.mkdir(hierarchy, path)
         self.plans.tell_counters(container.ancestors())
         self._agent.flush()
+        self.changes.container(container)
         self.events.of("mkdir", container)
         return container
 
@@ -301,6 +359,7 @@ class Policy:
         """Give a container another name."""
         old = self.forest.lookup(hierarchy, path).path
         container = self.forest.rename(hierarchy, path, name)
+        self.changes.container(container)
         self.events.of("rename", container, source=old)
         return container
 
@@ -312,10 +371,12 @@ class Policy:
         container = self.forest.lookup(hierarchy, path)
         counters = list(own_counters(container))
         label_path = container.path
-        groups = [group.id for group in self.forest.groups_of(container)]
+        groups = self.forest.groups_of(container)
         parent = self.forest.rmdir(hierarchy, path).parent
+        self.changes.container(container)
         for group in groups:
-            self._forget(group)
+            self._forget(group, container)
+        self.levels.gone(container)
         for counter in counters:
             self._agent.drop_counter(counter)
         if parent is not None:
@@ -323,6 +384,7 @@ class Policy:
         self.watched.discard(container)
         self.events.publish("rmdir", hierarchy, label_path)
         if parent is not None:
+            self.changes.container(parent)
             self.watch(parent)
             if parent.hierarchy.take_stale():
                 self.plans.renew_below(parent.hierarchy.root)
@@ -332,20 +394,29 @@ class Policy:
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""
-        container.occupied |= occupied
+        if occupied and not container.occupied:
+            container.occupied = True
+            self.changes.container(container)
         wanted = container.notify_on_release or container.auto_remove
         if wanted and container.occupied and container.parent is not None:
             self.watched.add(container)
 
-    def _forget(self, group: int) -> None:
+    def _forget(self, group: Group, gone: Container) -> None:
         """A group was released. What is still to be reported of it goes to the containers above."""
-        self._agent.drop_plan(group)
-        self.levels.forget(group)
-        self._released.append(group)
-        if len(self._released) > RELEASED_MAX:
-            oldest = self._released.pop(0)
-            self.ledger.forget(oldest)
-            self.plans.compiled.pop(oldest, None)
+        self._agent.drop_plan(group.id)
+        self.levels.forget(group.id)
+        above = gone.parent or gone
+        self.released[group.id] = tuple(above if c is gone else c for c in group.containers)
+        self.changes.group(group.id)
+        if len(self.released) > RELEASED_MAX:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = next(iter(self.released))
+        del self.released[oldest]
+        self.ledger.forget(oldest)
+        self.plans.compiled.pop(oldest, None)
+        self.changes.group(oldest)
 
 
 def _with_user_part(pid: int, ns: int) -> Use:

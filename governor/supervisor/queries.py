@@ -12,6 +12,7 @@ from governor.core.forest import TASKS
 from governor.core.hierarchy import Hierarchy
 from governor.errors import GovernorError
 from governor.results import HierarchyReport, JobReport, Place, ProcessReport, StatusReport
+from governor.supervisor.agent_process import AgentProcess
 from governor.supervisor.answers import Handler, Reply, at_once
 from governor.supervisor.figures import Figures
 from governor.supervisor.jobs import Job, Jobs
@@ -22,11 +23,14 @@ from governor.wire import client as wire
 class Queries:
     """Answers questions about everything. ``directory`` is where the governor's sockets are."""
 
-    def __init__(self, policy: Policy, jobs: Jobs, figures: Figures, directory: str) -> None:
+    def __init__(
+        self, policy: Policy, jobs: Jobs, figures: Figures, directory: str, agent: AgentProcess
+    ) -> None:
         self._policy = policy
         self._jobs = jobs
         self._figures = figures
         self._directory = directory
+        self._agent = agent
         self._began = time.monotonic()
         self.handlers: dict[type, Handler] = {
             wire.Snapshot: at_once(self._snapshot),
@@ -114,6 +118,7 @@ class Queries:
                 len(forest.groups),
                 self._jobs.count_running,
                 len(self._policy.members()),
+                self._agent.restarts,
             )
         )
 

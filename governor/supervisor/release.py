@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 from collections.abc import Callable
 
 from governor.core.container import Container
@@ -64,6 +65,7 @@ class Release:
         self._policy.watched.discard(container)
         self._forget(container)
         container.occupied = False
+        self._policy.changes.container(container)
         self._policy.events.of("release", container)
         agent = container.hierarchy.release_agent
         if container.notify_on_release and agent:
@@ -83,13 +85,13 @@ class Release:
 
     def _guard(self, container: Container) -> bool:
         """Wait for one process in the container; False when there are only zombies."""
-        if container in self._sentinels and not self._has_ended(self._sentinels[container]):
+        if container in self._sentinels and not has_ended(self._sentinels[container]):
             return True
         self._forget(container)
         for pid in self._policy.members_of(container):
             with contextlib.suppress(OSError):
                 sentinel = os.pidfd_open(pid)
-                if self._has_ended(sentinel):
+                if has_ended(sentinel):
                     os.close(sentinel)
                     continue
                 self._sentinels[container] = sentinel
@@ -97,13 +99,15 @@ class Release:
                 return True
         return False
 
-    def _has_ended(self, sentinel: int) -> bool:
-        import select
-
-        return bool(select.select([sentinel], [], [], 0)[0])
-
     def _forget(self, container: Container) -> None:
         sentinel = self._sentinels.pop(container, None)
         if sentinel is not None:
             self._poller.remove(sentinel)
             os.close(sentinel)
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether the process that a pidfd stands for has ended."""
+    poll = select.poll()  # select(2) takes no descriptor from 1024 on
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -12,7 +13,7 @@ from governor.errors import GovernorError, ProtocolError
 from governor.wire.client import STDIO
 from workers import channel
 
-LEFT_MAX = 256
+LEFT_MAX = 128
 """Sets of descriptors that nobody has collected yet; the oldest goes when there are more."""
 SILENT_MAX = 64
 """Connections that have not said anything yet; the oldest goes when there are more."""
@@ -23,6 +24,8 @@ class StdioDesk:
 
     def __init__(self, path: str) -> None:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # of a supervisor that was killed
         self._listener.bind(path)
         self._listener.listen(LEFT_MAX)
         self._listener.setblocking(False)

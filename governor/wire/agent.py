@@ -174,6 +174,15 @@ class Hit(NamedTuple):
     pid: int
 
 
+class Refusals(NamedTuple):
+    """Agent, before `Resumed`: how many calls each counter has refused, the ones not told of too.
+
+    ``figures`` has a counter and its failcnt in each row.
+    """
+
+    figures: list[list[int]]
+
+
 class Listening(NamedTuple):
     """Supervisor, on the channel: the descriptor that comes along is this job's listener."""
 
@@ -251,7 +260,7 @@ class Resumed(NamedTuple):
 
 
 FROM_AGENT = Catalogue(
-    [Hello, Placed, Moved, Counted, Pong, Figures, Hit, Entering, Entered, Resumed]
+    [Hello, Placed, Moved, Counted, Pong, Figures, Hit, Entering, Entered, Resumed, Refusals]
 )
 ON_CHANNEL = Catalogue([Listening])
 TO_AGENT = Catalogue(

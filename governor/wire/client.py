@@ -177,6 +177,12 @@ class Status(NamedTuple):
     request: int
 
 
+class State(NamedTuple):
+    """Where everything is recorded and why it is not, ``[directory, failure]``, empty if so."""
+
+    request: int
+
+
 class Snapshot(NamedTuple):
     """All containers with their control files and levels of enforcement."""
 
@@ -267,7 +273,7 @@ class Failure(NamedTuple):
 VERBS = (
     Mount, Umount, Mkdir, Rmdir, Lookup, Read, Write, Attach, Tasks, Snapshot,
     Spawn, Wait, Signal, StopJobs, Shutdown, Remount, Hierarchies, List, Rename, Remove, Where,
-    Kill, Processes, Jobs, Follow, Status, Look,
+    Kill, Processes, Jobs, Follow, Status, State, Look,
 )  # fmt: skip
 TO_SUPERVISOR = Catalogue(VERBS)
 STDIO = Catalogue([Stdio])

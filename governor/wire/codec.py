@@ -141,5 +141,7 @@ _SHAPES: Final[dict[str, Check]] = {
         and all(type(k) is bytes and type(v) is bytes for k, v in value.items())
     ),
     "dict[str, list[int]]": _dict(_list(_is(int))),
+    "dict[str, Any]": _dict(lambda value: True),
+    "list[Any]": _is(list),
     "Any": lambda value: True,
 }

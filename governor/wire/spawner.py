@@ -37,6 +37,7 @@ class Started(NamedTuple):
 class Reaped(NamedTuple):
     """Spawner: a process has ended; ``job`` and ``group`` are those of its tag, or 0.
 
+    It is still there, as a zombie, until `Buried` follows.
     ``status`` is a wait status, ``cpu`` nanoseconds used including reaped children,
     ``start`` the start time in clock ticks since boot.
     """
@@ -55,9 +56,76 @@ class UserTime(NamedTuple):
     ns: int
 
 
+class Buried(NamedTuple):
+    """Spawner: the process that the last `Reaped` was about is gone for good."""
+
+    pid: int
+
+
+class Probe(NamedTuple):
+    """Supervisor: are you there?"""
+
+    number: int
+
+
+class Alive(NamedTuple):
+    """Spawner: yes."""
+
+    number: int
+
+
+class Keep(NamedTuple):
+    """Supervisor: keep a copy of this descriptor for whoever takes my place.
+
+    ``kind`` and ``id`` are the supervisor's names for it.
+    """
+
+    kind: str
+    id: int
+
+
+class Drop(NamedTuple):
+    """Supervisor: the descriptor that was kept under this name is not needed any more."""
+
+    kind: str
+    id: int
+
+
+class Recorded(NamedTuple):
+    """Supervisor: so many more ends need not be reported to whoever takes my place."""
+
+    ends: int
+
+
+class Kept(NamedTuple):
+    """Spawner, to a new supervisor: what the one before had kept, as a descriptor."""
+
+    kind: str
+    id: int
+
+
+class Running(NamedTuple):
+    """Spawner, to a new supervisor: this process of ``job``, 0 for an agent, has not ended."""
+
+    job: int
+    pid: int
+
+
+class Inherited(NamedTuple):
+    """Spawner, to a new supervisor of the governor ``nonce``: that was all.
+
+    What follows are reports, first those that the supervisor before has not recorded.
+    """
+
+    nonce: int
+
+
 class Quit(NamedTuple):
     """Supervisor: kill what is left, remove ``directory`` and end."""
 
 
-TO_SPAWNER = Catalogue([StartAgent, StartWorker, Quit])
-FROM_SPAWNER = Catalogue([Started, Reaped, UserTime])
+ESTATE, LISTENER = "estate", "listener"
+"""What is kept: the agents' memory under id 0, and each listener under its job's id."""
+
+TO_SPAWNER = Catalogue([StartAgent, StartWorker, Probe, Keep, Drop, Recorded, Quit])
+FROM_SPAWNER = Catalogue([Started, Reaped, UserTime, Buried, Alive, Kept, Running, Inherited])

@@ -48,6 +48,8 @@ MISTAKES = {
     ),
     "report in no directory": (["--report", "/no/such/directory/report"], "/no/such/directory"),
     "report that is a directory": (["--report", "/"], "/"),
+    "patience with the agent that is none": (["--agent-timeout", "10ms"], "100ms to 24h"),
+    "patience with the agent without end": (["--agent-timeout", "25h"], "100ms to 24h"),
     "port in words": (["--metrics", "http"], "http"),
     "port beyond all ports": (["--metrics", "65536"], "65536"),
 }

@@ -65,7 +65,10 @@ def marked(mark: str) -> list[int]:
 def governor(report: Path, scratch: str, mark: str) -> tuple[int, str]:
     """Run the whole showcase; return its exit code and what it printed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "governor", "batch", str(FILE), "--jobs=4", f"--report={report}"],
+        [
+            *(sys.executable, "-m", "governor", "batch", str(FILE), "--jobs=4"),
+            *(f"--report={report}", f"--record={report}.record"),
+        ],
         env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": scratch, MARK: mark},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -2,26 +2,31 @@
 
     python -m tests.process.agent_faults SCENARIO {STEP WHEN NTH} ...
 
-WHEN is before or after the NTH time that any agent does the STEP; NTH 0: nobody is killed. The
+WHEN is before or after the NTH time that any agent does the STEP; NTH 0: nobody is killed. Where it
+is busy, the agent does nothing else for ever; where it is fails, the STEP does so NTH times. The
 last line says how often the first step was done. The governor is a fork of this process, and so
 are its agents: that is how they come to have the faults.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
 import signal
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import governor
 from governor.api import Governor
+from governor.supervisor import agent_process
 from governor.transport import Peer
-from tests.process.helpers import Puppet, eventually, program, run_job
-from workers import agent, docket, listener, membership, seccomp, succession
+from governor.wire.spawner import Started
+from tests.process.helpers import Puppet, eventually, program, puppet, run_job
+from workers import agent, channel, docket, listener, membership, seccomp, spawner, succession
 from workers.accounts import Accounts
 from workers.confinement import Confinement
 from workers.entries import Entries
@@ -29,7 +34,9 @@ from workers.estate import Estate, KeptCounter
 
 STEPS: dict[str, tuple[Any, str]] = {
     "receive": (listener, "ioctl"),
+    "wait for calls": (seccomp, "waiting_receive"),
     "answer": (listener, "ioctl"),
+    "note charge": (Estate, "charging"),
     "look closely": (listener.Listener, "_look_closer"),
     "keep": (Estate, "add"),
     "forget": (Estate, "free"),
@@ -63,6 +70,21 @@ _is_agent = False
 def _plant(index: int, step: str, when: str, nth: int) -> None:
     place, name = STEPS[step]
     original = getattr(place, name)
+    if step == "wait for calls":
+        # It is made once for each listener, and done without looking it up again.
+        make = original
+
+        def made(*arguments: Any) -> Any:
+            wait, *rest = make(*arguments)
+            return _faulty(index, step, when, nth, wait), *rest
+
+        setattr(place, name, made)
+    else:
+        setattr(place, name, _faulty(index, step, when, nth, original))
+
+
+def _faulty(index: int, step: str, when: str, nth: int, original: Callable[..., Any]) -> Any:
+    """The same, but that the agent dies in it."""
 
     def faulty(*arguments: Any, **keys: Any) -> Any:
         if not _is_agent or (step in _CODES and arguments[1] != _CODES[step]):
@@ -70,13 +92,46 @@ def _plant(index: int, step: str, when: str, nth: int) -> None:
         count = _done[index] = _done[index] + 1
         if count == nth and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
+        while count == nth and when == "busy":
+            pass
         try:
             return original(*arguments, **keys)
         finally:
             if count == nth:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(place, name, faulty)
+    return faulty
+
+
+def _fork_fails(nth: int) -> None:
+    """The spawner cannot fork the second agent, nor the next."""
+    original = spawner.Spawner._start
+
+    def start(self: spawner.Spawner, job: int, become: Callable[[], None]) -> None:
+        if not job:
+            _done[0] += 1
+            if 1 < _done[0] <= 1 + nth:
+                channel.send(self._end, Started(0, 0, errno.EAGAIN))
+                return
+        original(self, job, become)
+
+    setattr(spawner.Spawner, "_start", start)  # noqa: B010 - mypy lets no method be assigned
+
+
+def _no_descriptors(nth: int) -> None:
+    """The supervisor has no descriptor left for the second agent, nor for the next."""
+
+    def pair() -> Any:
+        _done[0] += 1
+        if 1 < _done[0] <= 1 + nth:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return channel.pair()
+
+    setattr(agent_process, "channel", SimpleNamespace(**vars(channel) | {"pair": pair}))  # noqa: B010
+
+
+FAILURES = {"fork agent": _fork_fails, "descriptors": _no_descriptors}
+"""What fails around agents."""
 
 
 def _mark_agents() -> None:
@@ -124,6 +179,37 @@ def tasks(gov: Governor) -> object:
     return said
 
 
+def rate(gov: Governor) -> object:
+    """A rate admits so many forks, and no fewer."""
+    load = gov.mount("load", ["numtasks"])
+    box = load.mkdir("/box")
+    load.root["numtasks.forkrate_interval"] = 3600
+    load.root["numtasks.forkrate"] = 6
+    with puppet(gov, box) as job:
+        made = 0
+        while not job.is_refused():
+            made += 1
+        said: list[object] = [made, box["numtasks.held"], job.is_refused()]
+        box["numtasks.limit"] = 20
+        load.root["numtasks.forkrate"] = 9
+        made = 0
+        while not job.is_refused():
+            made += 1
+        return [*said, made]
+
+
+def streak(gov: Governor) -> object:
+    """So many calls of one job alone that the agent waits in its listener."""
+    box = gov.mount("load", ["numtasks"]).mkdir("/box")
+    box["numtasks.limit"] = 4
+    with puppet(gov, box) as job:
+        job.fill(2)
+        said: list[object] = [job.do("r")[0], box["numtasks.held"], job.do("r")[0]]
+        job.make()
+        said += [job.is_refused(), box["numtasks.held"], box["numtasks.failcnt"]]
+    return said
+
+
 def namespaces(gov: Governor) -> object:
     """A child and then its parent in namespaces of their own."""
     servers = gov.mount("servers", ["ns", "numtasks"])
@@ -145,7 +231,12 @@ def namespaces(gov: Governor) -> object:
     return said
 
 
-SCENARIOS: dict[str, Callable[[Governor], object]] = {"tasks": tasks, "namespaces": namespaces}
+SCENARIOS: dict[str, Callable[[Governor], object]] = {
+    "tasks": tasks,
+    "rate": rate,
+    "streak": streak,
+    "namespaces": namespaces,
+}
 
 
 def main(scenario: str, *faults: str) -> None:
@@ -153,8 +244,11 @@ def main(scenario: str, *faults: str) -> None:
     _mark_agents()
     for index in range(0, len(faults), 3):
         step, when, nth = faults[index : index + 3]
-        _plant(index, step, when, int(nth))
-    with governor.Governor(fork=True) as gov:
+        if step in FAILURES:
+            FAILURES[step](int(nth))
+        else:
+            _plant(index, step, when, int(nth))
+    with governor.Governor(fork=True, agent_timeout=1.0 if "busy" in faults else None) as gov:
         said = SCENARIOS[scenario](gov)
     print(json.dumps(said))
     print(_done[0])

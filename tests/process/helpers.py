@@ -17,7 +17,10 @@ import pytest
 
 import governor
 from governor.api import Container, Governor, Job, JobResult
+from governor.errors import GovernorError
+from governor.results import Event
 from governor.supervisor.agent_process import DEATHS
+from governor.wire import client as wire
 from tests.capabilities import need
 from tests.leftovers import Mark
 from tests.programs import build
@@ -76,23 +79,23 @@ def agent_of(gov: Governor, *jobs: int) -> int:
 
 
 def end_agents(spawner: int, job: int) -> None:
-    """Kill one agent after the other, until there will be no other."""
+    """Let one agent fail after the other, until there will be no other."""
     ended = {job}
     for _ in range(DEATHS):
         eventually(lambda: not ended.issuperset(children(spawner)), "there is an agent")
         (agent,) = set(children(spawner)) - ended
-        kill_and_see([agent])
+        kill_and_see([agent], signal.SIGTERM)
         ended.add(agent)
 
 
-def kill_and_see(pids: Iterable[int]) -> None:
+def kill_and_see(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
     """Kill processes and wait until they have ended, whoever reaps them."""
     with contextlib.ExitStack() as opened:
         ends = []
         for pid in pids:
             ends.append(os.pidfd_open(pid))
             opened.callback(os.close, ends[-1])
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         for end in ends:
             assert select.select([end], [], [], DEADLINE)[0]
 
@@ -125,10 +128,25 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def gov(runtime: Path) -> Iterator[Governor]:
-    """A governor; the test fails when it leaves something behind."""
+def gov(runtime: Path, request: pytest.FixtureRequest) -> Iterator[Governor]:
+    """A governor; the test fails when it leaves something behind, or has to replace its agent.
+
+    A test that ends agents itself is marked ``agents_end``: what else would end one is a mistake
+    that nobody sees in a job.
+    """
     with governor.Governor() as gov:
         yield gov
+        if request.node.get_closest_marker("agents_end") is None:
+            assert agent_restarts(gov) == []
+
+
+def agent_restarts(gov: Governor) -> list[str]:
+    """Why agents have been replaced so far; of one that has ended nobody knows."""
+    with contextlib.suppress(GovernorError):
+        rows = gov.client.ask(lambda n: wire.Follow(n, 0, 0), DEADLINE)[2]
+        events = [Event(*row) for row in rows]
+        return [str(e.fields["reason"]) for e in events if e.kind == "agent-restart"]
+    return []
 
 
 class Puppet:
@@ -142,6 +160,9 @@ class Puppet:
         self._answers, theirs_out = os.pipe()
         try:
             start(theirs_in, theirs_out)
+        except BaseException:
+            self.__exit__()
+            raise
         finally:
             os.close(theirs_in)
             os.close(theirs_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -221,6 +222,7 @@ def test_supervisor_that_is_asked_to_end_asks_its_jobs_first(
     os.close(writes)
 
 
+@pytest.mark.agents_end
 def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
     job = gov.spawn([program("tasks_forkwait"), "10000000"], containers=[box])
@@ -232,11 +234,16 @@ def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime:
     assert not os.listdir(runtime)
 
 
-def test_end_of_the_spawner_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
-    job = gov.spawn(["sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"])
-    os.kill(spawner_of(gov), signal.SIGKILL)
-    with pytest.raises(GovernorError, match="ended"):
-        job.wait(DEADLINE)
-    gov.close()
-    eventually(lambda: not exists(job.pid), "init has reaped the job")
-    assert not os.listdir(runtime)
+def test_a_lock_that_it_holds_is_free_when_all_has_ended(runtime: Path, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    ours = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    fcntl.flock(ours, fcntl.LOCK_EX)
+    with governor.Governor(lock=ours) as gov, lock.open() as other:
+        os.close(ours)
+        job = gov.spawn(["sleep", "1000"])
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.kill(gov.pid, signal.SIGKILL)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert not exists(job.pid)
+    eventually(lambda: not os.listdir(runtime), "the directory is gone")

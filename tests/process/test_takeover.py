@@ -20,7 +20,7 @@ import governor
 from governor.api import Container, Governor
 from governor.errors import GovernorError
 from tests.capabilities import need
-from tests.process.agent_faults import STEPS
+from tests.process.agent_faults import FAILURES, STEPS
 from tests.process.helpers import (
     DEADLINE,
     PYTHONPATH,
@@ -34,6 +34,8 @@ from tests.process.helpers import (
 )
 from tests.process.running import plain
 from workers import estate
+
+pytestmark = pytest.mark.agents_end
 
 ESTATE = "/memfd:governor-estate"
 
@@ -233,6 +235,35 @@ def test_jobs_that_are_being_started_start(gov: Governor, box: Container) -> Non
     assert box["numtasks.failcnt"] == 0
 
 
+def test_refusals_that_it_did_not_tell_of_are_told(gov: Governor, box: Container) -> None:
+    box["numtasks.limit"] = 1
+    events = (event for event in gov.events(0) if event.kind == "limit")
+    with puppet(gov, box) as job:
+        told = 0
+        for turn in range(1, 6):
+            assert [job.is_refused() for _ in range(5)] == [True] * 5
+            kill(gov)
+            while told < 5 * turn:
+                told += int(next(events).fields["times"])
+        assert told == box["numtasks.failcnt"] == 25
+
+
+def test_it_is_counted(gov: Governor, box: Container) -> None:
+    for turn in range(3):
+        assert gov.status().agent_restarts == turn
+        before = agent(gov)
+        os.kill(before, signal.SIGKILL)
+        replaced(gov, before)
+        assert box["numtasks.held"] == 0
+
+
+def test_a_storm_of_deaths(runtime: Path) -> None:
+    """As in ``make stress``, for two seconds."""
+    from tests.stress.agents import storm
+
+    assert storm(2.0) >= 1
+
+
 # -- hanging ------------------------------------------------------------------------------
 
 
@@ -271,7 +302,7 @@ def test_stopped_supervisor_is_no_reason(impatient: Governor) -> None:
         assert agent(impatient) == before
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+@pytest.mark.parametrize("timeout", [0, -1, 0.05, 1e9, float("nan"), float("inf")])
 def test_timeout_must_be_a_time(timeout: float) -> None:
     with pytest.raises(GovernorError) as refused:
         governor.Governor(agent_timeout=timeout)
@@ -283,14 +314,33 @@ def test_timeout_must_be_a_time(timeout: float) -> None:
 
 def faulty(scenario: str, step: str, when: str, nth: int) -> tuple[str, int, str]:
     """What a scenario says with a fault, how often the step was done, and complaints."""
-    command = [sys.executable, "-m", "tests.process.agent_faults", scenario, step, when, str(nth)]
+    command = [scenario, step, when, str(nth)]
     if step in IN_A_SUCCESSOR:
         command += ["count", "after", "2"]
+    return run_faulty(*command)
+
+
+def run_faulty(*arguments: str) -> tuple[str, int, str]:
+    command = [sys.executable, "-m", "tests.process.agent_faults", *arguments]
     env = os.environ | {"PYTHONPATH": PYTHONPATH}
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, env=env)
     lines = done.stdout.splitlines()
     assert len(lines) > 1, done.stderr
     return lines[-2], int(lines[-1]), done.stderr
+
+
+@pytest.mark.parametrize("what", FAILURES)
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_new_agent_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, unharmed: dict[str, str], what: str, times: int
+) -> None:
+    with nothing_left(monkeypatch):
+        if "tasks" not in unharmed:
+            unharmed["tasks"] = faulty("tasks", "receive", "before", 0)[0]
+        command = ["tasks", what, "fails", str(times), "answer", "before", "2"]
+        said, tries, complaints = run_faulty(*command)
+        assert (said, complaints) == (unharmed["tasks"], "")
+        assert tries > times
 
 
 @pytest.fixture(scope="module")
@@ -300,12 +350,22 @@ def unharmed() -> dict[str, str]:
 
 ONLY_ENTRIES = ("begin entry", "allow entry")
 IN_A_SUCCESSOR = ("adopt", "take over", "reserve", "look again")
-OFTEN = ("receive", "answer", "tell", "count", "tag", "count refusal")
+OFTEN = ("receive", "wait for calls", "answer", "tell", "count", "tag", "count refusal")
+SCENARIO = (
+    dict.fromkeys(ONLY_ENTRIES, "namespaces")
+    | {"wait for calls": "streak"}
+    | {"note charge": "rate"}
+)
 FAULTS = [
-    ("namespaces" if step in ONLY_ENTRIES else "tasks", step, when, nth)
+    (SCENARIO.get(step, "tasks"), step, when, nth)
     for step in STEPS
     for when in ("before", "after")
     for nth in ((1, 2) if step in OFTEN else (1,))
+]
+
+FAULTS += [("rate", "answer", when, nth) for when in ("before", "after") for nth in (2, 7, 8)]
+FAULTS += [
+    ("tasks", step, "busy", 1) for step in ("receive", "recount", "look closely", "tell", "count")
 ]
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 from governor import Container, Governor, Job
-from tests.process.helpers import eventually
+from tests.process.helpers import agent_restarts, eventually
 from tests.programs.facility_support import Parent, forked
 from workers.watch import Watch
 
@@ -74,6 +74,7 @@ def test_a_listener_that_falls_silent_is_left(gov: Governor) -> None:
         job.signal(signal.SIGSTOP)
         assert int(container["numtasks.held"]) == 1
         job.signal(signal.SIGCONT)
+    assert agent_restarts(gov) == []
     job.kill()
     assert job.wait(10).signal == signal.SIGKILL
     eventually(lambda: container["numtasks.held"] == 0, "nothing is held")

@@ -1,128 +1,83 @@
-"""Jobs, forks, moves and containers by the thousand, and what is left of them: nothing.
+"""Forks, exits and jobs that come and go, for as long as is wanted: what grows meanwhile?
 
-Run as ``python -m tests.stress.churn jobs|moves|forks|containers SIZE``; each prints a line.
+Run as ``python -m tests.stress.churn [SECONDS]``. What is wrong fails an assertion.
 """
 
 from __future__ import annotations
 
-import os
-import resource
 import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from statistics import linear_regression, median
 
 from governor.api import Container, Governor
-from governor.api.container import snapshot
+from governor.supervisor.jobs import ENDED_MAX
+from tests.stress.watch import DEADLINE, Sizes, Watch, descriptors, in_words
+
+SECONDS = 300.0
+AT_ONCE = 4
+FORKS = 200
+"""Of each job."""
+SAMPLES = 60
+GROWTH_MAX = 1024
+"""KiB that a process may have grown by, between the first third of the time and the last."""
+
+Sample = tuple[float, Sizes]
+"""Seconds since the beginning, and sizes while nothing runs."""
 
 
-def processes(gov: Governor) -> dict[str, int]:
-    """Supervisor, spawner and agent, while no job runs."""
-    found = {"supervisor": gov.pid}
-    (spawner,) = _children(gov.pid)
-    (agent,) = _children(spawner)
-    return found | {"spawner": spawner, "agent": agent}
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def sizes(pids: dict[str, int]) -> dict[str, tuple[int, int]]:
-    """Resident KiB and descriptors of each."""
-    return {
-        name: (_resident(pid), len(os.listdir(f"/proc/{pid}/fd"))) for name, pid in pids.items()
-    }
-
-
-def _resident(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/statm").read_text().split()
-    return int(fields[1]) * resource.getpagesize() // 1024
-
-
-def jobs(gov: Governor, size: int) -> str:
-    """``size`` jobs of ten processes in a fifth as many containers of each of 5 hierarchies."""
-    trees = [gov.mount(f"h{n}", [f"numtasks@h{n}"]) for n in range(5)]
-    places = max(1, size // 5)
-    rows = [[tree.mkdir(f"/c{n}") for tree in trees] for n in range(places)]
-    for row in rows:
-        for container in row:
-            container["numtasks.limit"] = 60
-    script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait"
-    began = time.monotonic()
-    running = [
-        gov.spawn(["sh", "-c", script], containers=rows[n % places], name=f"j{n}")
-        for n in range(size)
-    ]
-    while (there := gov.status().processes) < size * 10:
-        if time.monotonic() - began > 300:
-            break
-    took = time.monotonic() - began
-    most = max(int(str(c["numtasks.maxheld"])) for row in rows[:10] for c in row)
-    for job in running:
-        job.kill()
-    for row in rows:
-        for container in row:
-            container.remove(kill=True)
-    return f"{size} jobs, {there} processes at once after {took:.0f} s, most in a container {most}"
-
-
-def forks(gov: Governor, size: int) -> str:
-    """Fork and exit for ``size`` seconds, by jobs that end and begin again."""
+def run(gov: Governor, seconds: float) -> str:
+    """The whole load; what came of it, in a line."""
     box = gov.mount("load", ["numtasks", "cpuacct"]).mkdir("/box")
     box["numtasks.limit"] = 100
-    pids = processes(gov)
-    script = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done"
-    begin = time.monotonic()
-    count, before = 0, sizes(pids)
-    while time.monotonic() - begin < size:
-        row = [gov.spawn(["sh", "-c", script], containers=[box]) for _ in range(4)]
-        for job in row:
-            job.wait()
-        count += len(row)
-        if count == 40:  # the first ones fill caches
-            before = sizes(pids)
-    held = box["numtasks.held"]
-    return f"{count} jobs, {count * 200} forks, held {held}, sizes {before} -> {sizes(pids)}"
-
-
-def moves(gov: Governor, size: int) -> str:
-    """``size`` moves of a process that forks all the time."""
-    tree = gov.mount("load", ["numtasks"])
-    boxes: list[Container] = [tree.mkdir("/a"), tree.mkdir("/b")]
-    job = gov.spawn(["sh", "-c", "while :; do /bin/true; done"], containers=[boxes[0]])
+    watch = Watch(gov, [box])
+    fresh = watch.rest()
+    fill(gov, box)
     began = time.monotonic()
-    for n in range(size):
-        boxes[1 - n % 2].attach(job.pid)
-    took = time.monotonic() - began
-    job.kill()
-    return f"{size} moves in {took:.1f} s: {size / took:.0f} per second"
-
-
-def containers(gov: Governor, size: int) -> str:
-    """``size`` containers made, read at once and removed."""
-    tree = gov.mount("load", ["numtasks"])
-    began = time.monotonic()
-    made = [tree.mkdir(f"/c{n}") for n in range(size)]
-    made_in, began = time.monotonic() - began, time.monotonic()
-    there = len(snapshot(gov.client))
-    read_in, began = time.monotonic() - began, time.monotonic()
-    for container in made[: min(size, 500)]:
-        container.rmdir()
-    each = (time.monotonic() - began) / min(size, 500)
+    samples: list[Sample] = [(0.0, watch.rest())]
+    command = ["sh", "-c", f"i=0; while [ $i -lt {FORKS} ]; do /bin/true; i=$((i+1)); done"]
+    jobs = 0
+    while samples[-1][0] < seconds:
+        until = samples[-1][0] + seconds / SAMPLES
+        while time.monotonic() - began < until:
+            jobs += batch(gov, box, command)
+        samples.append((time.monotonic() - began, watch.rest()))
+    assert box["numtasks.held"] == 0
+    assert gov.status().processes == 0
+    first, last = samples[0][1], samples[-1][1]
+    assert descriptors(fresh) == descriptors(first) == descriptors(last), (fresh, first, last)
+    for name in last:
+        sizes = [sample[name].resident for _, sample in samples]
+        third = -(-len(sizes) // 3)
+        grown = median(sizes[-third:]) - median(sizes[:third])
+        assert grown <= GROWTH_MAX, (name, sizes)
+    slopes = ", ".join(f"{name} {growth(samples, name):+.0f}" for name in last)
     return (
-        f"{there} containers, made in {made_in:.1f} s, all read in {read_in:.1f} s, "
-        f"{each * 1000:.1f} ms to remove one"
+        f"{ENDED_MAX} short jobs: {in_words(fresh, first)}; then {jobs} jobs, {jobs * FORKS} forks "
+        f"in {seconds:.0f} s: {in_words(first, last)}; growth in KiB an hour: {slopes}"
     )
 
 
-LOADS = {"jobs": jobs, "forks": forks, "moves": moves, "containers": containers}
+def fill(gov: Governor, box: Container) -> None:
+    """Fill what is bounded, the jobs and events that the supervisor remembers."""
+    for _ in range(ENDED_MAX // AT_ONCE):
+        batch(gov, box, ["true"])
 
 
-def run(name: str, size: int) -> str:
-    """One load in a governor of its own; what came of it, in a line."""
-    with Governor() as gov:
-        return f"{name}: {LOADS[name](gov, size)}"
+def batch(gov: Governor, box: Container, command: Sequence[str]) -> int:
+    """Some jobs at once, to their end; how many."""
+    row = [gov.spawn(command, containers=[box]) for _ in range(AT_ONCE)]
+    for job in row:
+        assert job.wait(DEADLINE).exit_code == 0
+    return len(row)
+
+
+def growth(samples: Sequence[Sample], name: str) -> float:
+    """KiB that a process grows by in an hour, by a straight line through all samples."""
+    times, sizes = zip(*samples, strict=True)
+    return linear_regression(times, [size[name].resident for size in sizes]).slope * 3600
 
 
 if __name__ == "__main__":
-    print(run(sys.argv[1], int(sys.argv[2])))
+    with Governor() as own:
+        print("churn:", run(own, float(sys.argv[1]) if sys.argv[1:] else SECONDS))

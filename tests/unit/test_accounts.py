@@ -39,6 +39,7 @@ def plan(accounts: Accounts, limits: dict[int, int]) -> None:
     for group, counts in COUNTS.items():
         charges = {r: [id for id in ids if id in limits] for r, ids in counts.items()}
         accounts.set_plan(group, charges, counts, None)
+    accounts.recount()  # some were there before, as after a takeover
 
 
 def judge(accounts: Accounts, group: int, demand: Demand) -> tuple[Verdict, int | None]:
@@ -247,7 +248,7 @@ def test_a_plan_or_counter_dropped_is_forgotten(kernel: FakeCensus, accounts: Ac
     accounts.drop_plan(99)
     accounts.drop_counter(99)
     accounts.recount()
-    accounts.recount_group(1)
+    accounts.recount_groups(1)
     assert 2 not in accounts.counters
     assert accounts.counters[1].held == 0, "no group that is known counts there"
 
@@ -373,6 +374,7 @@ def test_a_rate_beside_a_limit_is_charged_for_admitted_calls_only(
     accounts.set_counter(8, "tasks", 1)
     accounts.set_interval(8, 3600)
     accounts.set_plan(1, {"tasks": [2, 8]}, {"tasks": [2]}, None)
+    accounts.recount()
     assert judge(accounts, 1, FORK) == (Verdict.REFUSE, 2)
     assert accounts.counters[8].charged == 0
     accounts.set_counter(2, "tasks", 2)
@@ -442,3 +444,39 @@ def test_a_count_that_takes_long_is_not_made_again_at_once(kernel: FakeCensus) -
     assert not accounts.too_soon(bill, set())
     accounts.set_counter(2, "tasks", 2)
     assert judge(accounts, 1, FORK) == (Verdict.ADMIT, None), "whoever has room does not wait"
+
+
+def test_a_new_group_has_nobody_whom_to_count(kernel: FakeCensus, accounts: Accounts) -> None:
+    accounts.set_counter(1, "tasks", 5)
+    accounts.set_plan(1, {"tasks": [1]}, {"tasks": [2, 1]}, None)
+    kernel.watch = lambda: pytest.fail("there is nothing to be counted")
+    accounts.set_plan(2, {"tasks": [1]}, {"tasks": [2, 1]}, None)
+    accounts.set_plan(1, {"tasks": [1]}, {"tasks": [2, 1]}, None)
+
+
+def test_a_new_group_counts_what_others_have_not_been_charged_for(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    accounts.set_plan(1, {}, {"tasks": [1]}, None)
+    kernel.start(group=1)
+    accounts.set_counter(1, "tasks", 5)
+    accounts.set_plan(2, {"tasks": [1]}, {"tasks": [1]}, None)
+    assert accounts.counters[1].charged == 1
+
+
+def test_who_moves_is_charged_at_once_with_all_it_has_and_may_get(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    plan(accounts, {1: 9, 2: 9, 3: 9, 7: 9})
+    process = kernel.start(group=1)
+    process.threads |= {process.pid + 1000}
+    process.descriptors = [1, 2]
+    accounts.recount()
+    accounts.pending[process.pid] = Note((1,), PIPE)
+    process.group = 3
+    accounts.moved(process.pid, 1, 3)
+    charged = {id: accounts.counters[id].charged for id in (1, 2, 3, 7)}
+    assert charged == {1: 2, 2: 2, 3: 2, 7: 2}, "what both have is charged already"
+    process.group = 1
+    accounts.moved(process.pid, 2, 1)
+    assert accounts.counters[7].charged == 6, "two files, and two more that are on the way"

@@ -64,6 +64,7 @@ class AccountsMachine(RuleBasedStateMachine):
         for group, count in files:
             self.kernel.start(group).descriptors = [*range(count), *range(count)]
         self.set_plans()
+        self.accounts.recount()  # those with files were there before the plans
 
     # -- helpers -------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ class AccountsMachine(RuleBasedStateMachine):
         verdict, counter = self.judge(self.accounts.terms[group].bill(FORK), between)
         if verdict is Verdict.ADMIT:
             self.kernel.start(group)
-            self.accounts.recount_group(group)
+            self.accounts.recount_groups(group)
         else:
             assert counter is not None
             counter.refuse()
@@ -244,8 +245,8 @@ class AccountsMachine(RuleBasedStateMachine):
     def move(self, data: st.DataObject, group: int) -> None:
         """A process moves with its charge, its threads and what they have under way."""
         process = self.kernel.processes[data.draw(st.sampled_from(sorted(self.kernel.processes)))]
-        process.group = group
-        self.accounts.moved(process.pid, group)
+        source, process.group = process.group, group
+        self.accounts.moved(process.pid, source, group)
         self.waiting = [
             call._replace(bill=self.accounts.terms[group].bill(call.bill.note.demand))
             if call.tid in process.threads

@@ -12,6 +12,7 @@ from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.agent_process import AgentProcess
+from governor.supervisor.spawner_link import SpawnerLink
 from governor.transport import Server, close_all
 from governor.units import UNLIMITED
 from governor.wire import agent as wire
@@ -20,11 +21,20 @@ from governor.wire.codec import Message
 PLAN = Plan({}, {}, {}, [])
 
 
+def idle_spawner(end: socket.socket) -> SpawnerLink:
+    """One that nobody is at the other end of, and that is never replaced."""
+
+    def restart() -> tuple[int, socket.socket]:
+        raise AssertionError("it has not died")
+
+    return SpawnerLink(0, end, 1, restart, 10.0)
+
+
 class Link(AgentLink):
     """Keeps what it would send."""
 
     def __init__(self, server: Server, end: socket.socket) -> None:
-        process = AgentProcess(end, "nowhere")
+        process = AgentProcess(idle_spawner(end), "nowhere")
         super().__init__(server, process, lambda: None, lambda message: None, 1.0)
         self.sent: list[Message] = []
 

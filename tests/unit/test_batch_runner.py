@@ -15,6 +15,7 @@ from governor.api import ContainerReport, JobResult
 from governor.batch.interrupts import Impatient, Interrupts
 from governor.batch.plan import BatchPlan, JobPlan
 from governor.batch.progress import LiveProgress, Progress, Running
+from governor.batch.record import Record
 from governor.batch.runner import Runner
 from governor.batch.scratch import TAIL_LINES, Scratch
 from governor.batch.timeline import Timeline
@@ -81,7 +82,17 @@ def play(
     shown: list[str] = []
     with Scratch() as scratch:
         progress = Progress(shown.append, len(batch.jobs))
-        runner = Runner(governor, batch, {}, scratch, progress, Timeline())  # type: ignore[arg-type]
+        record = Record("", None)
+        runner = Runner(
+            governor,  # type: ignore[arg-type]
+            batch,
+            {},
+            scratch,
+            progress,
+            record,
+            {},
+            Timeline(),
+        )
         runner.run(parallel, interrupts or Interrupts(), grace=3.0)
     return runner.reports(), "".join(shown)
 
@@ -108,6 +119,74 @@ def test_every_end_is_a_line_that_says_why() -> None:
         "[4/5] timeout slow 1.0 s (timed out)\n"
         "[5/5] failed  lost 0 ms (no process for lost (Resource temporarily unavailable))\n"
     )
+
+
+class PlayedRecord(Record):
+    """Notes when the runner records what, beside what it shows."""
+
+    def __init__(self, events: list[str]) -> None:
+        super().__init__("", None)
+        self.events = events
+
+    def began(self, job: JobPlan) -> None:
+        self.events.append(f"record start {job.name}")
+
+    def ended(self, report: JobReport) -> None:
+        self.events.append(f"record end {report.name} {report.status}")
+
+    def sync(self) -> None:
+        self.events.append("sync")
+
+
+def recorded(
+    governor: PlayedGovernor, batch: BatchPlan, interrupts: Interrupts, *earlier: str
+) -> tuple[list[str], list[str]]:
+    """What happens around each job, from its start to the line about it; all statuses."""
+    events = governor.events = []
+    known = {name: JobReport(name, ("x",), (), "ok", 0, earlier=True) for name in earlier}
+    with Scratch() as scratch:
+        progress = Progress(lambda line: events.append(f"tell {line.split()[2]}"), len(batch.jobs))
+        runner = Runner(
+            governor,  # type: ignore[arg-type]
+            batch,
+            {},
+            scratch,
+            progress,
+            PlayedRecord(events),
+            known,
+            Timeline(),
+        )
+        runner.run(1, interrupts, grace=3.0)
+    shown = [event for event, before in zip(events, ["", *events], strict=False) if event != before]
+    return shown, [report.status for report in runner.reports()]
+
+
+def test_an_end_is_on_record_before_it_is_told() -> None:
+    governor = PlayedGovernor({"a": result(), "c": result()})
+    events, statuses = recorded(governor, plan("a", "b", "c"), Interrupts(), "c")
+    assert events == [
+        *("record start a", "start a", "sync", "end a", "record end a ok"),
+        # A job that waits is started before the disk is waited for.
+        *("record start b", "start b", "record end b failed", "sync", "tell a", "tell b", "sync"),
+    ]
+    assert statuses == ["ok", "failed", "ok"]
+
+
+def test_what_a_signal_ended_is_on_record_and_told() -> None:
+    with Interrupts() as interrupts:
+        governor = PlayedGovernor({"a": result(), "b": result()})
+
+        def end_a(jobs: Sequence[PlayedJob], timeout: float | None = None) -> set[PlayedJob]:
+            if jobs and jobs[0].result is None:
+                signal.raise_signal(signal.SIGTERM)
+                return set()
+            return set(jobs)
+
+        governor.wait = end_a  # type: ignore[method-assign]
+        events, reports = recorded(governor, plan("a", "b"), interrupts)
+    assert events[-4:] == ["stop a 3.0", "record end a interrupted", "sync", "tell a"]
+    assert "record start b" not in events
+    assert reports == ["interrupted", "not run"]
 
 
 def test_a_job_that_cannot_be_started_has_failed_and_the_others_run() -> None:

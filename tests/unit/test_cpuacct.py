@@ -45,6 +45,9 @@ class FakeHost:
     def event(self, kind: str, container: Container, **fields: Value) -> None:
         raise NotImplementedError
 
+    def changed(self, container: Container) -> None:
+        pass
+
 
 class Bench:
     """A hierarchy with cpuacct in which time passes and is used at will."""

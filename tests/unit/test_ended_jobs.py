@@ -18,6 +18,7 @@ from governor.supervisor.jobs import Job, Jobs
 from governor.transport import Poller
 from governor.wire.client import Spawn
 from governor.wire.spawner import TO_SPAWNER, Started, StartWorker
+from tests.unit.test_agent_link import idle_spawner
 from tests.unit.test_late_reports import Bench, FakeAgent
 from workers import channel
 
@@ -32,9 +33,16 @@ class Desk:
         end, self.spawner = channel.pair()
         agent = cast("AgentLink", FakeAgent())
         self.ended: list[int] = []
+        self.link = idle_spawner(end)
         self.jobs = Jobs(
-            end, agent, self.policy, Poller(), Endings(), lambda job: self.ended.append(job.id)
+            self.link,
+            agent,
+            self.policy,
+            Poller(),
+            Endings(),
+            lambda job: self.ended.append(job.id),
         )
+        self.link.on_started = self.jobs.on_started
         self.ends: list[socket.socket] = [end, self.spawner]
 
     def spawn(self) -> Job:
@@ -51,7 +59,7 @@ class Desk:
         for descriptor in descriptors:
             os.close(descriptor)
         channel.send(self.spawner, Started(job.id, 0, errno.EAGAIN))
-        self.jobs.catch_up()
+        self.link.catch_up()
         return job.id
 
 

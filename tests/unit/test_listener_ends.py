@@ -17,6 +17,7 @@ from workers.listener import Listener
 def test_a_listener_that_has_ended_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seccomp, "set_sync", lambda fd, on: False)
     anything: Any = MagicMock()
+    anything.slot.return_value = memoryview(bytearray(2048))
     gc.disable()
     try:
         listener = Listener(os.open(os.devnull, os.O_RDONLY), 1, 1, anything, 0, anything, anything)

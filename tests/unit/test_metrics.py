@@ -26,6 +26,7 @@ from governor.api import ContainerReport
 from governor.core.container import Container
 from governor.errors import GovernorError
 from governor.metrics import Exporter
+from governor.results import StatusReport
 from governor.subsystem import ControlFile, Metric, Subsystem
 from tests.capabilities import need
 
@@ -117,6 +118,15 @@ def test_one_level_of_three_is_set() -> None:
 
 def test_the_build_is_told_even_without_containers() -> None:
     assert "governor_build_info{version=" in scrape()
+
+
+def test_replaced_agents_are_counted() -> None:
+    status = StatusReport("1", 1, 1, "/", 1.0, 0, 0, 0, 0, 0, agent_restarts=3)
+    exporter = Exporter(list, 0, lambda: status)
+    try:
+        assert "\ngovernor_agent_restarts_total 3.0\n" in get(exporter.port)[2]
+    finally:
+        exporter.close()
 
 
 def test_promtool_finds_nothing_wrong() -> None:

@@ -144,6 +144,9 @@ class Host:
     def event(self, kind: str, container: Container, **fields: Value) -> None:
         self.events.append((kind, container.path))
 
+    def changed(self, container: Container) -> None:
+        pass
+
     def took(self) -> list[tuple[int, int]]:
         """The signals since the last time."""
         taken, self.signals = self.signals, []

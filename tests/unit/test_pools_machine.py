@@ -153,7 +153,7 @@ class PoolsMachine(RuleBasedStateMachine):
         if verdict is Verdict.ADMIT:
             self.kernel.start(node.id)
             assert self.fits()
-            self.accounts.recount_group(node.id)
+            self.accounts.recount_groups(node.id)
 
     @rule(data=st.data(), limit=st.sampled_from([0, 1, 2, 3, 5, 8, 13, UNLIMITED]))
     def set_limit(self, data: st.DataObject, limit: int) -> None:
@@ -186,7 +186,7 @@ class PoolsMachine(RuleBasedStateMachine):
         node = data.draw(st.sampled_from(self.nodes))
         before, process.group = process.group, node.id
         if self.fits():
-            self.accounts.moved(process.pid, node.id)
+            self.accounts.moved(process.pid, before, node.id)
         else:
             process.group = before
 

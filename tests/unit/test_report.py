@@ -69,6 +69,7 @@ def test_the_json_has_the_documented_keys() -> None:
         "timed_out": True,
         "error": "x",
         "unenforced": None,
+        "earlier": False,
         "began_seconds": None,
     }
     assert value["containers"][1] == {

@@ -81,6 +81,9 @@ def test_durations_are_read(text: str | float, seconds: float) -> None:
         -1,
         float("nan"),
         float("inf"),
+        10**400,
+        "9" * 400,
+        "9" * 400 + "d",
         True,
     ],
 )

@@ -32,6 +32,7 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Entering(ticket=1, pid=4242, child=False),
         agent.Entered(ticket=1, entered=True, cpu=10**9, start=987_654),
         agent.Resumed(request=12, tickets=[1, 5]),
+        agent.Refusals(figures=[[1, 3], [4, 2317]]),
     ],
     "agent.ON_CHANNEL": [agent.Listening(job=3)],
     "agent.TO_AGENT": [
@@ -101,6 +102,7 @@ SAMPLES: dict[str, list[Message]] = {
         client.Jobs(request=24),
         client.Follow(request=25, after=-1, timeout=30.0),
         client.Status(request=26),
+        client.State(request=27),
     ],
     "client.STDIO": [client.Stdio(token="t0")],
     "client.FROM_SUPERVISOR": [
@@ -128,12 +130,21 @@ SAMPLES: dict[str, list[Message]] = {
     "spawner.TO_SPAWNER": [
         spawner.StartAgent(endpoint="/run/governor/agents"),
         spawner.StartWorker(job=3),
+        spawner.Probe(number=7),
+        spawner.Keep(kind="listener", id=3),
+        spawner.Drop(kind="listener", id=3),
+        spawner.Recorded(ends=2),
         spawner.Quit(),
     ],
     "spawner.FROM_SPAWNER": [
         spawner.Started(job=3, pid=4242, errno=0),
         spawner.UserTime(ns=123_456_000),
         spawner.Reaped(pid=4242, job=3, group=7, status=256, cpu=10**9, start=987_654),
+        spawner.Buried(pid=4242),
+        spawner.Alive(number=7),
+        spawner.Kept(kind="listener", id=3),
+        spawner.Running(job=3, pid=4242),
+        spawner.Inherited(nonce=77),
     ],
 }
 

@@ -1,0 +1,82 @@
+"""Which jobs of a batch need not run again, and why the others do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from governor.batch.history import Began, Ended, History
+from governor.batch.plan import JobPlan
+from governor.report import OK, JobReport
+
+_WIDTH: Final = 80
+_NAMED: Final = 20
+"""So many jobs are named, with the reason why they run again; a message is to be read."""
+
+
+class Resumption(NamedTuple):
+    """``earlier``: the reports of jobs that are done; ``again``: others that had begun, and why."""
+
+    earlier: Mapping[str, JobReport]
+    again: Mapping[str, str]
+
+
+def digest(job: JobPlan) -> str:
+    """Return what stands for all that the result of a job depends on, as far as the file says it.
+
+    That is command, directory, variables and streams; of a file that it reads also size and time.
+    Not limits, containers and timeout: who has succeeded under others need not do so again.
+    """
+    told = [job.argv, job.cwd, sorted(job.env.items()), job.stdin, job.stdout, job.stderr]
+    text = json.dumps([*told, _version(job.stdin)])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _version(path: str | None) -> tuple[int, int] | None:
+    """Return size and time of a file; None for what is no file, or not there."""
+    try:
+        found = os.stat(path) if path else None
+    except OSError:
+        return None
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def resumption(jobs: tuple[JobPlan, ...], history: History) -> Resumption:
+    """Return which jobs have succeeded as they are now."""
+    earlier: dict[str, JobReport] = {}
+    again: dict[str, str] = {}
+    for job in jobs:
+        match history.jobs.get(job.name):
+            case Began():
+                again[job.name] = "had not ended"
+            case Ended(digest=before, report=report):
+                if report.status != OK:
+                    again[job.name] = report.status
+                elif before != digest(job):
+                    again[job.name] = "changed since"
+                else:
+                    # What does not change a result may have changed: where it is to run, say.
+                    known = report._replace(command=job.argv, containers=job.where)
+                    earlier[job.name] = known._replace(earlier=True, began_seconds=None)
+    return Resumption(earlier, again)
+
+
+def sentences(found: Resumption, total: int) -> Iterator[str]:
+    """Yield what is to be said when a batch is resumed."""
+    done = len(found.earlier)
+    if done == total:
+        yield "all jobs succeeded earlier: nothing is left to run"
+    else:
+        yield f"{done} of {total} jobs succeeded earlier and are not run again"
+    if found.again:
+        named = [f"{name} ({why})" for name, why in list(found.again.items())[:_NAMED]]
+        if len(found.again) > _NAMED:
+            named.append(f"and {len(found.again) - _NAMED} others")
+        yield textwrap.fill("running again: " + ", ".join(named), _WIDTH, subsequent_indent="  ")

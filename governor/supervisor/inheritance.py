@@ -1,0 +1,97 @@
+"""Taking the place of a supervisor that has died: what its spawner hands over."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import NamedTuple
+
+from governor.supervisor.spawner_link import Restart, SpawnerLink, await_end
+from governor.wire.spawner import ESTATE, FROM_SPAWNER, LISTENER, Inherited, Kept, Running
+from workers import channel
+from workers.heirloom import HEIRS
+from workers.spawner import kill
+
+PATIENCE = 10.0
+"""Seconds in which a spawner hands everything over; one that does not is ended."""
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Inheritance(NamedTuple):
+    """What goes on though its supervisor has died. Its agents have been ended."""
+
+    link: SpawnerLink
+    estate: int
+    """The agents' memory, as a descriptor."""
+    listeners: dict[int, int]
+    """The descriptors of the listeners of jobs, by id."""
+    jobs: dict[int, int]
+    """The pids of the jobs whose first process has not been reaped, by id.
+
+    Those that are reaped meanwhile, and those whose end had not been recorded, are reported
+    when `SpawnerLink.catch_up` is called.
+    """
+
+
+def reconnect(directory: str, nonce: int, restart: Restart, timeout: float) -> Inheritance | None:
+    """Take over the spawner of governor ``nonce`` in ``directory``; None: there is none.
+
+    Its supervisor has to be dead. A spawner that does not answer in `PATIENCE` is killed, as is
+    one of another governor: then there is none. ``restart`` and ``timeout``: as for `SpawnerLink`.
+    """
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    end.settimeout(PATIENCE)
+    try:
+        end.connect(os.path.join(directory, HEIRS))
+    except (FileNotFoundError, ConnectionRefusedError):
+        end.close()
+        return None
+    credentials = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
+    store: dict[tuple[str, int], int] = {}
+    running: list[Running] = []
+    try:
+        known = _receive(end, store, running) == nonce
+    except OSError:  # it has hung, or died
+        known = False
+    if not known or (ESTATE, 0) not in store:
+        kill([pid])
+        await_end(pid)
+        _drop(end, store)
+        return None
+    end_agents([process.pid for process in running if not process.job])
+    link = SpawnerLink(pid, end, nonce, restart, timeout, lasting=True)
+    jobs = {process.job: process.pid for process in running if process.job}
+    link.outlives(jobs.values())
+    listeners = {id: descriptor for (kind, id), descriptor in store.items() if kind == LISTENER}
+    return Inheritance(link, store[ESTATE, 0], listeners, jobs)
+
+
+def _receive(
+    end: socket.socket, store: dict[tuple[str, int], int], running: list[Running]
+) -> int | None:
+    """Receive everything; the number of the governor, None when the spawner died over it."""
+    while (received := channel.receive(end, FROM_SPAWNER)) is not None:
+        message, descriptors = received
+        match message:
+            case Kept(kind, id):
+                store[kind, id] = descriptors[0]
+            case Running():
+                running.append(message)
+            case Inherited(nonce):
+                return nonce
+    return None
+
+
+def _drop(end: socket.socket, store: dict[tuple[str, int], int]) -> None:
+    end.close()
+    for descriptor in store.values():
+        os.close(descriptor)
+
+
+def end_agents(pids: list[int]) -> None:
+    """Kill agents, so that never two answer one listener; the spawner reaps them."""
+    kill(pids)
+    for pid in pids:
+        await_end(pid)
