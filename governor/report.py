@@ -29,6 +29,7 @@ class JobReport(NamedTuple):
     """One job; ``status`` is one of the constants above. What is not known is None or 0.
 
     ``earlier``: it succeeded in a run before this one, which did not run it again.
+    ``began_seconds``: when it was started, counted from the beginning of the run.
     """
 
     name: str
@@ -43,10 +44,14 @@ class JobReport(NamedTuple):
     error: str | None = None
     unenforced: str | None = None
     earlier: bool = False
+    began_seconds: float | None = None
 
 
 class Report(NamedTuple):
-    """A whole run; ``exit_code`` is governor's own, ``signal`` what ended the run, if one did."""
+    """A whole run; ``exit_code`` is governor's own, ``signal`` what ended the run, if one did.
+
+    ``began_at`` is in seconds since the epoch; ``samples`` as in docs/batch-file.md.
+    """
 
     exit_code: int
     signal: int | None
@@ -54,6 +59,9 @@ class Report(NamedTuple):
     jobs: Sequence[JobReport]
     enforcement: Mapping[str, str]
     containers: Sequence[ContainerReport]
+    title: str = ""
+    began_at: float | None = None
+    samples: Mapping[str, Any] | None = None
 
 
 def job_report(
@@ -95,11 +103,23 @@ def write(report: Report, path: str) -> None:
 
     Raises `GovernorError` with the errno of what stood in the way.
     """
-    text = json.dumps(to_json(report), indent=2) + "\n"
+    write_text(_text(report), path)
+
+
+def write_text(text: str, path: str) -> None:
+    """Write a file in the same way."""
     with _Destination(path) as destination:
         with destination.open() as file:
             file.write(text)
         destination.commit()
+
+
+def _text(report: Report) -> str:
+    """The JSON, a line for every value, but all the samples in one."""
+    value = to_json(report)
+    samples = json.dumps(value.pop("samples"), separators=(",", ":"))
+    text = json.dumps(value, indent=2).removesuffix("\n}")
+    return f'{text},\n  "samples": {samples}\n}}\n'
 
 
 class _Destination:
@@ -122,13 +142,14 @@ class _Destination:
 
         found = self._found = self._found or Destination(self._path)
         if found.is_special or found.parent < 0:
-            return open(found.open(os.O_WRONLY | os.O_APPEND), "a")
+            return open(found.open(os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8")
         # Created anew, so that a link somebody planted in a shared directory is not followed.
         self._prepared = f".{found.name}.{os.getpid()}"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._prepared, dir_fd=found.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return open(os.open(self._prepared, flags, 0o666, dir_fd=found.parent), "w")
+        descriptor = os.open(self._prepared, flags, 0o666, dir_fd=found.parent)
+        return open(descriptor, "w", encoding="utf-8")
 
     def commit(self) -> None:
         """Put what was prepared in its place."""

@@ -50,7 +50,7 @@ def summarize(report: Report) -> str:
     parts = [_job_table(report.jobs)] if report.jobs else []
     for _, group in groupby(report.containers, key=lambda container: container.hierarchy):
         parts.extend(_container_tables(list(group)))
-    sentences = [*refusals(report.containers), *_unenforced(report)]
+    sentences = [*refusals(report.containers), *unenforced(report)]
     if sentences:
         parts.append("\n".join(sentences))
     return "\n\n".join(parts)
@@ -63,8 +63,8 @@ def render(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
 
     def line(cells: Sequence[str]) -> str:
         padded = (
-            cell.rjust(width) if column.right else cell.ljust(width)
-            for cell, width, column in zip(cells, widths, columns, strict=True)
+            text.rjust(width) if column.right else text.ljust(width)
+            for text, width, column in zip(cells, widths, columns, strict=True)
         )
         return "  ".join(padded).rstrip()
 
@@ -121,7 +121,7 @@ def _bounds(container: ContainerReport, resource: str) -> str:
     return limit if barrier == "max" else f"barrier of {number(barrier)} or {limit}"
 
 
-def _unenforced(report: Report) -> Iterator[str]:
+def unenforced(report: Report) -> Iterator[str]:
     """Yield a sentence for everything not enforced in full, so that no limit only seems to hold."""
     for level in (PARTIAL, OBSERVED):
         names = [name for name, found in report.enforcement.items() if found == level]
@@ -172,7 +172,7 @@ def _container_tables(containers: Sequence[ContainerReport]) -> Iterator[str]:
     labels = [f"{container.hierarchy}:{container.path}" for container in containers]
     for files in _divided(containers, max(map(len, (label.title, *labels)))):
         rows = [
-            [name, *(_cell(file, container.files.get(file, "")) for file in files)]
+            [name, *(cell(file, container.files.get(file, "")) for file in files)]
             for name, container in zip(labels, containers, strict=True)
         ]
         yield render([label, *files.values()], rows)
@@ -184,7 +184,7 @@ def _divided(
     """Yield as many columns at a time as fit beside the labels; those of a group stay together."""
     table: dict[str, Column] = {}
     width = label_width
-    for _, group in groupby(_columns(containers), key=lambda item: item[1].group or item[0]):
+    for _, group in groupby(columns_of(containers), key=lambda item: item[1].group or item[0]):
         files = dict(group)
         wanted = sum(_width(file, column, containers) + 2 for file, column in files.items())
         if table and width + wanted > _WIDTH:
@@ -197,11 +197,11 @@ def _divided(
 
 
 def _width(file: str, column: Column, containers: Sequence[ContainerReport]) -> int:
-    cells = (_cell(file, container.files.get(file, "")) for container in containers)
+    cells = (cell(file, container.files.get(file, "")) for container in containers)
     return max(len(column.title), *map(len, cells))
 
 
-def _columns(containers: Sequence[ContainerReport]) -> Iterator[tuple[str, Column]]:
+def columns_of(containers: Sequence[ContainerReport]) -> Iterator[tuple[str, Column]]:
     """Yield (control file, its column): resources in groups, CPU time, then what is set apart."""
     files = containers[0].files
     counted = resources(files)
@@ -237,7 +237,7 @@ def _tells(name: str, containers: Sequence[ContainerReport]) -> bool:
     return not same and (len(values) == 1 or len(set(values)) > 1)
 
 
-def _cell(name: str, value: int | str) -> str:
+def cell(name: str, value: int | str) -> str:
     """Return a control file's value for a table."""
     if name.endswith(_NANOSECONDS) and isinstance(value, int):
         return format_duration(value / 1e9)

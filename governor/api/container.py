@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from governor.client import DEADLINE, Client
@@ -118,6 +118,9 @@ class Container:
         return self._client.ask(lambda n: verb(n, name, path, *args), deadline)
 
 
-def snapshot(client: Client) -> list[ContainerReport]:
-    """Ask for all containers."""
-    return [ContainerReport(*report) for report in client.ask(wire.Snapshot)]
+def snapshot(client: Client, endings: Iterable[str] | None = None) -> list[ContainerReport]:
+    """Ask for all containers, with all control files or with those whose names end so."""
+    if endings is None:
+        return [ContainerReport(*report) for report in client.ask(wire.Snapshot)]
+    wanted = list(endings)
+    return [ContainerReport(*report) for report in client.ask(lambda n: wire.Look(n, wanted))]

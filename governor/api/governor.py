@@ -185,9 +185,13 @@ class Governor:
             after, events = follow(self.client, after)
             yield from events
 
-    def containers(self) -> list[ContainerReport]:
-        """Every container of every hierarchy, counted now."""
-        return snapshot(self.client)
+    def containers(self, endings: Iterable[str] | None = None) -> list[ContainerReport]:
+        """Every container of every hierarchy, counted now.
+
+        ``endings``: only with control files whose names end in one of these, such as ``.held``;
+        half the time or less where there are thousands of containers.
+        """
+        return snapshot(self.client, endings)
 
     def enforcement(self) -> dict[str, str]:
         """Each bound subsystem's level: the lowest of its containers'."""

@@ -120,8 +120,8 @@ def _event(line: bytes) -> Event | None:
     """Return what a line says, None when it is damaged."""
     from pydantic import ValidationError
 
-    checksum, text = line[:_CHECKSUM_DIGITS], line[_CHECKSUM_DIGITS + 1 :]
-    if checksum != b"%08x" % zlib.crc32(text):
+    checksum, text = line[: _CHECKSUM_DIGITS + 1], line[_CHECKSUM_DIGITS + 1 :]
+    if checksum != b"%08x " % zlib.crc32(text):
         return None
     try:
         fields: dict[str, Any] = json.loads(text)

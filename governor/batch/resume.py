@@ -64,7 +64,7 @@ def resumption(jobs: tuple[JobPlan, ...], history: History) -> Resumption:
                 else:
                     # What does not change a result may have changed: where it is to run, say.
                     known = report._replace(command=job.argv, containers=job.where)
-                    earlier[job.name] = known._replace(earlier=True)
+                    earlier[job.name] = known._replace(earlier=True, began_seconds=None)
     return Resumption(earlier, again)
 
 

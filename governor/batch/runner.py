@@ -13,6 +13,7 @@ from governor.batch.plan import BatchPlan, JobPlan
 from governor.batch.progress import Progress, Running
 from governor.batch.record import Record
 from governor.batch.scratch import Scratch
+from governor.batch.timeline import Timeline
 from governor.errors import GovernorError
 from governor.report import FAILED, INTERRUPTED, JobReport, job_report
 from governor.results import OWN_FAILURE
@@ -60,12 +61,14 @@ class Runner:
         progress: Progress,
         record: Record,
         earlier: Mapping[str, JobReport],
+        timeline: Timeline,
     ) -> None:
         self._governor = governor
         self._plan = plan
         self._containers = containers
         self._scratch = scratch
         self._progress = progress
+        self._timeline = timeline
         self._record = record
         self._waiting = deque(job for job in plan.jobs if job.name not in earlier)
         self._running: dict[Job, tuple[JobPlan, Running]] = {}
@@ -80,6 +83,7 @@ class Runner:
                     self._start(self._waiting.popleft())
                 # Now that all run that may, there is time to wait for a disk.
                 self._tell()
+                self._timeline.tick()
                 self._progress.tick(
                     [running for _, running in self._running.values()], len(self._waiting)
                 )
@@ -94,22 +98,25 @@ class Runner:
 
     def reports(self) -> list[JobReport]:
         """Return what is known of every job, in the file's order."""
-        running = {job.name for job, _ in self._running.values()}
+        running = {job.name: one.since for job, one in self._running.values()}
         return [
             self._reports.get(job.name)
-            or job_report(
-                job.name,
-                job.argv,
-                job.where,
-                None,
-                INTERRUPTED if job.name in running else None,
+            or (
+                self._began(job_report(job.name, job.argv, job.where, None, INTERRUPTED), began)
+                if (began := running.get(job.name)) is not None
+                else job_report(job.name, job.argv, job.where, None)
             )
             for job in self._plan.jobs
         ]
 
+    def _began(self, report: JobReport, moment: float) -> JobReport:
+        """The report of a job with the time of its start."""
+        return report._replace(began_seconds=round(self._timeline.seconds(moment), 3))
+
     def _start(self, plan: JobPlan) -> None:
         """Start a job; when that fails, the job has failed."""
         self._record.began(plan)
+        began = time.monotonic()
         try:
             directory = self._scratch.job_directory(plan)
             with self._scratch.streams(plan) as (stdin, stdout, stderr):
@@ -126,14 +133,15 @@ class Runner:
                 )
         except (GovernorError, OSError) as error:
             failed = JobReport(plan.name, plan.argv, plan.where, FAILED, OWN_FAILURE)
-            self._report(failed._replace(error=str(error)))
+            self._report(self._began(failed._replace(error=str(error)), began))
         else:
-            self._running[job] = plan, Running(plan.name, time.monotonic(), plan.where)
+            self._running[job] = plan, Running(plan.name, began, plan.where)
 
     def _finish(self, job: Job, status: str | None = None) -> None:
         """Report a job that has ended."""
-        plan, _ = self._running.pop(job)
-        self._report(job_report(plan.name, plan.argv, plan.where, job.result, status))
+        plan, running = self._running.pop(job)
+        report = job_report(plan.name, plan.argv, plan.where, job.result, status)
+        self._report(self._began(report, running.since))
 
     def _report(self, report: JobReport) -> None:
         self._reports[report.name] = report

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from governor.batch.interrupts import Interrupts
@@ -19,6 +19,7 @@ from governor.batch.record import Record
 from governor.batch.resume import resumption
 from governor.batch.runner import Runner, make_containers
 from governor.batch.scratch import Scratch
+from governor.batch.timeline import ENDINGS, Timeline
 from governor.errors import GovernorError
 from governor.report import FAILED, OK, TIMEOUT, JobReport, Report, check_writable, write
 from governor.results import OWN_FAILURE
@@ -85,15 +86,19 @@ def _supervise(
     """Run the jobs under a governor of their own and return what came of it."""
     from governor.api import Governor
 
-    began = time.monotonic()
     failure = None
+    timeline = Timeline()
     with Governor(
         metrics=options.metrics, agent_timeout=options.agent_timeout, lock=record.descriptor
     ) as governor:
         containers = make_containers(governor, plan)
+        if options.report is not None:
+            timeline.follow(partial(governor.containers, ENDINGS))
         record.begin(governor, scratch, options.resume)
         with _progress(plan, governor, output, len(earlier)) as progress:
-            runner = Runner(governor, plan, containers, scratch, progress, record, earlier)
+            runner = Runner(
+                governor, plan, containers, scratch, progress, record, earlier, timeline
+            )
             try:
                 runner.run(options.parallel, interrupts, options.grace)
             except GovernorError as error:
@@ -102,17 +107,20 @@ def _supervise(
         report = Report(
             OWN_FAILURE if failure else _exit_code(runner, interrupts),
             interrupts.signum,
-            time.monotonic() - began,
+            timeline.seconds(),
             runner.reports(),
             {},
             [],
+            plan.title,
+            timeline.began_at,
         )
         # After a failure of governor there may be nobody to ask; the jobs' results still count.
         with suppress(GovernorError) if failure else nullcontext():
             report = report._replace(
                 enforcement=governor.enforcement(), containers=governor.containers()
             )
-    return report
+            timeline.add(report.containers)
+    return report._replace(samples=timeline.samples())
 
 
 def _progress(plan: BatchPlan, governor: Governor, output: Write, done: int) -> Progress:

@@ -17,6 +17,7 @@ from governor.results import OWN_FAILURE
 COMMANDS = {
     "run": "run",
     "batch": "batch",
+    "report": "report",
     "doctor": "doctor",
     "bench": "bench",
     "up": "up",
@@ -38,6 +39,7 @@ COMMANDS = {
     "kill": "processes",
     "where": "processes",
     "events": "events",
+    "top": "top",
     "fs": "fs",
     "completion": "completion",
 }

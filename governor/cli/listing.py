@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.output import show_json, show_lines
+from governor.cli.output import can_draw, show_json, show_lines
 from governor.cli.target import Target, branch
 from governor.cli.verb import add_argument, add_json, add_verb, connect, container
 
@@ -81,7 +80,7 @@ def tree(args: argparse.Namespace) -> int:
     if args.json:
         show_json([report._asdict() for report in reports])
     else:
-        show_lines(list(draw(reports, _can_draw())))
+        show_lines(list(draw(reports, can_draw())))
     return 0
 
 
@@ -90,15 +89,6 @@ def _is_below(report: ContainerReport, target: Target | None) -> bool:
         return True
     base = target.path.rstrip("/")
     return report.hierarchy == target.hierarchy and f"{report.path}/".startswith(f"{base}/")
-
-
-def _can_draw() -> bool:
-    """Whether the output's encoding has lines."""
-    try:
-        "├└│─".encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def draw(reports: Iterable[ContainerReport], lines: bool = True) -> Iterator[str]:

@@ -56,3 +56,12 @@ def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: str 
         width = get_terminal_size().columns
         text = "\n".join(line[:width] for line in text.split("\n"))
     show(text)
+
+
+def can_draw() -> bool:
+    """Whether the output's encoding has lines."""
+    try:
+        "├└│─▾▸█".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -78,8 +78,8 @@ class Figures:
         for container in changed:
             self._policy.plans.renew_below(container)
 
-    def report(self) -> list[ContainerReport]:
-        """Every container of every hierarchy, as it is now."""
+    def report(self, endings: tuple[str, ...] = ("",)) -> list[ContainerReport]:
+        """Every container of every hierarchy, as it is now; only files with one of ``endings``."""
         reports = []
         records = self._policy.levels.by_container(self._policy.forest.groups)
         for hierarchy in self._policy.forest.hierarchies.values():
@@ -87,7 +87,11 @@ class Figures:
             for container in hierarchy.containers():
                 is_root = container.parent is None
                 if is_root not in files:
-                    files[is_root] = control_files(container)
+                    files[is_root] = {
+                        name: file
+                        for name, file in control_files(container).items()
+                        if name.endswith(endings)
+                    }
                 record = records.get(container, Record())
                 level = {
                     kind: level_of(record, subsystem, container)

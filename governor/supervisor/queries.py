@@ -34,6 +34,7 @@ class Queries:
         self._began = time.monotonic()
         self.handlers: dict[type, Handler] = {
             wire.Snapshot: at_once(self._snapshot),
+            wire.Look: at_once(self._look),
             wire.Hierarchies: at_once(self._hierarchies),
             wire.List: at_once(self._list),
             wire.Where: at_once(self._where),
@@ -46,6 +47,10 @@ class Queries:
     def _snapshot(self, _: wire.Snapshot) -> list[list[object]]:
         self._figures.refresh()
         return [list(report) for report in self._figures.report()]
+
+    def _look(self, request: wire.Look) -> list[list[object]]:
+        self._figures.refresh()
+        return [list(report) for report in self._figures.report(tuple(request.endings))]
 
     def _hierarchies(self, _: wire.Hierarchies) -> list[list[object]]:
         forest = self._policy.forest

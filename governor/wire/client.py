@@ -189,6 +189,13 @@ class Snapshot(NamedTuple):
     request: int
 
 
+class Look(NamedTuple):
+    """All containers, of their control files only those whose names end in one of ``endings``."""
+
+    request: int
+    endings: list[str]
+
+
 class Spawn(NamedTuple):
     """Start a job; the answer is ``[job, pid]``.
 
@@ -266,7 +273,7 @@ class Failure(NamedTuple):
 VERBS = (
     Mount, Umount, Mkdir, Rmdir, Lookup, Read, Write, Attach, Tasks, Snapshot,
     Spawn, Wait, Signal, StopJobs, Shutdown, Remount, Hierarchies, List, Rename, Remove, Where,
-    Kill, Processes, Jobs, Follow, Status, State,
+    Kill, Processes, Jobs, Follow, Status, State, Look,
 )  # fmt: skip
 TO_SUPERVISOR = Catalogue(VERBS)
 STDIO = Catalogue([Stdio])

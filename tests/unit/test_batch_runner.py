@@ -18,6 +18,7 @@ from governor.batch.progress import LiveProgress, Progress, Running
 from governor.batch.record import Record
 from governor.batch.runner import Runner
 from governor.batch.scratch import TAIL_LINES, Scratch
+from governor.batch.timeline import Timeline
 from governor.errors import GovernorError
 from governor.report import JobReport
 from governor.results import OWN_FAILURE
@@ -81,7 +82,17 @@ def play(
     shown: list[str] = []
     with Scratch() as scratch:
         progress = Progress(shown.append, len(batch.jobs))
-        runner = Runner(governor, batch, {}, scratch, progress, Record("", None), {})  # type: ignore[arg-type]
+        record = Record("", None)
+        runner = Runner(
+            governor,  # type: ignore[arg-type]
+            batch,
+            {},
+            scratch,
+            progress,
+            record,
+            {},
+            Timeline(),
+        )
         runner.run(parallel, interrupts or Interrupts(), grace=3.0)
     return runner.reports(), "".join(shown)
 
@@ -135,7 +146,16 @@ def recorded(
     known = {name: JobReport(name, ("x",), (), "ok", 0, earlier=True) for name in earlier}
     with Scratch() as scratch:
         progress = Progress(lambda line: events.append(f"tell {line.split()[2]}"), len(batch.jobs))
-        runner = Runner(governor, batch, {}, scratch, progress, PlayedRecord(events), known)  # type: ignore[arg-type]
+        runner = Runner(
+            governor,  # type: ignore[arg-type]
+            batch,
+            {},
+            scratch,
+            progress,
+            PlayedRecord(events),
+            known,
+            Timeline(),
+        )
         runner.run(1, interrupts, grace=3.0)
     shown = [event for event, before in zip(events, ["", *events], strict=False) if event != before]
     return shown, [report.status for report in runner.reports()]

@@ -53,6 +53,9 @@ def test_the_json_has_the_documented_keys() -> None:
         "jobs",
         "enforcement",
         "containers",
+        "title",
+        "began_at",
+        "samples",
     ]
     assert value["jobs"][1] == {
         "name": "bomb",
@@ -67,6 +70,7 @@ def test_the_json_has_the_documented_keys() -> None:
         "error": "x",
         "unenforced": None,
         "earlier": False,
+        "began_seconds": None,
     }
     assert value["containers"][1] == {
         "hierarchy": "load",

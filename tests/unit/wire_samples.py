@@ -69,6 +69,7 @@ SAMPLES: dict[str, list[Message]] = {
         client.Attach(request=8, hierarchy="load", path="/a", pid=4242),
         client.Tasks(request=9, hierarchy="load", path="/a"),
         client.Snapshot(request=10),
+        client.Look(request=10, endings=[".held", ".limit"]),
         client.Spawn(
             request=11,
             name="make",
