@@ -42,6 +42,8 @@ SAMPLE = (
     "takeover.SetPlan:drop",
     "takeover.Resume:kill-receiver",
     "succession.ask-again:kill-agent",
+    "succession.bury-spawner:kill-before",
+    "rmdir.record:kill-after",
     "end.Reaped:kill-before",
     "end.Result:clock-sender",
     "enter.Enter:drop",
