@@ -38,7 +38,8 @@ class Place(NamedTuple):
     """What a story is told with: paths of a directory, of cgroups if any, and of three programs.
 
     ``ns`` is empty where nobody may make namespaces; ``state``: where the governor records what
-    it decides, if it does; ``succeeds``: whether the spawner is replaced on the way.
+    it decides, if it does; ``succeeds``: not empty when the spawner is replaced
+    on the way.
     """
 
     scratch: str
@@ -47,7 +48,7 @@ class Place(NamedTuple):
     bomb: str
     ns: str
     state: str = ""
-    succeeds: bool = False
+    succeeds: str = ""
 
 
 class Outcome(NamedTuple):

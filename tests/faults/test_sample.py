@@ -18,7 +18,7 @@ from tests.faults.protocols import PROTOCOLS, STEPS
 from tests.process.helpers import program
 
 SAMPLE = (
-    "tree.Result:clock-sender",
+    "tree.Mkdir:delay",
     "spawn.StartWorker:fork",
     "spawn.Started:kill-before",
     "spawn.Ready:truncate",
