@@ -6,12 +6,14 @@ figures out, never a question about a single call.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from functools import partial
@@ -37,6 +39,9 @@ from workers.watch import Watch
 if TYPE_CHECKING:
     from governor.wire.codec import Message
 
+_CREDENTIALS = struct.Struct("3i")
+_DYING = 1.0
+"""Seconds in which a process that has closed its sockets is dead."""
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
 SAMPLE_INTERVAL = 0.01
@@ -411,11 +416,20 @@ def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     gc.disable()  # cycles are taken apart by hand, and a collection would delay a trap
+    try:
+        elders = os.pidfd_open(_maker_of(end)), os.pidfd_open(os.getppid())
+    except ProcessLookupError:  # nobody is there to be served
+        return 0
     peer = Peer(endpoint, wire.TO_AGENT, numbered=True)
     try:
         records = Estate(estate)
         os.close(estate)
         Agent(peer, end, nonce, records, stays).serve()
+        if not stays and _is_last(end, *elders):
+            from workers import spawner
+
+            spawner.end_leftovers(nonce)
+            spawner.remove_directory(os.path.dirname(endpoint))
     except ProtocolError as error:
         return _give_up(f"what the supervisor says cannot be understood: {error}")
     except OSError as error:
@@ -426,6 +440,23 @@ def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool
     finally:
         close_all([peer])
     return 0
+
+
+def _maker_of(end: socket.socket) -> int:
+    """The process that has made a pair of sockets: the supervisor."""
+    credentials = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[0])
+
+
+def _is_last(end: socket.socket, supervisor: int, spawner: int) -> bool:
+    """Whether the supervisor has died when its spawner had: nobody else ends the jobs then.
+
+    Its end is closed a little before it counts as dead.
+    """
+    with contextlib.suppress(ConnectionResetError):  # it has not read all, which is no matter
+        if not select.select([end], [], [], 0)[0] or end.recv(1, socket.MSG_PEEK):
+            return False
+    return all(select.select([elder], [], [], _DYING)[0] for elder in (spawner, supervisor))
 
 
 def _give_up(reason: str) -> int:

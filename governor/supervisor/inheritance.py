@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from governor.supervisor.spawner_link import Restart, SpawnerLink, await_end
 from governor.wire.spawner import ESTATE, FROM_SPAWNER, LISTENER, Inherited, Kept, Running
-from workers import channel
+from workers import channel, estate
 from workers.heirloom import HEIRS
 from workers.spawner import kill
 
@@ -60,7 +60,9 @@ def reconnect(directory: str, nonce: int, restart: Restart, timeout: float) -> I
         await_end(pid)
         _drop(end, store)
         return None
-    end_agents([process.pid for process in running if not process.job])
+    # Of the last one another spawner may have been the parent, which has died since.
+    agents = {process.pid for process in running if not process.job}
+    end_agents([*agents.union(estate.holders(store[ESTATE, 0]))])
     link = SpawnerLink(pid, end, nonce, restart, timeout, lasting=True)
     jobs = {process.job: process.pid for process in running if process.job}
     link.outlives(jobs.values())

@@ -103,13 +103,24 @@ def expected(step: Step, kind: str) -> tuple[str, ...]:
         return exception
     if kind in _OF_JOURNALS:  # a change is refused before it happens, or known of afterwards
         return (HEALED, TOLD)
-    if kind.startswith("kill") and kind != "kill-agent":
-        return OF_A_DEATH[step.receiver if kind == "kill-receiver" else step.sender]
+    if step.protocol == "shutdown" and (step.what == "Result" or _dies(step, kind) == SUPERVISOR):
+        if _dies(step, kind) == CLIENT:
+            return (GONE,)
+        return (HEALED, TOLD)  # it has ended, as was asked for
+    if _dies(step, kind):
+        return OF_A_DEATH[_dies(step, kind)]
     if step.link == REQUESTS and kind in ("drop", "truncate"):
         return (TOLD,)
     if step.link == CHANNEL and kind == "truncate":
         return (TOLD,)
     return (HEALED,)
+
+
+def _dies(step: Step, kind: str) -> str:
+    """Who is killed by this, if anybody."""
+    if kind in ("kill-before", "kill-after"):
+        return step.sender
+    return step.receiver if kind == "kill-receiver" else ""
 
 
 EXCEPTIONS: dict[str, tuple[str, ...]] = {

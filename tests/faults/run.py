@@ -49,7 +49,9 @@ def main(name: str, kind: str, *places: str) -> None:
     place = Place(*places)
     step = next((step for step in STEPS if step.name == name), None)
     if step is not None and step.link == JOURNAL:
-        place = place._replace(state=os.path.join(place.scratch, "state"))
+        place = place._replace(state=os.path.join(place.scratch, "state"), succeeds="yes")
+    elif step is not None and step.protocol == "succession":
+        place = place._replace(succeeds="yes")
     stage = Stage()
     _be_impatient()
     _have_nodes()

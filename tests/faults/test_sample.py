@@ -18,7 +18,7 @@ from tests.faults.protocols import PROTOCOLS, STEPS
 from tests.process.helpers import program
 
 SAMPLE = (
-    "tree.Result:clock-sender",
+    "tree.Mkdir:delay",
     "spawn.StartWorker:fork",
     "spawn.Started:kill-before",
     "spawn.Ready:truncate",
@@ -42,6 +42,8 @@ SAMPLE = (
     "takeover.SetPlan:drop",
     "takeover.Resume:kill-receiver",
     "succession.ask-again:kill-agent",
+    "succession.bury-spawner:kill-before",
+    "rmdir.record:kill-after",
     "end.Reaped:kill-before",
     "end.Result:clock-sender",
     "enter.Enter:drop",
