@@ -130,7 +130,7 @@ class PaperDoors:
     def __init__(self, _: object) -> None:
         pass
 
-    def tend(self) -> None:
+    def tend(self, ready: set[object]) -> None:
         """There is nothing to do."""
 
 
@@ -223,8 +223,9 @@ class PaperSupervisor:
             "spawner": self._end_one,
         }[where](frame)
         with contextlib.redirect_stderr(io.StringIO()) as said:
-            self.real._timeout()
-            self.real._turn(self.real._poller.poll(0))
+            ready = self.real._poller.poll(0)
+            self.real._timeout(ready)
+            self.real._turn(ready)
             self._work()
         failed = self.real._clients.failed
         if failed or _FAILED.search(said.getvalue()):
