@@ -224,7 +224,10 @@ class SpawnerLink:
             else:
                 self._hear(received[0])
         if self._undertaker is not None:
+            # It reports to us as well: between two words of the spawner's on one end, perhaps.
+            announced, user_ns = self._announced, self._user_ns
             self._undertaker.bury_all(self.pid)
+            self._announced, self._user_ns = announced, user_ns
         if self._strangers is not None:
             self._hear_of(self._strangers)
 

@@ -25,6 +25,8 @@ _ALONE = "its sender says nothing more on this link before it is answered"
 _FORKS = {("spawn", "StartWorker"), ("takeover", "StartAgent")}
 _WHOLE = "what goes between these two arrives whole, and nobody else can write there: unix(7)"
 _FRESH = "a spawner that has been started by another is a new program, without faults"
+_QUICKER = "the spawner may have ended the agent before"
+_AT_AGENT = ("kill-receiver", "stall-receiver", "clock-receiver", "descriptors")
 _OF_JOURNALS = ("disk-full", "disk-broken")
 _OF_FUNCTIONS = (
     "kill-before",
@@ -80,6 +82,8 @@ def why_not(step: Step, kind: str) -> str:
         return _WHOLE
     if step.protocol == "succession" and kind in ("kill-receiver", "stall-receiver", "fork"):
         return _FRESH
+    if step.what == "Stop" and kind in _AT_AGENT:
+        return _QUICKER
     if kind.startswith(("stall", "clock")):
         return _why_not_in_time(step, kind)
     return ""

@@ -48,7 +48,7 @@ SAMPLE = (
     "end.Result:clock-sender",
     "enter.Enter:drop",
     "rmdir.DropCounter:kill-after",
-    "shutdown.Stop:clock-receiver",
+    "shutdown.Shutdown:clock-receiver",
 )
 """Where faults were found once, and one of whatever is left."""
 
