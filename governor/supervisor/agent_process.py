@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
 from collections import deque
 
 from governor.supervisor.spawner_link import SpawnerLink
-from governor.wire.spawner import ESTATE
+from governor.wire.spawner import AGENT, ESTATE
 from workers import channel, estate
 from workers.spawner import kill
 
@@ -31,6 +32,7 @@ class AgentProcess:
         spawner.keep(ESTATE, 0, self._estate)
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._unforked = 0
+        self._pidfd: int | None = None
         self.pid = 0
         """0 while none is known of."""
         self.end: socket.socket
@@ -67,6 +69,21 @@ class AgentProcess:
         self._unforked = self._unforked + 1 if errno else 0
         if errno:
             self.ended = f"could not be forked: {os.strerror(errno)}"
+        elif self.spawner.lasting:
+            self._keep_pidfd()
+
+    def _keep_pidfd(self) -> None:
+        """Whoever takes our place has to end this agent, whose child it may be by then."""
+        self._drop_pidfd()
+        with contextlib.suppress(ProcessLookupError):
+            self._pidfd = os.pidfd_open(self.pid)
+            self.spawner.keep(AGENT, 0, self._pidfd)
+
+    def _drop_pidfd(self) -> None:
+        if self._pidfd is not None:
+            self.spawner.drop(AGENT, 0)
+            os.close(self._pidfd)
+            self._pidfd = None
 
     def on_reaped(self, status: int) -> None:
         """It has ended."""
@@ -85,6 +102,7 @@ class AgentProcess:
 
     def close(self) -> None:
         """There will be no other one."""
+        self._drop_pidfd()
         self.end.close()
         os.close(self._estate)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import signal
 import socket
 import struct
 from typing import NamedTuple
 
 from governor.supervisor.spawner_link import Restart, SpawnerLink, await_end
-from governor.wire.spawner import ESTATE, FROM_SPAWNER, LISTENER, Inherited, Kept, Running
+from governor.wire.spawner import AGENT, ESTATE, FROM_SPAWNER, LISTENER, Inherited, Kept, Running
 from workers import channel
 from workers.heirloom import HEIRS
 from workers.spawner import kill
@@ -61,6 +64,7 @@ def reconnect(directory: str, nonce: int, restart: Restart, timeout: float) -> I
         _drop(end, store)
         return None
     end_agents([process.pid for process in running if not process.job])
+    _end_adopted(store.pop((AGENT, 0), None))
     link = SpawnerLink(pid, end, nonce, restart, timeout, lasting=True)
     jobs = {process.job: process.pid for process in running if process.job}
     link.outlives(jobs.values())
@@ -95,3 +99,12 @@ def end_agents(pids: list[int]) -> None:
     kill(pids)
     for pid in pids:
         await_end(pid)
+
+
+def _end_adopted(agent: int | None) -> None:
+    """End the agent with this pidfd, which may be no child of the spawner."""
+    if agent is not None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(agent, signal.SIGKILL)
+            select.select([agent], [], [])
+        os.close(agent)
