@@ -56,23 +56,6 @@ def make() -> int:
     return descriptor
 
 
-def holders(descriptor: int) -> list[int]:
-    """The processes that have mapped this estate, as agents do and nobody else."""
-    wanted = str(os.fstat(descriptor).st_ino)
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
-        try:
-            with open(f"/proc/{name}/maps", encoding="utf-8", errors="replace") as file:
-                lines = [line.split() for line in file if "/memfd:governor-estate" in line]
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        if any(line[4] == wanted for line in lines):
-            found.append(int(name))
-    return found
-
-
 class Estate:
     """The records, for the agent that runs now. ``successor``: another one ran before it."""
 

@@ -86,6 +86,15 @@ def _shown(pid: int) -> int:
     return int(words[0]) if words and words[0].isdigit() else UNTAGGED
 
 
+def read_ours(pid: int, nonce: int) -> Tag | None:
+    """The tag of a process of this supervisor; None for any other, or when it is gone."""
+    try:
+        tag = read(pid)
+    except ProcessLookupError:
+        return None
+    return tag if tag is not None and tag.nonce == nonce else None
+
+
 def write(pid: int, tag: Tag) -> None:
     """Tag a process; all its threads, and its children to come, are of that group from now on.
 

@@ -75,9 +75,8 @@ class Undertaker:
         return End(pid, _wait_status(code, status), user, user + system)
 
     def _bury(self, end: End) -> None:
-        tag = membership.read(end.pid)
-        if tag is not None and tag.nonce != self._nonce:
-            tag = None  # an orphan of another governor that runs inside of this one
+        # It may be an orphan of another governor that runs inside of this one.
+        tag = membership.read_ours(end.pid, self._nonce)
         sample = cpu.sample(end.pid)
         job, group = (tag.job, tag.group) if tag else (0, 0)
         self._report(UserTime(end.user_ns))

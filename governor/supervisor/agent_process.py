@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 from collections import deque
 
 from governor.supervisor.spawner_link import SpawnerLink
-from governor.wire.spawner import ESTATE
+from governor.wire.spawner import AGENT, ESTATE
 from workers import channel, estate
 from workers.spawner import kill
 
@@ -36,6 +37,7 @@ class AgentProcess:
         self.restarts = 0
         """How often another one has taken over."""
         self._unforked = 0
+        self._pidfd: int | None = None
         self.pid = 0
         """0 while none is known of."""
         self.end: socket.socket
@@ -76,12 +78,27 @@ class AgentProcess:
         self.pid = pid
         if errno:
             self._cannot_start(errno)
-        else:
-            self._unforked = 0
+            return
+        self._unforked = 0
+        if self.spawner.lasting:
+            self._keep_pidfd()
 
     def _cannot_start(self, errno: int) -> None:
         self._unforked += 1
         self.ended = f"could not be started: {os.strerror(errno)}"
+
+    def _keep_pidfd(self) -> None:
+        """Whoever takes our place has to end this agent, whose child it may be by then."""
+        self._drop_pidfd()
+        with contextlib.suppress(ProcessLookupError):
+            self._pidfd = os.pidfd_open(self.pid)
+            self.spawner.keep(AGENT, 0, self._pidfd)
+
+    def _drop_pidfd(self) -> None:
+        if self._pidfd is not None:
+            self.spawner.drop(AGENT, 0)
+            os.close(self._pidfd)
+            self._pidfd = None
 
     def on_reaped(self, status: int) -> None:
         """It has ended."""
@@ -113,6 +130,7 @@ class AgentProcess:
 
     def close(self) -> None:
         """There will be no other one."""
+        self._drop_pidfd()
         self.end.close()
         os.close(self._estate)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import signal
 import socket
 import struct
 from typing import NamedTuple
 
 from governor.supervisor.spawner_link import Restart, SpawnerLink, await_end
-from governor.wire.spawner import ESTATE, FROM_SPAWNER, LISTENER, Inherited, Kept, Running
-from workers import channel, estate
+from governor.wire.spawner import AGENT, ESTATE, FROM_SPAWNER, LISTENER, Inherited, Kept, Running
+from workers import channel
 from workers.heirloom import HEIRS
 from workers.spawner import kill
 
@@ -60,9 +63,8 @@ def reconnect(directory: str, nonce: int, restart: Restart, timeout: float) -> I
         await_end(pid)
         _drop(end, store)
         return None
-    # Of the last one another spawner may have been the parent, which has died since.
-    agents = {process.pid for process in running if not process.job}
-    end_agents([*agents.union(estate.holders(store[ESTATE, 0]))])
+    end_agents([process.pid for process in running if not process.job])
+    _end_adopted(store.pop((AGENT, 0), None))
     link = SpawnerLink(pid, end, nonce, restart, timeout, lasting=True)
     jobs = {process.job: process.pid for process in running if process.job}
     link.outlives(jobs.values())
@@ -97,3 +99,12 @@ def end_agents(pids: list[int]) -> None:
     kill(pids)
     for pid in pids:
         await_end(pid)
+
+
+def _end_adopted(agent: int | None) -> None:
+    """End the agent with this pidfd, which may be no child of the spawner."""
+    if agent is not None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(agent, signal.SIGKILL)
+            select.select([agent], [], [])
+        os.close(agent)

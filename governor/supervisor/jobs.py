@@ -29,6 +29,8 @@ from workers import channel, cpu, seccomp, shim
 from workers.membership import MAX_JOB
 from workers.syscalls import table
 
+UNSEEN = "it ended while nobody could see it"
+
 ENDED_MAX = 10_000
 """Jobs that are remembered after their end, for those who ask for a result; the oldest go first."""
 
@@ -178,6 +180,13 @@ class Jobs:
         self._by_pid.pop(job.pid, None)
         job.error = f"job {job.name} was lost: {reason}"
         self._end(job, JobResult(OWN_FAILURE, None, seconds, 0.0, job.timed_out, job.error))
+
+    def unseen(self, pid: int) -> None:
+        """A process has ended, and nobody can tell how."""
+        job = self._by_pid.get(pid)
+        if job is not None:
+            self._policy.left(job.group, pid)
+            self.lose(job, UNSEEN, time.monotonic() - job.began)
 
     # -- starting ------------------------------------------------------------------
 

@@ -34,16 +34,16 @@ from governor.journal.records import (
 from governor.results import JobResult
 from governor.supervisor import levels
 from governor.supervisor.bounds import own_counters
-from governor.supervisor.jobs import Job, Jobs
+from governor.supervisor.jobs import UNSEEN, Job, Jobs
 from governor.supervisor.policy import Policy
 from governor.supervisor.recorder import Recorder
 from governor.supervisor.state import State
 from governor.supervisor.told import tell
+from workers import membership
 
 ENDED = "its governor died, and all that it had started was ended"
 REBOOTED = "the machine was started anew"
 NOT_STARTED = "its governor died before the job was started"
-UNSEEN = "it ended while nobody could see it"
 
 
 class Restorer:
@@ -219,8 +219,16 @@ class Restorer:
         if self._inherited is not None:
             there = self._inherited.jobs
             for job in list(self._jobs.by_id.values()):
-                if job.result is None and job.id not in there:
+                if job.result is None and job.id not in there and not self._is_elsewhere(job):
                     self._lose(job)
+
+    def _is_elsewhere(self, job: Job) -> bool:
+        """Whether a job goes on that the spawner knows nothing of, because it has a new parent."""
+        if self._inherited is None or not job.placed:
+            return False
+        link = self._inherited.link
+        tag = membership.read_ours(job.pid, link.nonce)
+        return tag is not None and tag.job == job.id and link.watch(job.pid)
 
     def _lose(self, job: Job) -> None:
         """Say how it is that nothing is known of a job's end."""

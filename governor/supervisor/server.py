@@ -108,6 +108,7 @@ class Supervisor:
             link, self._agent, policy, self._poller, self._endings, self._on_ended
         )
         link.on_started, link.on_reaped = self._on_started, self._on_reaped
+        link.on_unseen = jobs.unseen
         link.renew, link.on_replaced = self._renew, self._on_spawner_replaced
         self._agent.hand_over = jobs.hand_over
         self._agent.taken_over = self._on_taken_over

@@ -90,11 +90,11 @@ class SpawnerLink:
         self.pid = pid
         self._end = end
         self._end.settimeout(timeout)
-        self._lasting = lasting
+        self.lasting = lasting
         self._kept: dict[tuple[str, int], int] = {}
         self._unrecorded = 0
         """Ends that the spawner would tell a successor of ours."""
-        self._nonce = nonce
+        self.nonce = nonce
         self._restart = restart
         self._timeout = timeout
         self._unsent: deque[Request] = deque()
@@ -164,7 +164,7 @@ class SpawnerLink:
 
     def keep(self, kind: str, id: int, descriptor: int) -> None:
         """Have a copy of this descriptor kept for a successor, until `drop`."""
-        if self._lasting:
+        if self.lasting:
             self._kept[kind, id] = descriptor
             self._say(Keep(kind, id), [descriptor])
 
@@ -181,7 +181,7 @@ class SpawnerLink:
         from governor.supervisor.strangers import Strangers
 
         self._is_child = False
-        self._strangers = Strangers()
+        self._strangers = Strangers(self.nonce)
         for pid in pids:
             self._strangers.hold(pid)
 
@@ -253,7 +253,7 @@ class SpawnerLink:
             case Alive():
                 pass
             case _:
-                self._unrecorded += self._lasting and isinstance(message, Buried)
+                self._unrecorded += self.lasting and isinstance(message, Buried)
                 self._hear_of_end(message)
 
     def _hear_of_end(self, message: Message) -> None:
@@ -298,7 +298,7 @@ class SpawnerLink:
         self._is_child = True
         announced, self._announced = self._announced, None
         if self._undertaker is None:
-            self._undertaker = Undertaker(self._nonce, self._hear_of_end)
+            self._undertaker = Undertaker(self.nonce, self._hear_of_end)
         self._start_another(how)
         self._heartbeat.heard()
         self._heartbeat.timeout = max(self._timeout, _FRESH_SECONDS)
@@ -371,7 +371,7 @@ class SpawnerLink:
             channel.send(self._end, Quit())
             self._await_end()
         self._end.close()
-        end_all(self._nonce, self._undertaker or Undertaker(self._nonce, self._hear_of_end), wake)
+        end_all(self.nonce, self._undertaker or Undertaker(self.nonce, self._hear_of_end), wake)
 
     def close(self) -> None:
         """Leave it to another supervisor, as by dying."""

@@ -15,7 +15,7 @@ import time
 from typing import NamedTuple
 
 from governor.wire.spawner import Reaped
-from workers import cpu
+from workers import cpu, membership
 
 LOOK = 0.05
 """Seconds between two looks whether what has ended has been reaped, which nothing announces."""
@@ -30,13 +30,14 @@ _EXIT = 1 << 3
 
 class _Ended(NamedTuple):
     since: float
-    used: tuple[int, int]
+    end: Reaped
 
 
 class Strangers:
-    """Processes to be watched, each with a pidfd of its own."""
+    """Processes to be watched, each with a pidfd of its own; their tags have this ``nonce``."""
 
-    def __init__(self) -> None:
+    def __init__(self, nonce: int) -> None:
+        self._nonce = nonce
         self._epoll = select.epoll()
         self._pidfds: dict[int, int] = {}
         self._watched: set[int] = set()
@@ -79,18 +80,26 @@ class Strangers:
             os.close(pidfd)
 
     def ends(self) -> list[tuple[Reaped, bool]]:
-        """Those who have ended since, and whether it is known how; without tag and group."""
+        """Those who have ended since, and whether it is known how.
+
+        Tag and times are as of the moment in which it was seen, nothing if it was reaped before.
+        """
         by_pidfd = {pidfd: pid for pid, pidfd in self._pidfds.items()}
         for pidfd, _ in self._epoll.poll(0):
             pid = by_pidfd[pidfd]
-            self._ended[pid] = _Ended(time.monotonic(), cpu.used(pid))
+            self._ended[pid] = _Ended(time.monotonic(), self._seen(pid))
         found = []
-        for pid, (since, (used, start)) in list(self._ended.items()):
+        for pid, (since, end) in list(self._ended.items()):
             status = _exit_status(self._pidfds[pid])
             if status is not None or time.monotonic() - since > PATIENCE:
-                found.append((Reaped(pid, 0, 0, status or 0, used, start), status is not None))
+                found.append((end._replace(status=status or 0), status is not None))
                 self.forget(pid)
         return found
+
+    def _seen(self, pid: int) -> Reaped:
+        tag = membership.read_ours(pid, self._nonce)
+        job, group = (tag.job, tag.group) if tag else (0, 0)
+        return Reaped(pid, job, group, 0, *cpu.used(pid))
 
     def tick(self) -> float | None:
         """Seconds until `ends` is worth a look though nothing is readable."""

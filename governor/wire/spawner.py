@@ -124,8 +124,8 @@ class Quit(NamedTuple):
     """Supervisor: kill what is left, remove ``directory`` and end."""
 
 
-ESTATE, LISTENER = "estate", "listener"
-"""What is kept: the agents' memory under id 0, and each listener under its job's id."""
+ESTATE, AGENT, LISTENER = "estate", "agent", "listener"
+"""What is kept: the agents' memory and the agent's pidfd under id 0, listeners under their jobs."""
 
 TO_SPAWNER = Catalogue([StartAgent, StartWorker, Probe, Keep, Drop, Recorded, Quit])
 FROM_SPAWNER = Catalogue([Started, Reaped, UserTime, Buried, Alive, Kept, Running, Inherited])
