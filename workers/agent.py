@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
+_PR_SET_PDEATHSIG = 1
 SAMPLE_INTERVAL = 0.01
 """Seconds between two counts for ``maxheld`` while traps arrive; without traps nothing grows."""
 SAMPLE_SHARE = 100
@@ -62,6 +63,7 @@ class Agent:
         """``stays``: go on when the supervisor has died, until somebody kills this process."""
         self._stays = stays
         self._alone = False
+        self._spawner = os.getppid()
         self._peer = peer
         self._end = end
         self._nonce = nonce
@@ -164,10 +166,17 @@ class Agent:
         # The channel is read when a message announces a listener; here it can only have closed.
         if fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
             # One that has nothing to go by is of no use to anybody.
-            self._running = self._stays and self.accounts.complete
+            self._running = self._stays and self.accounts.complete and self._ends_with_spawner()
             self._alone = True
             self._epoll.unregister(fd)
         self._obey()
+
+    def _ends_with_spawner(self) -> bool:
+        """Without a supervisor, see to it that the spawner's end is ours; False: it has ended."""
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        return os.getppid() == self._spawner
 
     def _tell(self, message: Message) -> None:
         """Say something unasked; what may have arrived meanwhile is then seen to (`_obey`)."""

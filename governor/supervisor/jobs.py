@@ -389,7 +389,7 @@ class Jobs:
     def hand_over(self, agent: AgentLink) -> None:
         """Tell a new agent of all jobs that the one before it has placed."""
         for job in self._listening.values():
-            if job.placed and job.listener is not None:
+            if job.placed and job.traps and job.listener is not None:
                 agent.adopt(job.id, job.group, job.traps, job.listener)
 
     def place_again(self) -> None:
