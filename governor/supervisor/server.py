@@ -22,6 +22,9 @@ from governor.supervisor.entries import Entries
 from governor.supervisor.events import Events
 from governor.supervisor.figures import Figures
 from governor.supervisor.idle_groups import IdleGroups
+from governor.supervisor.job_ends import JobEnds
+from governor.supervisor.job_progress import JobProgress
+from governor.supervisor.job_starts import JobStarts
 from governor.supervisor.job_verbs import JobVerbs
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.nonsense import Nonsense
@@ -104,16 +107,17 @@ class Supervisor:
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
         self._endings = Endings(policy.one_look)
-        self._jobs = jobs = Jobs(
-            link, self._agent, policy, self._poller, self._endings, self._on_ended
-        )
+        self._jobs = jobs = Jobs(self._recorder)
+        self._ends = ends = JobEnds(jobs, policy, self._endings, self._on_ended)
+        self._progress = progress = JobProgress(jobs, link, self._agent, policy, self._poller, ends)
+        self._starts = starts = JobStarts(jobs, link, policy, progress)
         link.on_started, link.on_reaped = self._on_started, self._on_reaped
-        link.on_unseen = jobs.unseen
+        link.on_unseen = ends.unseen
         link.renew, link.on_replaced = self._renew, self._on_spawner_replaced
-        self._agent.hand_over = jobs.hand_over
+        self._agent.hand_over = progress.hand_over
         self._agent.taken_over = self._on_taken_over
         self._figures = figures = Figures(self._agent, policy, link.catch_up)
-        self._job_verbs = JobVerbs(policy, jobs, self._desk)
+        self._job_verbs = JobVerbs(policy, jobs, starts, ends, self._desk)
         self._handlers = (
             ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
             | self._job_verbs.handlers
@@ -145,8 +149,10 @@ class Supervisor:
 
         send, recorded = self._clients.send, self._spawner.acknowledge
         self._recording = Recording(state, send, recorded)
-        restorer = Restorer(state.recorder, self._policy, self._jobs, state)
+        restorer = Restorer(state, self._policy, self._jobs, self._ends)
         restorer.rebuild()
+        if state.inherited is not None:
+            self._progress.adopt_listeners(state.inherited.listeners)
         restorer.tell_agent()
         state.recorder.bind(self._policy, self._jobs, self._agent)
         if state.inherited is None:
@@ -183,7 +189,7 @@ class Supervisor:
                 if self._owner.fileno() in ready:
                     self._on_owner_gone()
                 if self._signalled.fileno() in ready and self._is_to_end():
-                    self._jobs.stop(list(self._jobs.by_id), GRACE, self._end)
+                    self._ends.stop_all(GRACE, self._end)
                 self._turn(ready)
         finally:
             self._leave()
@@ -191,7 +197,7 @@ class Supervisor:
     def _turn(self, ready: set[object]) -> None:
         """Take in everything that has arrived, in the order in which it depends on each other."""
         self._spawner.catch_up()
-        self._jobs.hear(ready)
+        self._progress.hear(ready)
         self._agent.catch_up()
         self._entries.tick()
         if self._desk.fileno() in ready:
@@ -216,18 +222,18 @@ class Supervisor:
 
     def _on_started(self, message: Started) -> None:
         if message.job:
-            self._jobs.on_started(message)
+            self._progress.on_started(message)
         else:
             self._agent.process.on_started(message.pid, message.errno)
 
     def _on_reaped(self, message: Reaped, user_ns: int) -> None:
         if message.pid == self._agent.process.pid:
             self._agent.process.on_reaped(message.status)
-        self._jobs.on_reaped(message, user_ns)
+        self._progress.on_reaped(message, user_ns)
 
     def _renew(self, request: Request) -> None:
         if request.job:
-            self._jobs.renew(request)
+            self._starts.renew(request)
         else:
             self._agent.process.renew(request.descriptors)
 
@@ -238,12 +244,12 @@ class Supervisor:
 
     def _on_taken_over(self, how: str, resumed: agent_wire.Resumed) -> None:
         self._entries.resumed(resumed.tickets)
-        self._jobs.place_again()
+        self._progress.place_again()
         self._events.publish("agent-restart", reason=f"the agent {how}")
 
     def _on_agent(self, message: Message) -> None:
         if isinstance(message, agent_wire.Placed):
-            self._jobs.on_placed(message)
+            self._progress.on_placed(message)
         elif isinstance(message, agent_wire.Hit):
             self._policy.bounds.hit(message)
         elif isinstance(message, agent_wire.Refusals):
@@ -302,7 +308,7 @@ class Supervisor:
             reply(None)
             self._end()
 
-        self._jobs.stop(list(self._jobs.by_id), request.grace, done)
+        self._ends.stop_all(request.grace, done)
 
     def _end(self) -> None:
         self._running = False
@@ -311,7 +317,7 @@ class Supervisor:
 
     def _timeout(self, ready: set[object]) -> float | None:
         """Do what is due and say when something is due again."""
-        due = [self._jobs.tick(), self._endings.tick(), self._job_verbs.tick()]
+        due = [self._ends.tick(), self._endings.tick(), self._job_verbs.tick()]
         due.append(self._doors.tend(ready))
         busy = bool(self._jobs.count_running)
         if busy:
@@ -338,7 +344,7 @@ class Supervisor:
         }  # fmt: skip
         group = self._policy.admit([])
         try:
-            self._jobs.spawn_helper([program, container.path], environment, group)
+            self._starts.spawn_helper([program, container.path], environment, group)
         except (GovernorError, OSError):
             self._policy.withdraw(group.id)
             raise

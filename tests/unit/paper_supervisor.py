@@ -314,7 +314,7 @@ class PaperSupervisor:
         for report in self._reports.values():
             report.close()
         for job in real._jobs.by_id.values():
-            real._jobs._close_report(job)
+            real._progress.close_report(job)
         real._desk.close()
         real._agent.process.close()
         for server_ in (real._clients, real._agents):
