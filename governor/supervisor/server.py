@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import socket
 import sys
@@ -33,6 +32,7 @@ from governor.supervisor.queries import Queries
 from governor.supervisor.release import Release
 from governor.supervisor.spawner_link import Request, SpawnerLink
 from governor.supervisor.stdio import StdioDesk
+from governor.supervisor.terms import Terms
 from governor.transport import (
     AGENTS,
     CLIENTS,
@@ -46,8 +46,7 @@ from governor.transport import (
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire.codec import Message
-from governor.wire.spawner import Quit, Reaped, Started
-from workers import channel, spawner
+from governor.wire.spawner import Reaped, Started
 from workers.spawner import remove_directory
 
 if TYPE_CHECKING:
@@ -62,26 +61,20 @@ IN_A_ROW = 64
 
 _ENDING = {signal.SIGINT, signal.SIGTERM}
 
-READY = b"ready"
-"""What the owner hears when clients may connect, and then what marks processes."""
-
 
 class Supervisor:
     """Serves clients until told to shut down or until its owner goes away."""
 
     def __init__(
         self,
-        directory: str,
+        terms: Terms,
         link: SpawnerLink,
         owner: socket.socket,
-        nonce: int,
-        agent_timeout: float,
         state: State | None = None,
     ) -> None:
         """``link`` leads to the spawner. ``state``: to go on with, and record."""
-        self._directory = directory
-        self.nonce = nonce
-        """What marks our processes."""
+        self._terms = terms
+        directory = terms.directory
         self._spawner = link
         self._owner = owner
         clients = os.path.join(directory, CLIENTS)
@@ -99,10 +92,10 @@ class Supervisor:
             AgentProcess(link, agents, state.estate if state is not None else None),
             link.tend,
             self._on_agent,
-            agent_timeout,
+            terms.agent_timeout,
         )
         self._events = Events()
-        self._policy = policy = Policy(self._agent, nonce, self._events, self._recorder)
+        self._policy = policy = Policy(self._agent, terms.nonce, self._events, self._recorder)
         policy.machinery.add(link.pid)
         self._entries = Entries(policy, self._agent)
         self._poller = Poller()
@@ -160,7 +153,7 @@ class Supervisor:
         self._agent.inherit()  # when that is there, every end until now has been reported
         self._agent.taken_over = self._on_taken_over
         restorer.give_up()
-        state.begin(self.nonce, self._directory)
+        state.begin(self._terms.nonce, self._terms.directory)
         if state.journal.said:
             print(f"governor: {state.path}: {state.journal.said}", file=sys.stderr, flush=True)
             self._events.publish("unrestored", reason=state.journal.said)
@@ -182,7 +175,7 @@ class Supervisor:
         try:
             ready: set[object] = set()
             while True:
-                timeout = self._timeout(ready)  # what was due may have been the end
+                timeout = self._tick(ready)  # what was due may have been the end
                 if not self._running:
                     break
                 ready = self._poller.poll(timeout)
@@ -315,7 +308,7 @@ class Supervisor:
 
     # -- time ----------------------------------------------------------------------
 
-    def _timeout(self, ready: set[object]) -> float | None:
+    def _tick(self, ready: set[object]) -> float | None:
         """Do what is due and say when something is due again."""
         due = [self._ends.tick(), self._endings.tick(), self._job_verbs.tick()]
         due.append(self._doors.tend(ready))
@@ -358,14 +351,9 @@ class Supervisor:
         self._agent.process.close()
         close_all([self._clients, self._agents])
         self._spawner.quit(self._signalled.fileno())
-        remove_directory(self._directory)
+        remove_directory(self._terms.directory)
         if self._recording is not None:
             self._recording.close()
-
-
-def _refuse(owner: socket.socket, error: GovernorError) -> None:
-    """Tell the owner why there will be no supervisor."""
-    owner.send(f"{error.errno} {error.message}".encode(errors="replace"))
 
 
 def _check_times(request: Any) -> None:
@@ -384,72 +372,3 @@ def _signals() -> socket.socket:
         if number == signal.SIGCHLD or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     return here
-
-
-def main(
-    directory: str,
-    owner: socket.socket,
-    nonce: int,
-    agent_timeout: float,
-    lock: int | None = None,
-    state: str = "",
-) -> int:
-    """Run a supervisor with its spawner in this process, which has no threads yet.
-
-    ``owner`` hears `READY` and the nonce, or the errno and the words of a failure;
-    its end is the supervisor's end, unless there is a directory ``state`` to record everything
-    in. ``lock``: a descriptor that every spawner is to hold as long as it runs. Returns the exit
-    status: 1 when it failed.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        # What is ignored, as under nohup, is to be ignored by the jobs as well.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    try:
-        supervisor = _start(directory, owner, nonce, agent_timeout, lock, state)
-    except GovernorError as error:
-        _refuse(owner, error)
-        return 1
-    owner.send(b"%s %d" % (READY, supervisor.nonce))
-    try:
-        supervisor.serve()
-    except GovernorError as error:
-        print(f"governor: {error.message}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _start(
-    directory: str,
-    owner: socket.socket,
-    nonce: int,
-    agent_timeout: float,
-    lock: int | None,
-    state_path: str,
-) -> Supervisor:
-    spawner.become_subreaper()  # before the fork: it is for those who were born afterwards
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    state = None
-    if state_path:
-        from governor.supervisor.state import State
-
-        state = State(state_path)
-        nonce = state.take_over(directory, nonce, files, agent_timeout)
-        if state.inherited is not None:
-            spawner.take_descriptors()
-            link = state.inherited.link
-            return Supervisor(directory, link, owner, nonce, agent_timeout, state)
-    lasting = state is not None
-    pid, end = spawner.start(nonce, directory, lasting)
-    spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
-    kept = [] if lock is None or lasting else [lock]
-
-    def restart() -> tuple[int, socket.socket]:
-        return spawner.replace(nonce, directory, files, kept, lasting)
-
-    link = SpawnerLink(pid, end, nonce, restart, agent_timeout, lasting)
-    try:
-        return Supervisor(directory, link, owner, nonce, agent_timeout, state)
-    except GovernorError:
-        channel.send(end, Quit())
-        raise
