@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
@@ -10,10 +9,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from governor.core.container import Container
-from governor.errors import GovernorError, ProtocolError
+from governor.errors import GovernorError
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.agent_process import AgentProcess
-from governor.supervisor.answers import at_once
+from governor.supervisor.answers import Handler, at_once
 from governor.supervisor.changes import Changes
 from governor.supervisor.container_verbs import ContainerVerbs
 from governor.supervisor.endings import Endings
@@ -26,10 +25,10 @@ from governor.supervisor.job_progress import JobProgress
 from governor.supervisor.job_starts import JobStarts
 from governor.supervisor.job_verbs import JobVerbs
 from governor.supervisor.jobs import Job, Jobs
-from governor.supervisor.nonsense import Nonsense
 from governor.supervisor.policy import Policy
 from governor.supervisor.queries import Queries
 from governor.supervisor.release import Release
+from governor.supervisor.requests import Requests
 from governor.supervisor.spawner_link import Request, SpawnerLink
 from governor.supervisor.stdio import StdioDesk
 from governor.supervisor.terms import Terms
@@ -56,9 +55,6 @@ if TYPE_CHECKING:
 GRACE = 1.0
 """Seconds from TERM to KILL for all jobs when the supervisor is sent INT or TERM."""
 
-IN_A_ROW = 64
-"""Requests that are carried out before jobs and agent are looked at again."""
-
 _ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -74,74 +70,95 @@ class Supervisor:
     ) -> None:
         """``link`` leads to the spawner. ``state``: to go on with, and record."""
         self._terms = terms
-        directory = terms.directory
         self._spawner = link
         self._owner = owner
+        self._state = state
+        self._running = True
+        self._open_sockets(terms.directory)
+        self._start_policy(terms)
+        self._prepare_jobs()
+        self._connect()
+        handlers = self._handlers()
+        self._watch()
+        self._recording = self._go_on(state) if state is not None else None
+        self._requests = Requests(self._clients, handlers, self._recording)
+
+    # -- the parts -----------------------------------------------------------------
+
+    def _open_sockets(self, directory: str) -> None:
         clients = os.path.join(directory, CLIENTS)
         self._clients = Server(clients, wire.TO_SUPERVISOR, UNREAD_MAX)
         agents = os.path.join(directory, AGENTS)
         self._agents = Server(agents, agent_wire.FROM_AGENT, allowed=self._is_agent, numbered=True)
         self._doors = Doors([self._clients, self._agents])
-        self._nonsense = Nonsense()
         self._desk = StdioDesk(os.path.join(directory, STDIO))
-        self._state = state
-        self._recorder = state.recorder if state is not None else Changes()
-        self._recording: Recording | None = None
+
+    def _start_policy(self, terms: Terms) -> None:
+        state, link = self._state, self._spawner
+        estate = state.estate if state is not None else None
+        process = AgentProcess(link, os.path.join(terms.directory, AGENTS), estate)
         self._agent = AgentLink(
-            self._agents,
-            AgentProcess(link, agents, state.estate if state is not None else None),
-            link.tend,
-            self._on_agent,
-            terms.agent_timeout,
+            self._agents, process, link.tend, self._on_agent, terms.agent_timeout
         )
         self._events = Events()
-        self._policy = policy = Policy(self._agent, terms.nonce, self._events, self._recorder)
+        changes = state.recorder if state is not None else Changes()
+        self._policy = policy = Policy(self._agent, terms.nonce, self._events, changes)
         policy.machinery.add(link.pid)
         self._entries = Entries(policy, self._agent)
+        self._figures = Figures(self._agent, policy, link.catch_up)
+
+    def _prepare_jobs(self) -> None:
+        link, policy = self._spawner, self._policy
         self._poller = Poller()
         self._endings = Endings(policy.one_look)
-        self._jobs = jobs = Jobs(self._recorder)
+        self._jobs = jobs = Jobs(policy.changes)
         self._ends = ends = JobEnds(jobs, policy, self._endings, self._on_ended)
-        self._progress = progress = JobProgress(jobs, link, self._agent, policy, self._poller, ends)
-        self._starts = starts = JobStarts(jobs, link, policy, progress)
+        self._progress = JobProgress(jobs, link, self._agent, policy, self._poller, ends)
+        self._starts = JobStarts(jobs, link, policy, self._progress)
+        self._job_verbs = JobVerbs(policy, jobs, self._starts, ends, self._desk)
+        self._release = Release(
+            policy, self._poller, jobs.starting, self._figures.refresh, self._run_release_agent
+        )
+        self._idle = IdleGroups(
+            policy, self._figures, lambda: [*jobs.groups(), *self._entries.groups()]
+        )
+
+    def _connect(self) -> None:
+        """Have the spawner and the agent tell whom it concerns."""
+        link, agent = self._spawner, self._agent
         link.on_started, link.on_reaped = self._on_started, self._on_reaped
-        link.on_unseen = ends.unseen
+        link.on_unseen = self._ends.unseen
         link.renew, link.on_replaced = self._renew, self._on_spawner_replaced
-        self._agent.hand_over = progress.hand_over
-        self._agent.taken_over = self._on_taken_over
-        self._figures = figures = Figures(self._agent, policy, link.catch_up)
-        self._job_verbs = JobVerbs(policy, jobs, starts, ends, self._desk)
-        self._handlers = (
+        agent.hand_over, agent.taken_over = self._progress.hand_over, self._on_taken_over
+
+    def _handlers(self) -> dict[type, Handler]:
+        policy, jobs, figures = self._policy, self._jobs, self._figures
+        queries = Queries(policy, jobs, figures, self._terms.directory, self._agent.process)
+        return (
             ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
             | self._job_verbs.handlers
-            | Queries(policy, jobs, figures, directory, self._agent.process).handlers
+            | queries.handlers
             | {wire.Shutdown: self._shut_down, wire.State: at_once(self._state_of)}
         )
-        self._release = Release(
-            policy, self._poller, jobs.starting, figures.refresh, self._run_release_agent
-        )
-        self._idle = IdleGroups(policy, figures, lambda: [*jobs.groups(), *self._entries.groups()])
+
+    def _watch(self) -> None:
+        """Have the poller wake us for whatever may have something to say."""
         self._signalled = _signals()
+        owner, signalled, desk = self._owner, self._signalled, self._desk
         for source in (
-            self._clients, self._agents, owner.fileno(), self._signalled.fileno(),
-            self._desk.fileno(),
+            self._clients, self._agents, owner.fileno(), signalled.fileno(), desk.fileno()
         ):  # fmt: skip
             self._poller.add(source)
-        for descriptor in link.sources:
+        for descriptor in self._spawner.sources:
             self._poller.add_number(descriptor)
         self._poller.add_door(self._clients)
         self._poller.add_door(self._agents)
-        self._running = True
-        if state is not None:
-            self._go_on(state)
 
-    def _go_on(self, state: State) -> None:
+    def _go_on(self, state: State) -> Recording:
         """Take over what the state says; from now on that is kept as it is."""
         from governor.supervisor.recording import Recording
         from governor.supervisor.restore import Restorer
 
-        send, recorded = self._clients.send, self._spawner.acknowledge
-        self._recording = Recording(state, send, recorded)
         restorer = Restorer(state, self._policy, self._jobs, self._ends)
         restorer.rebuild()
         if state.inherited is not None:
@@ -157,6 +174,7 @@ class Supervisor:
         if state.journal.said:
             print(f"governor: {state.path}: {state.journal.said}", file=sys.stderr, flush=True)
             self._events.publish("unrestored", reason=state.journal.said)
+        return Recording(state, self._clients.send, self._spawner.acknowledge)
 
     def _is_agent(self, pid: int) -> bool:
         """Whether this process is the agent: nobody else is to speak for it.
@@ -195,7 +213,7 @@ class Supervisor:
         self._entries.tick()
         if self._desk.fileno() in ready:
             self._desk.tend()
-        self._serve_clients()
+        self._requests.serve()
         self._idle.check()
         self._agent.catch_up()  # an answer to a client does not say that it has died
         if self._recording is not None:
@@ -250,51 +268,6 @@ class Supervisor:
                 self._policy.bounds.hit(hit)
         elif isinstance(message, agent_wire.Entering | agent_wire.Entered):
             self._entries.hear(message)
-
-    def _serve_clients(self) -> None:
-        for _ in range(IN_A_ROW):
-            try:
-                received = self._clients.receive()
-            except ProtocolError as error:
-                self._refuse_nonsense(error)
-                continue
-            if received is None:
-                return
-            self._serve_client(*received)
-
-    def _refuse_nonsense(self, error: ProtocolError) -> None:
-        """A request can be answered that has a number, whatever else is wrong with it."""
-        if error.peer is not None and error.request is not None:
-            self._clients.send(error.peer, wire.Failure(error.request, errno.EINVAL, str(error)))
-        else:
-            self._nonsense.tell(error)
-
-    def _serve_client(self, peer: bytes, request: Any) -> None:
-        def reply(value: Any) -> None:
-            if isinstance(value, GovernorError):
-                answer: Message = wire.Failure(request.request, value.errno, value.message)
-            else:
-                answer = wire.Result(request.request, value)
-            try:
-                if self._recording is None:
-                    self._clients.send(peer, answer)
-                else:
-                    self._recording.answer(peer, request, answer)
-            except GovernorError as error:  # there is something in it that cannot be sent
-                reply(error)
-
-        try:
-            _check_times(request)
-            if self._recording is not None:
-                self._recording.admit(request)
-            self._handlers[type(request)](request, reply)
-        except GovernorError as error:
-            reply(error)
-        except Exception as error:  # a mistake of ours, or of a subsystem, ends no job
-            import traceback
-
-            traceback.print_exc()
-            reply(GovernorError(errno.EIO, f"governor has failed: {error!r}; see its own messages"))
 
     def _shut_down(self, request: wire.Shutdown, reply: Any) -> None:
         def done() -> None:
@@ -354,13 +327,6 @@ class Supervisor:
         remove_directory(self._terms.directory)
         if self._recording is not None:
             self._recording.close()
-
-
-def _check_times(request: Any) -> None:
-    """Refuse what is no number, as it is neither before nor after any time; EINVAL."""
-    for name, value in zip(request._fields, request, strict=True):
-        if isinstance(value, float) and value != value:
-            raise GovernorError(errno.EINVAL, f"{name} cannot be {value}")
 
 
 def _signals() -> socket.socket:
