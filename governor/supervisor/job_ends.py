@@ -108,7 +108,7 @@ class JobEnds:
 
     def _members(self, jobs: Collection[int]) -> list[int]:
         """Every process of these jobs, wherever it has daemonized itself to."""
-        members = [pid for pid, tag in self._policy.members().items() if tag.job in jobs]
+        members = [pid for pid, tag in self._policy.members.all().items() if tag.job in jobs]
         # A worker that has not been placed carries no tag yet.
         early = [self._jobs.by_id[id].pid for id in jobs if self._jobs.is_running(id)]
         return [*members, *(pid for pid in early if pid and pid not in members)]

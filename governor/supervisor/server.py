@@ -110,7 +110,7 @@ class Supervisor:
     def _prepare_jobs(self) -> None:
         link, policy = self._spawner, self._policy
         self._poller = Poller()
-        self._endings = Endings(policy.one_look)
+        self._endings = Endings(policy.members.one_look)
         self._jobs = jobs = Jobs(policy.changes)
         self._ends = ends = JobEnds(jobs, policy, self._endings, self._on_ended)
         self._progress = JobProgress(jobs, link, self._agent, policy, self._poller, ends)
