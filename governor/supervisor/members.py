@@ -58,11 +58,7 @@ class Members:
 
     def governs(self, pid: int) -> bool:
         """Whether a process is there and governed."""
-        try:
-            tag = membership.read(pid)
-        except ProcessLookupError:
-            return False
-        return tag is not None and tag.nonce == self._nonce
+        return membership.read_ours(pid, self._nonce) is not None
 
     def tag(self, pid: int) -> Tag | None:
         """The tag of a process that may be governed; None: it is not yet.
