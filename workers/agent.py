@@ -6,22 +6,16 @@ figures out, never a question about a single call.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import gc
 import os
 import select
 import signal
 import socket
-import struct
-import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from governor.errors import ProtocolError
-from governor.results import OWN_FAILURE
-from governor.transport import Peer, close_all
+from governor.transport import Peer
 from governor.wire import agent as wire
 from workers import affinity, channel, cpu, membership
 from workers.accounts import Accounts
@@ -39,9 +33,6 @@ from workers.watch import Watch
 if TYPE_CHECKING:
     from governor.wire.codec import Message
 
-_CREDENTIALS = struct.Struct("3i")
-_DYING = 1.0
-"""Seconds in which a process that has closed its sockets is dead."""
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
 _PR_SET_PDEATHSIG = 1
@@ -251,8 +242,7 @@ class Agent:
         confined: dict[str, list[int]],
     ) -> None:
         before = self.accounts.terms.get(group)
-        cpus = confined.get("cpus")
-        allowed = None if cpus is None else frozenset(cpus)
+        allowed = frozenset(confined["cpus"]) if "cpus" in confined else None
         self.accounts.set_plan(group, charges, counts, allowed)
         changed = before is not None and before.cpus != allowed
         self._confinement.set_plan(group, confined, changed)
@@ -268,7 +258,9 @@ class Agent:
         listener_fd = self._receive_listener() if traps else None
         tag = Tag(self._nonce, job, group)
         full = None
-        if not self._is_tagged(pid, tag):  # by an agent that could not tell of it any more
+        if (
+            membership.read_ours(pid, self._nonce) != tag
+        ):  # by an agent that could not tell of it any more
             bill = self.accounts.terms[group].bill(_FIRST_TASK)
             full = self._docket.admits(bill, pid)
         failed = 0
@@ -304,12 +296,6 @@ class Agent:
         except OSError as error:
             return error.errno or errno.EPERM
 
-    def _is_tagged(self, pid: int, tag: Tag) -> bool:
-        try:
-            return membership.read(pid) == tag
-        except ProcessLookupError:
-            return False
-
     def _listen(self, fd: int, job: int, group: int, traps: list[str]) -> Listener:
         self._docket.trapping(traps)
         demands = Demands(self._table, traps, self._census.unreadable)
@@ -331,44 +317,14 @@ class Agent:
         listener.close()
         self.accounts.prune()
 
-    # -- in the place of another agent ------------------------------------------------
-
-    def _adopt(self, job: int, group: int, traps: list[str]) -> None:
-        """Listen to a job that another agent has placed, from `Resume` on."""
-        fd = self._receive_listener()
-        if fd is not None:
-            self._listen(fd, job, group, traps)
-
-    def _resume(self, request: int) -> None:
-        """Go on where the agent before this one was ended."""
-        from workers.succession import Succession
-
-        listeners = list(self._listeners.values())
-        succession = Succession(self._estate, self._census, self.accounts, listeners)
-        succession.complete()
-        self._confinement.resume(self.accounts.terms)
-        self._unsampled = _SAMPLES_AFTER_TRAP
-        refused = [[c.id, c.failcnt] for c in self.accounts.counters.values() if c.failcnt]
-        self._peer.send(wire.Refusals(refused))
-        tickets = self._docket.resume(succession.waits)
-        for trap in succession.received():
-            self._docket.consider(trap)
-        for listener in listeners:
-            self._hear(listener)
-        self._peer.send(wire.Resumed(request, tickets))
-
     def _move(self, request: int, pid: int, job: int, group: int) -> None:
         """One write moves the process and its children to come; then its figures follow."""
-        try:
-            tag = membership.read(pid)
-        except ProcessLookupError:
-            tag = None
-        ours = tag is not None and tag.nonce == self._nonce
-        owner = tag.job if tag is not None and ours else job
+        tag = membership.read_ours(pid, self._nonce)
+        owner = tag.job if tag is not None else job
         self._follow(owner)
         failed = self._tag(pid, Tag(self._nonce, owner, group))
         if not failed:
-            source = tag.group if tag is not None and ours else None
+            source = tag.group if tag is not None else None
             self._confinement.moved(pid, source, group)
             self.accounts.moved(pid, source, group)
             if self._docket:
@@ -403,6 +359,32 @@ class Agent:
             self.accounts.recount_groups(*groups)
             self._next_show = started + (time.monotonic() - started) * SHOW_SHARE
 
+    # -- in the place of another agent ------------------------------------------------
+
+    def _adopt(self, job: int, group: int, traps: list[str]) -> None:
+        """Listen to a job that another agent has placed, from `Resume` on."""
+        fd = self._receive_listener()
+        if fd is not None:
+            self._listen(fd, job, group, traps)
+
+    def _resume(self, request: int) -> None:
+        """Go on where the agent before this one was ended."""
+        from workers.succession import Succession
+
+        listeners = list(self._listeners.values())
+        succession = Succession(self._estate, self._census, self.accounts, listeners)
+        succession.complete()
+        self._confinement.resume(self.accounts.terms)
+        self._unsampled = _SAMPLES_AFTER_TRAP
+        refused = [[c.id, c.failcnt] for c in self.accounts.counters.values() if c.failcnt]
+        self._peer.send(wire.Refusals(refused))
+        tickets = self._docket.resume(succession.waits)
+        for trap in succession.received():
+            self._docket.consider(trap)
+        for listener in listeners:
+            self._hear(listener)
+        self._peer.send(wire.Resumed(request, tickets))
+
     # -- in the background ---------------------------------------------------------
 
     def _sample(self) -> None:
@@ -415,59 +397,3 @@ class Agent:
         self.accounts.recount()
         took = time.monotonic() - started
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)
-
-
-def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool = False) -> int:
-    """Run an agent until its supervisor says stop or, unless it ``stays``, goes away.
-
-    The exit status is not 0 when another has to go on in its place.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
-    gc.disable()  # cycles are taken apart by hand, and a collection would delay a trap
-    try:
-        elders = os.pidfd_open(_maker_of(end)), os.pidfd_open(os.getppid())
-    except ProcessLookupError:  # nobody is there to be served
-        return 0
-    peer = Peer(endpoint, wire.TO_AGENT, numbered=True)
-    try:
-        records = Estate(estate)
-        os.close(estate)
-        Agent(peer, end, nonce, records, stays).serve()
-        if not stays and _is_last(end, *elders):
-            from workers import spawner
-
-            spawner.end_leftovers(nonce)
-            spawner.remove_directory(os.path.dirname(endpoint))
-    except ProtocolError as error:
-        return _give_up(f"what the supervisor says cannot be understood: {error}")
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE):
-            raise
-        # Whoever cannot look can neither count nor admit.
-        return _give_up(os.strerror(error.errno))
-    finally:
-        close_all([peer])
-    return 0
-
-
-def _maker_of(end: socket.socket) -> int:
-    """The process that has made a pair of sockets: the supervisor."""
-    credentials = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(credentials)[0])
-
-
-def _is_last(end: socket.socket, supervisor: int, spawner: int) -> bool:
-    """Whether the supervisor has died when its spawner had: nobody else ends the jobs then.
-
-    Its end is closed a little before it counts as dead.
-    """
-    with contextlib.suppress(ConnectionResetError):  # it has not read all, which is no matter
-        if not select.select([end], [], [], 0)[0] or end.recv(1, socket.MSG_PEEK):
-            return False
-    return all(select.select([elder], [], [], _DYING)[0] for elder in (spawner, supervisor))
-
-
-def _give_up(reason: str) -> int:
-    print(f"governor: an agent gives up: {reason}", file=sys.stderr)
-    return OWN_FAILURE

@@ -142,11 +142,11 @@ class Spawner:
             self._heirloom.close()
 
     def _become_agent(self, endpoint: str, end: int, estate: int) -> None:
-        from workers import agent
+        from workers import agent_start
 
         take_descriptors()
         stays, channel_end = self._heirloom is not None, socket.socket(fileno=end)
-        os._exit(agent.main(endpoint, channel_end, self._nonce, estate, stays))
+        os._exit(agent_start.main(endpoint, channel_end, self._nonce, estate, stays))
 
     def _become_worker(self, descriptors: list[int]) -> None:
         from workers import bootstrap
@@ -189,6 +189,17 @@ def job_processes(nonce: int) -> set[int]:
         membership.clear(pid)
         del members[pid]
     return set(members)
+
+
+def await_end(pid: int) -> int | None:
+    """Wait until a process has ended; its exit code, or None where it is not our child."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(ProcessLookupError):
+        end = os.pidfd_open(pid)
+        select.select([end], [], [])
+        os.close(end)
+    return None
 
 
 def kill(pids: Iterable[int]) -> None:

@@ -10,11 +10,11 @@ import socket
 import struct
 from typing import NamedTuple
 
-from governor.supervisor.spawner_link import Restart, SpawnerLink, await_end
+from governor.supervisor.spawner_link import Restart, SpawnerLink
 from governor.wire.spawner import AGENT, ESTATE, FROM_SPAWNER, LISTENER, Inherited, Kept, Running
 from workers import channel
 from workers.heirloom import HEIRS
-from workers.spawner import kill
+from workers.spawner import await_end, kill
 
 PATIENCE = 10.0
 """Seconds in which a spawner hands everything over; one that does not is ended."""

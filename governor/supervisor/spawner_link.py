@@ -6,7 +6,6 @@ becomes a child of the supervisor when the spawner dies, and is reaped here.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
@@ -35,7 +34,7 @@ from governor.wire.spawner import (
     UserTime,
 )
 from workers import channel
-from workers.spawner import end_all, kill
+from workers.spawner import await_end, end_all, kill
 from workers.undertaker import Undertaker
 
 if TYPE_CHECKING:
@@ -386,17 +385,6 @@ class SpawnerLink:
         except TimeoutError:
             self.kill()
         await_end(self.pid)
-
-
-def await_end(pid: int) -> int | None:
-    """Wait until a process has ended; its exit code, or None where it is not our child."""
-    with contextlib.suppress(ChildProcessError):
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with contextlib.suppress(ProcessLookupError):
-        end = os.pidfd_open(pid)
-        select.select([end], [], [])
-        os.close(end)
-    return None
 
 
 def _close(descriptors: Sequence[int]) -> None:
