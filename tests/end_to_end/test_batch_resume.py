@@ -21,6 +21,8 @@ from tests.end_to_end.batches import LOAD, Bench, Ended, job
 from tests.end_to_end.runner import Runner
 from tests.process.helpers import children, eventually
 
+pytestmark = pytest.mark.once
+
 # It hangs in a call that is not trapped: trapped ones fail when all of governor has gone.
 HANGS_ONCE = """
 test -p block || mkfifo block

@@ -369,6 +369,7 @@ FAULTS += [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("scenario", "step", "when", "nth"), FAULTS)
 def test_death_at_a_step_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
