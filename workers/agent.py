@@ -315,7 +315,7 @@ class Agent:
         self._estate.drop(LISTENER, listener.job)
         self._last = None
         listener.close()
-        self.accounts.prune()
+        self.accounts.reservations.prune()
 
     def _move(self, request: int, pid: int, job: int, group: int) -> None:
         """One write moves the process and its children to come; then its figures follow."""

@@ -95,7 +95,7 @@ class Docket:
             trap.keep()
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
-            self._accounts.pending[trap.tid] = trap.bill.note
+            self._accounts.reservations.pending[trap.tid] = trap.bill.note
             trap.admit()
             if counter is not None:
                 self._hits.passed(counter, trap.tid)

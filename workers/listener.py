@@ -187,7 +187,8 @@ class Listener:
         fd, request, go_on, bills = self.fd, self._request, self._go_on, self._bills
         filled = request[: REQUEST.size]
         accounts = self._accounts
-        prepay, pending, doubtful = accounts.prepay, accounts.pending, accounts.doubtful
+        prepay, reservations = accounts.prepay, accounts.reservations
+        pending, doubtful = reservations.pending, reservations.doubtful
         everything = slice(None)
         job = self.job
         # A call that lets the watch run while it blocks, unlike the other one.
@@ -274,7 +275,7 @@ class Listener:
         self, id: int, tid: int, nr: int, args: Sequence[int], kept: int = 0
     ) -> Trap | None:
         """There may be too little room, or it is no call to charge: look at its arguments."""
-        self._accounts.settle_thread(tid)
+        self._accounts.reservations.drop(tid)
         trap = Trap(self, id, tid, nr, args, self._group)
         trap.kept = kept
         if nr != self._affinity:

@@ -91,7 +91,7 @@ class Succession:
         else:
             note = Note((group,), demands.quick.get(call, ()))
         if note.demand:
-            self._accounts.pending[tid] = note
+            self._accounts.reservations.pending[tid] = note
 
     def received(self) -> list[Trap]:
         """The calls that have been received and wait, for another look at each."""
