@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import socket
 import time
 from collections import deque
@@ -217,7 +216,7 @@ class SpawnerLink:
         """
         if self._failure is not None:
             raise self._failure
-        while select.select([self._end], [], [], 0)[0]:
+        while channel.is_readable(self._end.fileno(), 0):
             received = channel.receive(self._end, FROM_SPAWNER)
             if received is None:
                 self._replace()
@@ -238,7 +237,7 @@ class SpawnerLink:
 
     def wait(self) -> None:
         """Wait a moment for something to catch up with, and do so."""
-        select.select([self._end], [], [], _LOOK)
+        channel.is_readable(self._end.fileno(), _LOOK)
         self.tend()
 
     def _hear(self, message: Message) -> None:
@@ -394,7 +393,7 @@ def await_end(pid: int) -> int | None:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with contextlib.suppress(ProcessLookupError):
         end = os.pidfd_open(pid)
-        select.select([end], [], [])
+        channel.is_readable(end)
         os.close(end)
     return None
 

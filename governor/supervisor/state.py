@@ -58,10 +58,11 @@ class State:
 
         The number that marks processes from now on: ``nonce``, or that of before. ``files`` and
         ``timeout``: for spawners, see `spawner.replace` and `SpawnerLink`. EBUSY: it is at
-        another directory than this one.
+        another directory than this one, or there are jobs at this one that it knows nothing of.
         """
-        before = self.before
-        if before is None or not self.same_boot:
+        before = self.before if self.same_boot else None
+        if before is None:
+            reconnect(directory, 0, _nobody, timeout)
             return nonce
         if before.directory != directory and is_waiting(before.directory):
             raise GovernorError(
@@ -107,3 +108,7 @@ class State:
         self.journal.put([Began(0, FORMAT, __version__, self._boot, nonce, directory)])
         self.recorder.settle()
         self.journal.write_anew()
+
+
+def _nobody() -> tuple[int, socket.socket]:
+    raise AssertionError("there is no spawner that could die")
