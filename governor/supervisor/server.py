@@ -185,8 +185,12 @@ class Supervisor:
                 if self._signalled.fileno() in ready and self._is_to_end():
                     self._jobs.stop(list(self._jobs.by_id), GRACE, self._end)
                 self._turn(ready)
-        finally:
+        except Exception as error:
+            if self._recording is not None and not isinstance(error, GovernorError):
+                _die()
             self._leave()
+            raise
+        self._leave()
 
     def _turn(self, ready: set[object]) -> None:
         """Take in everything that has arrived, in the order in which it depends on each other."""
@@ -360,6 +364,15 @@ class Supervisor:
 def _refuse(owner: socket.socket, error: GovernorError) -> None:
     """Tell the owner why there will be no supervisor."""
     owner.send(f"{error.errno} {error.message}".encode(errors="replace"))
+
+
+def _die() -> None:
+    """A mistake of ours is no reason to end jobs that another supervisor can go on with."""
+    import traceback
+
+    traceback.print_exc()
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _check_times(request: Any) -> None:
