@@ -68,6 +68,11 @@ def run(args: argparse.Namespace) -> int:
     layout = Layout.exactly(args.hierarchy, args.settings)
     path = rundir.directory(args.dir)
     state = os.path.abspath(args.state) if args.state else ""
+    if state and os.path.commonpath(map(os.path.realpath, (path, state))) == os.path.realpath(path):
+        raise GovernorError(
+            errno.EINVAL,
+            f"{path} is for sockets, and goes with the governor; keep the state elsewhere",
+        )
     if args.detach:
         from governor.daemon import detach
 

@@ -137,3 +137,12 @@ def test_up_is_told_to_end(
     shell.up(*state)
     assert codes(shell) == {"sleeper": 128 + signal.SIGTERM}
     assert shell.say("get", "load:/builds:numtasks.limit").strip().endswith("64")
+
+
+@pytest.mark.parametrize("inside", ["", "state", "a/b"])
+def test_the_state_is_not_kept_among_the_sockets(shell: Shell, inside: str) -> None:
+    """It would go with them, or be taken for something else the next time."""
+    ended = shell.governor("up", "--detach", "--state", str(shell.directory / inside))
+    assert ended.exit_code == 1
+    assert "keep the state elsewhere" in ended.errors
+    assert not shell.directory.exists()
