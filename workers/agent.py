@@ -54,12 +54,17 @@ class Agent:
     """Serves one supervisor. Listeners come over ``end``, everything else over ``peer``."""
 
     def __init__(
-        self, peer: Peer, end: socket.socket, nonce: int, estate: Estate, stays: bool = False
+        self, peer: Peer, end: socket.socket, nonce: int, estate: Estate, stays: str = ""
     ) -> None:
-        """``stays``: go on when the supervisor has died, until somebody kills this process."""
+        """``stays``: the governor's directory, if this is to go on when the supervisor has died.
+
+        Then it goes on as long as the spawner does, or until somebody kills this process.
+        """
         self._stays = stays
         self._alone = False
         self._spawner = os.getppid()
+        self._elder: int | None = None
+        """A pidfd of a spawner that has not started this process."""
         self._peer = peer
         self._end = end
         self._nonce = nonce
@@ -164,11 +169,14 @@ class Agent:
 
     def _control(self, fd: int, event: int) -> None:
         # The channel is read when a message announces a listener; here it can only have closed.
-        if fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
-            # One that has nothing to go by is of no use to anybody.
-            self._running = self._stays and self.accounts.complete and self._ends_with_spawner()
+        if fd == self._elder:
+            self._running = False
+        elif fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
             self._alone = True
             self._epoll.unregister(fd)
+            # One that has nothing to go by is of no use to anybody.
+            complete = bool(self._stays) and self.accounts.complete
+            self._running = complete and self._ends_with_spawner()
         self._obey()
 
     def _ends_with_spawner(self) -> bool:
@@ -176,7 +184,16 @@ class Agent:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        return os.getppid() == self._spawner
+        if os.getppid() == self._spawner:
+            return True
+        # That had died before, and the supervisor had another one.
+        from workers.heirloom import waiting
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+        self._elder = waiting(self._stays)
+        if self._elder is not None:
+            self._epoll.register(self._elder, select.EPOLLIN)
+        return self._elder is not None
 
     def _tell(self, message: Message) -> None:
         """Say something unasked; what may have arrived meanwhile is then seen to (`_obey`)."""

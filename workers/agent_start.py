@@ -40,7 +40,7 @@ def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool
     try:
         records = Estate(estate)
         os.close(estate)
-        Agent(peer, end, nonce, records, stays).serve()
+        Agent(peer, end, nonce, records, os.path.dirname(endpoint) if stays else "").serve()
         if not stays and _is_last(end, *elders):
             from workers import spawner
 

@@ -15,6 +15,8 @@ from workers import channel
 HEIRS = "heirs"
 """The socket in a governor's directory where a new supervisor connects."""
 _CREDENTIALS = struct.Struct("3i")
+_PATIENCE = 1.0
+"""Seconds until those are let in who were at the door before."""
 
 
 def is_waiting(directory: str) -> bool:
@@ -28,6 +30,18 @@ def is_waiting(directory: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def waiting(directory: str) -> int | None:
+    """A pidfd of the spawner that waits there; None when there is none, or it does not answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.settimeout(_PATIENCE)
+        try:
+            probe.connect(os.path.join(directory, HEIRS))
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            return os.pidfd_open(_CREDENTIALS.unpack(credentials)[0])
+        except OSError:
+            return None
 
 
 class Heirloom:

@@ -20,7 +20,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from governor.results import OWN_FAILURE
 from governor.wire.codec import Message
@@ -197,7 +197,7 @@ def await_end(pid: int) -> int | None:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with contextlib.suppress(ProcessLookupError):
         end = os.pidfd_open(pid)
-        select.select([end], [], [])
+        channel.is_readable(end)
         os.close(end)
     return None
 
@@ -211,8 +211,23 @@ def kill(pids: Iterable[int]) -> None:
 
 def end_leftovers(nonce: int) -> None:
     """Kill the jobs of a governor whose spawner is gone."""
+    _sweep(lambda: job_processes(nonce))
+
+
+def end_jobs(nonce: int, jobs: Set[int]) -> None:
+    """Kill what belongs to these jobs of a governor."""
+
+    def processes() -> set[int]:
+        members = membership.scan(nonce)
+        return {pid for pid, tag in members.items() if tag.job in jobs and not is_zombie(pid)}
+
+    if jobs:
+        _sweep(processes)
+
+
+def _sweep(find: Callable[[], set[int]]) -> None:
     deadline = time.monotonic() + _SWEEP_SECONDS
-    while (victims := job_processes(nonce)) and time.monotonic() < deadline:
+    while (victims := find()) and time.monotonic() < deadline:
         kill(victims)
         time.sleep(_KILL_AGAIN_MS / 1000)  # they are no children of ours, so nobody tells us
 

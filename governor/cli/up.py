@@ -68,6 +68,11 @@ def run(args: argparse.Namespace) -> int:
     layout = Layout.exactly(args.hierarchy, args.settings)
     path = rundir.directory(args.dir)
     state = os.path.abspath(args.state) if args.state else ""
+    if state and os.path.commonpath(map(os.path.realpath, (path, state))) == os.path.realpath(path):
+        raise GovernorError(
+            errno.EINVAL,
+            f"{path} is for sockets, and goes with the governor; keep the state elsewhere",
+        )
     if args.detach:
         from governor.daemon import detach
 
@@ -97,15 +102,20 @@ def _keep(
             os.dup2(descriptor, 2)
             os.close(descriptor)
         with Governor(
-            metrics=metrics,
             agent_timeout=args.agent_timeout,
             fork=True,
             directory=path,
             lock=lock,
             state=state,
         ) as governor:
-            rundir.record(path, governor.pid, governor.nonce, state)
-            layout.build(governor, again=bool(state))
+            try:
+                rundir.record(path, governor.pid, governor.nonce)
+                layout.build(governor, again=bool(state))
+                if metrics is not None:
+                    governor.serve_metrics(metrics)
+            except BaseException:
+                governor.back_out()
+                raise
             served = f", metrics at http://127.0.0.1:{metrics}/metrics" if metrics else ""
             with _signals() as heard:
                 ready(f"governor runs at {path}: process {governor.pid}{served}")

@@ -40,6 +40,7 @@ from governor.supervisor.policy import Policy
 from governor.supervisor.state import State
 from governor.supervisor.told import tell
 from workers import membership
+from workers.spawner import end_jobs
 
 ENDED = "its governor died, and all that it had started was ended"
 REBOOTED = "the machine was started anew"
@@ -78,6 +79,7 @@ class Restorer:
         self._ledger()
         for work in self._journal.all(Work).values():
             self._job(work)
+        self._end_unrecorded()
         for container in self._nodes.values():
             self._policy.watch(container)
 
@@ -209,6 +211,14 @@ class Restorer:
         self._jobs.restore(job, alive)
         if job.result is None and not alive:
             self._lose(job)
+
+    def _end_unrecorded(self) -> None:
+        """End what runs although that could not be recorded: nobody knows where it belongs."""
+        if self._inherited is not None:
+            known = self._jobs.by_id
+            unknown = self._inherited.jobs.keys() - known.keys()
+            unknown |= {job.id for job in known.values() if not job.placed}
+            end_jobs(self._inherited.link.nonce, unknown)
 
     def give_up(self) -> None:
         """All ends have been reported: whoever is neither there nor reported will not be."""

@@ -202,8 +202,12 @@ class Supervisor:
                 if self._signalled.fileno() in ready and self._is_to_end():
                     self._ends.stop_all(GRACE, self._end)
                 self._turn(ready)
-        finally:
+        except Exception as error:
+            if self._recording is not None and not isinstance(error, GovernorError):
+                _die()
             self._leave()
+            raise
+        self._leave()
 
     def _turn(self, ready: set[object]) -> None:
         """Take in everything that has arrived, in the order in which it depends on each other."""
@@ -327,6 +331,15 @@ class Supervisor:
         remove_directory(self._terms.directory)
         if self._recording is not None:
             self._recording.close()
+
+
+def _die() -> None:
+    """A mistake of ours is no reason to end jobs that another supervisor can go on with."""
+    import traceback
+
+    traceback.print_exc()
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _signals() -> socket.socket:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import time
 from collections import deque
@@ -216,7 +215,7 @@ class SpawnerLink:
         """
         if self._failure is not None:
             raise self._failure
-        while select.select([self._end], [], [], 0)[0]:
+        while channel.is_readable(self._end.fileno(), 0):
             received = channel.receive(self._end, FROM_SPAWNER)
             if received is None:
                 self._replace()
@@ -237,7 +236,7 @@ class SpawnerLink:
 
     def wait(self) -> None:
         """Wait a moment for something to catch up with, and do so."""
-        select.select([self._end], [], [], _LOOK)
+        channel.is_readable(self._end.fileno(), _LOOK)
         self.tend()
 
     def _hear(self, message: Message) -> None:

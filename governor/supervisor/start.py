@@ -58,7 +58,6 @@ def _start(terms: Terms, owner: socket.socket) -> tuple[Terms, Supervisor]:
         state = State(terms.state)
         terms = state.take_over(terms, files)
         if state.inherited is not None:
-            spawner.take_descriptors()
             return terms, Supervisor(terms, state.inherited.link, owner, state)
     return terms, _start_with_spawner(terms, owner, files, state)
 

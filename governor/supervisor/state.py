@@ -58,10 +58,12 @@ class State:
         """Find what goes on of the last governor; else end what is left of it.
 
         With what marks processes from now on, which may be what it was before. ``files``: for
-        spawners, see `spawner.replace`. EBUSY: it is at another directory than this one.
+        spawners, see `spawner.replace`. EBUSY: it is at another directory than this one, or there
+        are jobs at this one that it knows nothing of.
         """
-        before, directory = self.before, terms.directory
-        if before is None or not self.same_boot:
+        before, directory = self.before if self.same_boot else None, terms.directory
+        if before is None:
+            reconnect(directory, 0, _nobody, terms.agent_timeout)
             return terms
         if before.directory != directory and is_waiting(before.directory):
             raise GovernorError(
@@ -107,3 +109,7 @@ class State:
         self.journal.put([Began(0, FORMAT, __version__, self._boot, nonce, directory)])
         self.recorder.settle()
         self.journal.write_anew()
+
+
+def _nobody() -> tuple[int, socket.socket]:
+    raise AssertionError("there is no spawner that could die")
