@@ -73,7 +73,7 @@ class Agent:
         self._end = end
         self._nonce = nonce
         self._table = table()
-        self._census = Census(nonce, self._table)
+        self._census = Census(nonce, self._table, lambda: self._tell(wire.Pong(0)))
         self._estate = estate
         self.accounts = Accounts(
             self._census,

@@ -302,6 +302,15 @@ def test_stopped_supervisor_is_no_reason(impatient: Governor) -> None:
         assert agent(impatient) == before
 
 
+def test_agent_that_counts_for_long_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count of many processes takes longer than an agent may say nothing."""
+    with nothing_left(monkeypatch):
+        command = [sys.executable, "-m", "tests.process.slow_counts"]
+        env = os.environ | {"PYTHONPATH": PYTHONPATH}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, env=env)
+    assert (done.stdout, done.stderr) == ("[8, 0]\n", "")
+
+
 @pytest.mark.parametrize("timeout", [0, -1, 0.05, 1e9, float("nan"), float("inf")])
 def test_timeout_must_be_a_time(timeout: float) -> None:
     with pytest.raises(GovernorError) as refused:
