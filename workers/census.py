@@ -11,7 +11,6 @@ from workers.membership import Tag
 from workers.resources import Resource, load
 from workers.syscalls import Table
 
-
 SIGN_INTERVAL = 0.05
 """Seconds between two signs of life in a count, which has none before."""
 

@@ -257,6 +257,8 @@ class AgentLink:
                 return message
             if ended:
                 raise AgentDied
+            if self.process.ended:
+                continue  # that was heard of just now, and there will be nothing to wake us
             if not self.process.pid:
                 remaining = self._timeout  # nobody is there yet who could have answered
             if remaining <= 0:

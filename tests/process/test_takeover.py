@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import random
 import shutil
@@ -304,11 +305,22 @@ def test_stopped_supervisor_is_no_reason(impatient: Governor) -> None:
 
 def test_agent_that_counts_for_long_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """A count of many processes takes longer than an agent may say nothing."""
+    assert said_by("tests.process.slow_counts", monkeypatch) == 0
+
+
+def test_no_interval_passes_before_a_death_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor whose waits never end by themselves replaces its agents all the same."""
+    assert said_by("tests.process.no_intervals", monkeypatch) == [15, 10]
+
+
+def said_by(module: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    """What a program that is a governor itself prints; it complains of nothing."""
     with nothing_left(monkeypatch):
-        command = [sys.executable, "-m", "tests.process.slow_counts"]
+        command = [sys.executable, "-m", module]
         env = os.environ | {"PYTHONPATH": PYTHONPATH}
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, env=env)
-    assert (done.stdout, done.stderr) == ("[8, 0]\n", "")
+    assert done.stderr == ""
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.05, 1e9, float("nan"), float("inf")])

@@ -10,7 +10,7 @@ import pytest
 
 from governor.core.counter import Counter
 from governor.core.plan import Plan
-from governor.supervisor.agent import AgentLink
+from governor.supervisor.agent import AgentDied, AgentLink
 from governor.supervisor.agent_process import AgentProcess
 from governor.supervisor.spawner_link import SpawnerLink
 from governor.transport import Server, close_all
@@ -114,3 +114,20 @@ def test_a_reset_is_told_once_and_only_of_counters_the_agent_has(link: Link) -> 
     link.set_plan(1, PLAN, [known, unknown])
     link.renew([known, unknown])
     assert [type(message).__name__ for message in link.take()] == ["SetCounter"]
+
+
+def test_a_death_heard_of_while_messages_are_read_is_not_waited_for(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether somebody may speak is asked of the spawner, which may tell of more."""
+
+    def read() -> None:
+        link.process.ended = "was ended by signal 9"
+
+    def wait(timeout: float | None) -> set[object]:
+        raise AssertionError("nothing would end this wait")
+
+    monkeypatch.setattr(link, "_next", read)
+    monkeypatch.setattr(link._poller, "poll", wait)
+    with pytest.raises(AgentDied):
+        link._receive()
