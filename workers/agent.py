@@ -216,7 +216,7 @@ class Agent:
                 accounts.set_lender(id, lender, guarantee)
                 self._forget_bills()
             case wire.Reset(id, figure):
-                accounts.reset(id, figure)
+                self._reset(id, figure)
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
                 self._hits.forget(id)
@@ -242,6 +242,15 @@ class Agent:
                 self._peer.send(wire.Pong(request))
             case wire.Stop():
                 self._running = False
+
+    def _reset(self, id: int, figure: str) -> None:
+        """Start a figure again. What was refused before is told of before that."""
+        if figure == "failcnt":
+            for hit in self._hits.take(id):
+                self._tell(hit)
+        self.accounts.reset(id, figure)
+        if figure == "failcnt":
+            self._tell(wire.Refusals([[id, self.accounts.counters[id].failcnt]]))
 
     def _set_plan(
         self,

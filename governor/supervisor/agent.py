@@ -120,8 +120,6 @@ class AgentLink:
             self._tell(counter)
             for figure in sorted(counter.resets):
                 self._send(wire.Reset(counter.id, figure))
-                if figure == "failcnt":
-                    self._refusals.pop(counter.id, None)
         for counter in counters:
             counter.resets.clear()
 
@@ -145,7 +143,7 @@ class AgentLink:
             return False
         self._told[id] = wanted
         self.counters[id] = counter
-        if counter.failcnt and id not in self._refusals:  # another supervisor has told of those
+        if self._inherits and counter.failcnt:  # another supervisor has told of those
             self._refusals[id] = counter.failcnt
         if wanted.limit != known.limit:
             self._send(wire.SetCounter(id, counter.resource, wanted.limit))
@@ -201,13 +199,17 @@ class AgentLink:
             self._send(wire.Stop())
 
     def untold(self, message: wire.Refusals) -> list[wire.Hit]:
-        """What was refused and not told of, by agents that were ended before; nobody knows who."""
+        """What was refused and not told of, by agents that were ended before; nobody knows who.
+
+        There is less than was told of where the figure has been reset.
+        """
         hits = []
         for id, failcnt in message.figures:
-            missing = failcnt - self._refusals.get(id, 0)
-            if missing > 0 and id in self.counters:
+            if id in self.counters:
+                missing = failcnt - self._refusals.get(id, 0)
                 self._refusals[id] = failcnt
-                hits.append(wire.Hit(id, "limit", missing, self.counters[id].held, 0))
+                if missing > 0:
+                    hits.append(wire.Hit(id, "limit", missing, self.counters[id].held, 0))
         return hits
 
     # -- asking --------------------------------------------------------------------

@@ -249,6 +249,22 @@ def test_refusals_that_it_did_not_tell_of_are_told(gov: Governor, box: Container
         assert told == box["numtasks.failcnt"] == 25
 
 
+def test_refusals_before_a_reset_are_told_once_as_well(gov: Governor, box: Container) -> None:
+    box["numtasks.limit"] = 1
+    events = (event for event in gov.events(0) if event.kind == "limit")
+    with puppet(gov, box) as job:
+        told = 0
+        for turn in range(1, 4):
+            assert [job.is_refused() for _ in range(5)] == [True] * 5
+            box["numtasks.failcnt"] = 0
+            assert [job.is_refused() for _ in range(2)] == [True] * 2
+            kill(gov)
+            while told < 7 * turn:
+                told += int(next(events).fields["times"])
+        assert told == 21
+        assert box["numtasks.failcnt"] == 2
+
+
 def test_it_is_counted(gov: Governor, box: Container) -> None:
     for turn in range(3):
         assert gov.status().agent_restarts == turn

@@ -131,3 +131,23 @@ def test_a_death_heard_of_while_messages_are_read_is_not_waited_for(
     monkeypatch.setattr(link._poller, "poll", wait)
     with pytest.raises(AgentDied):
         link._receive()
+
+
+def missed(link: Link, failcnt: int) -> int:
+    return sum(hit.times for hit in link.untold(wire.Refusals([[1, failcnt]])))
+
+
+def test_refusals_are_told_of_once_also_when_their_figure_begins_again(link: Link) -> None:
+    counter = Counter(1, "tasks")
+    link.set_plan(1, PLAN, [counter])
+    assert [missed(link, 3), missed(link, 3), missed(link, 5)] == [3, 0, 2]
+    assert [missed(link, 0), missed(link, 2)] == [0, 2]
+
+
+def test_a_figure_that_was_counted_has_not_been_told_of_yet(link: Link) -> None:
+    counter = Counter(1, "tasks")
+    link.set_plan(1, PLAN, [counter])
+    counter.failcnt = 3
+    counter.limit = 7
+    link.renew([counter])
+    assert missed(link, 3) == 3
