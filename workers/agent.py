@@ -53,6 +53,8 @@ SHOW_SHARE = 5
 """Counting after placements and moves takes at most one part in so many of it."""
 _FIRST_TASK = (("tasks", 1), ("physpages", 1), ("rsspages", 1))
 """What the process that a job begins with asks for, as any fork does."""
+_FIRST_CALL = 0
+"""What is noted for it, where the id of a call is: the kernel begins with a random one."""
 _LONG_STREAK = 64
 """Traps of one listener in a row after which it is worth waiting in that one alone."""
 _SAMPLES_AFTER_TRAP = 2
@@ -278,8 +280,12 @@ class Agent:
         tag = Tag(self._nonce, job, group)
         full = None
         if not self._is_tagged(pid, tag):  # by an agent that could not tell of it any more
+            call = job, _FIRST_CALL
+            charge = self._estate.last_charge()
+            if charge is not None and charge[:2] == call:  # by one that was ended before the tag
+                self.accounts.take_back(charge[2])
             bill = self.accounts.terms[group].bill(_FIRST_TASK)
-            full = self._docket.admits(bill, pid)
+            full = self._docket.admits(bill, pid, call)
         failed = 0
         used = cpu.sample(pid)
         if full is None:

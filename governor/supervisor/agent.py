@@ -175,6 +175,8 @@ class AgentLink:
 
     def place(self, job: int, pid: int, group: int, traps: list[str], listener: int) -> None:
         """Admit a worker; `Placed` arrives later. The listener goes ahead on the channel."""
+        if self._peer is None and self._connect():
+            return  # `taken_over` has had it placed, with all that wait for it
         self._send_listener(job, traps, listener)
         self._send(wire.Place(job, pid, group, traps))
 
@@ -319,11 +321,14 @@ class AgentLink:
         self._behind = True
         self._server.send(self._peer, message)
 
-    def _connect(self) -> None:
+    def _connect(self) -> bool:
+        """Wait until there is an agent; whether another one had to take over for that."""
         try:
             self._greet()
         except AgentDied:
             self._take_over()
+            return True
+        return False
 
     def _greet(self) -> None:
         while self._peer is None:

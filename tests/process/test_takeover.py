@@ -401,6 +401,7 @@ FAULTS = [
 ]
 
 FAULTS += [("rate", "answer", when, nth) for when in ("before", "after") for nth in (2, 7, 8)]
+FAULTS += [("rate", "tag", when, 1) for when in ("before", "after")]
 FAULTS += [
     ("tasks", step, "busy", 1) for step in ("receive", "recount", "look closely", "tell", "count")
 ]

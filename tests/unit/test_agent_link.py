@@ -151,3 +151,22 @@ def test_a_figure_that_was_counted_has_not_been_told_of_yet(link: Link) -> None:
     counter.limit = 7
     link.renew([counter])
     assert missed(link, 3) == 3
+
+
+def test_a_job_that_a_new_agent_was_told_to_place_is_not_placed_twice(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def place() -> None:
+        link.place(1, 2, 3, [], -1)
+
+    def take_over() -> None:
+        link._peer = b"another"
+        place()
+
+    def die() -> None:
+        raise AgentDied
+
+    monkeypatch.setattr(link, "_greet", die)
+    monkeypatch.setattr(link, "_take_over", take_over)
+    place()
+    assert link.take() == [wire.Place(1, 2, 3, [])]
