@@ -269,6 +269,13 @@ class Accounts:
         for counter, _ in rates:
             counter.recount(counter.charged)
 
+    def take_back(self, rates: Iterable[tuple[int, int, int]]) -> None:
+        """A call for which `note` was told this will be charged again, if it was at all."""
+        for id, amount, charged in rates:
+            counter = self.counters.get(id)
+            if counter is not None and counter.charged == charged:
+                counter.recount(charged - amount)
+
     def too_soon(self, bill: Bill, recounted: Collection[Counter]) -> bool:
         """Whether what a bill lacks room in takes long to count, and was counted just now."""
         if not self._lasting:

@@ -44,6 +44,8 @@ SHOW_SHARE = 5
 """Counting after placements and moves takes at most one part in so many of it."""
 _FIRST_TASK = (("tasks", 1), ("physpages", 1), ("rsspages", 1))
 """What the process that a job begins with asks for, as any fork does."""
+_FIRST_CALL = 0
+"""What is noted for it, where the id of a call is: the kernel begins with a random one."""
 _LONG_STREAK = 64
 """Traps of one listener in a row after which it is worth waiting in that one alone."""
 _SAMPLES_AFTER_TRAP = 2
@@ -69,7 +71,7 @@ class Agent:
         self._end = end
         self._nonce = nonce
         self._table = table()
-        self._census = Census(nonce, self._table)
+        self._census = Census(nonce, self._table, lambda: self._tell(wire.Pong(0)))
         self._estate = estate
         self.accounts = Accounts(
             self._census,
@@ -224,7 +226,7 @@ class Agent:
                 accounts.set_lender(id, lender, guarantee)
                 self._forget_bills()
             case wire.Reset(id, figure):
-                accounts.reset(id, figure)
+                self._reset(id, figure)
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
                 self._hits.forget(id)
@@ -251,6 +253,15 @@ class Agent:
             case wire.Stop():
                 self._running = False
 
+    def _reset(self, id: int, figure: str) -> None:
+        """Start a figure again. What was refused before is told of before that."""
+        if figure == "failcnt":
+            for hit in self._hits.take(id):
+                self._tell(hit)
+        self.accounts.reset(id, figure)
+        if figure == "failcnt":
+            self._tell(wire.Refusals([[id, self.accounts.counters[id].failcnt]]))
+
     def _set_plan(
         self,
         group: int,
@@ -275,11 +286,14 @@ class Agent:
         listener_fd = self._receive_listener() if traps else None
         tag = Tag(self._nonce, job, group)
         full = None
-        if (
-            membership.read_ours(pid, self._nonce) != tag
-        ):  # by an agent that could not tell of it any more
+        # It may be tagged by an agent that could not tell of it any more.
+        if membership.read_ours(pid, self._nonce) != tag:
+            call = job, _FIRST_CALL
+            charge = self._estate.last_charge()
+            if charge is not None and charge[:2] == call:  # by one that was ended before the tag
+                self.accounts.take_back(charge[2])
             bill = self.accounts.terms[group].bill(_FIRST_TASK)
-            full = self._docket.admits(bill, pid)
+            full = self._docket.admits(bill, pid, call)
         failed = 0
         used = cpu.sample(pid)
         if full is None:

@@ -192,7 +192,7 @@ class Listener:
         everything = slice(None)
         job = self.job
         # A call that lets the watch run while it blocks, unlike the other one.
-        wait, *(wait_fd, wait_code, wait_request) = seccomp.waiting_receive(fd, request)
+        wait, there = seccomp.waiting_receive(request)
         last_tid = 0
 
         def answer(bell: Bell) -> Trap | None:
@@ -212,7 +212,7 @@ class Listener:
                         if error.errno in (errno.ENOENT, errno.EINTR):
                             return None
                         raise
-                elif wait(wait_fd, wait_code, wait_request) < 0:
+                elif wait(fd, RECV, there) < 0:
                     return None  # the bell, or what is met again when the next call is ready
                 id, tid, nr = _unpack_head(request)
                 if tid != last_tid:

@@ -91,8 +91,9 @@ class PaperAgent(AgentLink):
         self.placing: deque[agent_wire.Place] = deque()
         self.processes: dict[int, Tag | None] = dict.fromkeys(OUTSIDE)
 
-    def _connect(self) -> None:
+    def _connect(self) -> bool:
         self._peer = PEER
+        return False
 
     def _send(self, message: Message) -> None:
         encode(message)
