@@ -330,5 +330,5 @@ class Governor:
     def _serve_metrics(self, port: int) -> None:
         from governor.metrics import Exporter
 
-        self._exporter = Exporter(self.containers, port, self.status)
+        self._exporter = Exporter(self.containers, port, self.status, self.state)
         self.metrics_port = self._exporter.port

@@ -49,6 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument(
         "--state",
+        type=checked(_directory),
         metavar="DIR",
         help="record everything in DIR, and go on with what is recorded there",
     )
@@ -67,13 +68,36 @@ def run(args: argparse.Namespace) -> int:
 
     layout = Layout.exactly(args.hierarchy, args.settings)
     path = rundir.directory(args.dir)
-    state = os.path.abspath(args.state) if args.state else ""
+    state = _state(args.state, path)
     if args.detach:
         from governor.daemon import detach
 
-        print(detach(lambda ready: _keep(path, state, layout, args, ready, log=True)))
+        said = detach(lambda ready: _keep(path, state, layout, args, ready, log=True))
+        print(rundir.read_log(path), end="", file=sys.stderr)
+        print(said)
         return 0
     return _keep(path, state, layout, args, _say, log=False)
+
+
+def _state(given: str | None, path: str) -> str:
+    """The state directory; empty for none. EINVAL: it is in the one at ``path``, which goes."""
+    if given is None:
+        return ""
+    state = os.path.abspath(given)
+    if os.path.commonpath([path, state]) == path:
+        raise GovernorError(
+            errno.EINVAL,
+            f"state cannot be kept in {path}: that directory is removed when the governor ends; "
+            f"choose another for --state",
+        )
+    return state
+
+
+def _directory(text: str) -> str:
+    """A directory; an empty one is a variable that is not set. Raises ValueError."""
+    if not text:
+        raise ValueError("an empty name is no directory")
+    return text
 
 
 def _say(words: str) -> None:
@@ -147,6 +171,8 @@ def _wait(governor: Governor, heard: socket.socket, log: bool, state: str) -> st
 
 
 def _wait_for_end(governor: Governor, heard: socket.socket, state: str) -> str:
+    from governor import rundir
+
     ended = os.pidfd_open(governor.pid)
     try:
         if heard.fileno() in select.select([heard.fileno(), ended], [], [])[0]:
@@ -159,7 +185,7 @@ def _wait_for_end(governor: Governor, heard: socket.socket, state: str) -> str:
     after = "all jobs were ended with it"
     if status.si_code != os.CLD_EXITED:
         if state:
-            after = f"'governor up --state {state}' goes on with its jobs"
+            after = f"'{rundir.going_on(governor.directory, state)}' goes on with its jobs"
         raise GovernorError(
             errno.EIO, f"the supervisor was ended by signal {status.si_status}; {after}"
         )

@@ -495,7 +495,8 @@ class Jobs:
     def _end(self, job: Job, result: JobResult) -> None:
         job.result = result
         self._policy.changes.job(job)
-        self._tell("job-end", job, exit_code=result.exit_code)
+        why = {"reason": result.error} if result.error else {}
+        self._tell("job-end", job, exit_code=result.exit_code, **why)
         self._ended(job)
         self._lately_ended.append(job.id)
         self._forget_old()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from governor.journal.file import JOURNAL
 from tests.end_to_end.running import Shell
-from tests.process.helpers import kill_and_see
+from tests.process.helpers import eventually, kill_and_see
 
 LAYOUT = ("--hierarchy", "load=numtasks", "--set", "load:/builds:numtasks.limit=64")
 
@@ -54,3 +56,92 @@ def test_a_directory_that_is_not_ours_alone(shell: Shell, state: tuple[str, str]
     assert ended.exit_code == 1
     assert "must have mode 700" in ended.errors
     assert os.listdir(state[1]) == []
+
+
+@pytest.mark.parametrize("inside", ["", "state"])
+def test_the_directory_that_goes_with_the_governor(shell: Shell, inside: str) -> None:
+    """A journal there would go with it, or keep the next one out."""
+    ended = shell.governor("up", "--state", str(shell.directory / inside))
+    assert ended.exit_code == 1
+    assert "choose another for --state [EINVAL]" in ended.errors
+    assert not shell.directory.exists()
+
+
+def test_a_variable_that_is_not_set(shell: Shell) -> None:
+    """Everything would be lost one day if that meant to keep nothing."""
+    ended = shell.governor("up", "--detach", "--state", "")
+    assert (ended.exit_code, ended.output) == (2, "")
+    assert "an empty name is no directory" in ended.errors
+
+
+def test_who_finds_jobs_without_a_supervisor_is_told(shell: Shell, state: tuple[str, str]) -> None:
+    pid = shell.up(*state)
+    gate = Path(state[1]).parent / "gate"
+    os.mkfifo(gate)
+    with shell.start("run", "--at", "--", "sh", "-c", f"read _ <{gate}; exit 7") as job:
+        eventually(lambda: "jobs         1\n" in shell.say("status"), "it runs")
+        kill_and_see([pid])
+        assert job.wait() == 125
+    here, command = str(shell.directory), f"governor up --state {state[1]}"
+    for elsewhere, words in (({}, command), ({"GOVERNOR_DIR": ""}, f"{command} --dir {here}")):
+        ended = shell.governor("status", "--dir", here, env=elsewhere)
+        assert ended.exit_code == 3
+        assert f"the jobs of the last one go on: '{words}' takes them over" in ended.errors
+    shell.up(*state)
+    gate.write_text("\n")
+    with shell.start("events", "--after", "0", "--kind", "job-end") as events:
+        assert events.stdout is not None
+        assert events.stdout.readline().endswith(" exit_code=7\n")
+        events.terminate()
+
+
+def test_a_spawner_of_before_is_replaced(shell: Shell, state: tuple[str, str]) -> None:
+    """As for an upgrade: first the supervisor, then the spawner that it has found."""
+    pid = shell.up(*state)
+    gate = Path(state[1]).parent / "gate"
+    os.mkfifo(gate)
+    with shell.start("run", "--at", "--", "sh", "-c", f"read _ <{gate}; exit 7") as job:
+        eventually(lambda: "jobs         1\n" in shell.say("status"), "it runs")
+        kill_and_see([pid])
+        assert job.wait() == 125
+    shell.up(*state)
+    status = json.loads(shell.say("status", "--json"))
+    assert (status["agent_restarts"], status["spawner_restarts"]) == (0, 0)
+    kill_and_see([status["spawner"]])
+    shell.say("run", "--at", "--", "true")
+    after = json.loads(shell.say("status", "--json"))
+    assert after["spawner_restarts"] == 1
+    assert after["spawner"] not in (0, status["spawner"])
+    assert after["jobs"] == 1
+    gate.write_text("\n")
+    eventually(lambda: "jobs         0\n" in shell.say("status"), "it has ended")
+
+
+def test_what_was_lost_is_told_with_a_reason(shell: Shell, state: tuple[str, str]) -> None:
+    shell.up(*state)
+    with shell.start("run", "--at", "--", "sleep", "600") as job:
+        eventually(lambda: "jobs         1\n" in shell.say("status"), "it runs")
+        status = json.loads(shell.say("status", "--json"))
+        assert (status["agent_restarts"], status["spawner_restarts"]) == (0, 0)
+        kill_and_see([status["pid"], status["spawner"]])
+        assert job.wait() == 125
+    shell.up(*state)
+    with shell.start("events", "--after", "0", "--kind", "job-end") as events:
+        assert events.stdout is not None
+        assert "exit_code=125 reason=job sleep was lost: its governor died" in (
+            events.stdout.readline()
+        )
+        events.terminate()
+
+
+def test_damage_is_told_to_who_starts_it(shell: Shell, state: tuple[str, str]) -> None:
+    shell.up(*state, *LAYOUT)
+    shell.say("down")
+    journal = Path(state[1], JOURNAL)
+    data = bytearray(journal.read_bytes())
+    data[50] ^= 1
+    journal.write_bytes(data)
+    ended = shell.governor("up", "--detach", *state)
+    assert ended.exit_code == 0
+    assert "damaged at byte 0: nothing is used, it is in journal.bad-1" in ended.errors
+    assert Path(state[1], "journal.bad-1").read_bytes() == data
