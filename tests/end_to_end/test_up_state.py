@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,19 @@ LAYOUT = ("--hierarchy", "load=numtasks", "--set", "load:/builds:numtasks.limit=
 @pytest.fixture
 def state(shell: Shell, tmp_path: Path) -> tuple[str, str]:
     return "--state", str(tmp_path / "state")
+
+
+@contextmanager
+def waiting(shell: Shell, gate: Path) -> Iterator[Callable[[], object]]:
+    """A job of the governor's that waits and then ends with 7, when what is yielded is called.
+
+    Its supervisor is to be killed in here.
+    """
+    os.mkfifo(gate)
+    with shell.start("run", "--at", "--", "sh", "-c", f"read _ <{gate}; exit 7") as job:
+        eventually(lambda: "jobs         1\n" in shell.say("status"), "it runs")
+        yield lambda: gate.write_text("\n")
+        assert job.wait() == 125  # who waited has not seen the end
 
 
 def test_killed_and_started_by_the_same_command(shell: Shell, state: tuple[str, str]) -> None:
@@ -76,19 +91,15 @@ def test_a_variable_that_is_not_set(shell: Shell) -> None:
 
 def test_who_finds_jobs_without_a_supervisor_is_told(shell: Shell, state: tuple[str, str]) -> None:
     pid = shell.up(*state)
-    gate = Path(state[1]).parent / "gate"
-    os.mkfifo(gate)
-    with shell.start("run", "--at", "--", "sh", "-c", f"read _ <{gate}; exit 7") as job:
-        eventually(lambda: "jobs         1\n" in shell.say("status"), "it runs")
+    with waiting(shell, Path(state[1]).parent / "gate") as end_it:
         kill_and_see([pid])
-        assert job.wait() == 125
     here, command = str(shell.directory), f"governor up --state {state[1]}"
     for elsewhere, words in (({}, command), ({"GOVERNOR_DIR": ""}, f"{command} --dir {here}")):
         ended = shell.governor("status", "--dir", here, env=elsewhere)
         assert ended.exit_code == 3
         assert f"the jobs of the last one go on: '{words}' takes them over" in ended.errors
     shell.up(*state)
-    gate.write_text("\n")
+    end_it()
     with shell.start("events", "--after", "0", "--kind", "job-end") as events:
         assert events.stdout is not None
         assert events.stdout.readline().endswith(" exit_code=7\n")
@@ -98,22 +109,18 @@ def test_who_finds_jobs_without_a_supervisor_is_told(shell: Shell, state: tuple[
 def test_an_upgrade_in_place(shell: Shell, state: tuple[str, str]) -> None:
     """As in docs/operations.md: the spawner, then the supervisor, then the same command."""
     pid = shell.up(*state)
-    gate = Path(state[1]).parent / "gate"
-    os.mkfifo(gate)
-    with shell.start("run", "--at", "--", "sh", "-c", f"read _ <{gate}; exit 7") as job:
-        eventually(lambda: "jobs         1\n" in shell.say("status"), "it runs")
+    with waiting(shell, Path(state[1]).parent / "gate") as end_it:
         before = json.loads(shell.say("status", "--json"))
         kill_and_see([before["spawner"]])
         eventually(lambda: "replaced once" in shell.say("status"), "another spawner is there")
         kill_and_see([pid])
-        assert job.wait() == 125
     shell.up(*state)
     after = json.loads(shell.say("status", "--json"))
     names = ("pid", "agent", "spawner")
     assert not {before[name] for name in names} & {after[name] for name in names}
     assert (after["jobs"], after["agent_restarts"], after["spawner_restarts"]) == (1, 0, 0)
     shell.say("run", "--at", "--", "true")
-    gate.write_text("\n")
+    end_it()
     eventually(lambda: "jobs         0\n" in shell.say("status"), "it has ended")
 
 
