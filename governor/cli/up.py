@@ -120,20 +120,23 @@ def _keep(
             descriptor = rundir.open_log(path)
             os.dup2(descriptor, 2)
             os.close(descriptor)
-        with Governor(
-            metrics=metrics,
-            agent_timeout=args.agent_timeout,
-            fork=True,
-            directory=path,
-            lock=lock,
-            state=state,
-        ) as governor:
+        # Signals first: one that comes while it starts would leave it, with a state, to itself.
+        with (
+            _signals() as heard,
+            Governor(
+                metrics=metrics,
+                agent_timeout=args.agent_timeout,
+                fork=True,
+                directory=path,
+                lock=lock,
+                state=state,
+            ) as governor,
+        ):
             rundir.record(path, governor.pid, governor.nonce, state)
             layout.build(governor, again=bool(state))
             served = f", metrics at http://127.0.0.1:{metrics}/metrics" if metrics else ""
-            with _signals() as heard:
-                ready(f"governor runs at {path}: process {governor.pid}{served}")
-                ended_by = _wait(governor, heard, log, state)
+            ready(f"governor runs at {path}: process {governor.pid}{served}")
+            ended_by = _wait(governor, heard, log, state)
         if not log:
             print(f"governor: ended by {ended_by}", file=sys.stderr)
         return 0

@@ -171,6 +171,10 @@ class Supervisor:
 
     # -- the loop ------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Somebody knows of us: who could start a successor, if there is a state."""
+        self._spawner.begin()
+
     def serve(self) -> None:
         """Work until it is time to go, then end everything."""
         try:
@@ -405,6 +409,7 @@ def main(
         _refuse(owner, error)
         return 1
     owner.send(b"%s %d" % (READY, supervisor.nonce))
+    supervisor.begin()
     try:
         supervisor.serve()
     except GovernorError as error:

@@ -204,6 +204,11 @@ class SpawnerLink:
             else:
                 self.on_unseen(end.pid)
 
+    def begin(self) -> None:
+        """From now on there can be a successor of ours; before that the spawner ends with us."""
+        if self.lasting:
+            self._say(Recorded(0))
+
     def acknowledge(self) -> None:
         """A successor will know of all ends that `on_reaped` has been called for until now."""
         if self._unrecorded:

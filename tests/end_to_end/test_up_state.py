@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from governor.journal.file import JOURNAL
 from tests.end_to_end.running import Shell
-from tests.process.helpers import eventually, kill_and_see
+from tests.process.helpers import DEADLINE, eventually, kill_and_see
 
 LAYOUT = ("--hierarchy", "load=numtasks", "--set", "load:/builds:numtasks.limit=64")
 
@@ -152,3 +153,15 @@ def test_damage_is_told_to_who_starts_it(shell: Shell, state: tuple[str, str]) -
     assert ended.exit_code == 0
     assert "damaged at byte 0: nothing is used, it is in journal.bad-1" in ended.errors
     assert Path(state[1], "journal.bad-1").read_bytes() == data
+
+
+def test_interrupted_while_it_starts(shell: Shell, state: tuple[str, str]) -> None:
+    """Whenever that is, nobody is left behind: it has not begun, or it ends as by 'down'."""
+    with shell.start("up", *state, *LAYOUT) as process:
+        eventually(lambda: Path(state[1], JOURNAL).exists(), "it starts")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
+    assert errors == "governor: ended by SIGINT\n"
+    assert shell.governor("status").exit_code == 3
+    shell.up(*state, *LAYOUT)
