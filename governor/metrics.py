@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 Containers = Callable[[], "list[ContainerReport]"]
 Status = Callable[[], "StatusReport"]
+State = Callable[[], tuple[str, str]]
+"""See `governor.api.Governor.state`."""
 
 HOST: Final = "127.0.0.1"
 PATH: Final = "/metrics"
@@ -65,7 +67,13 @@ class Exporter:
     that is taken, EACCES for one that is not for this user, EINVAL for one that is none.
     """
 
-    def __init__(self, containers: Containers, port: int, status: Status | None = None) -> None:
+    def __init__(
+        self,
+        containers: Containers,
+        port: int,
+        status: Status | None = None,
+        state: State | None = None,
+    ) -> None:
         # One thread asks for all: a connection to the supervisor is kept for every thread.
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="governor-metrics")
         families = CollectorRegistry(auto_describe=False)
@@ -73,6 +81,7 @@ class Exporter:
             _Families(
                 lambda: self._asking.submit(containers).result(),
                 None if status is None else lambda: self._asking.submit(status).result(),
+                None if state is None else lambda: self._asking.submit(state).result(),
             )
         )
         self._server = _bind(port, partial(_Handler, families))
@@ -165,9 +174,12 @@ class _Handler(BaseHTTPRequestHandler):
 class _Families(Collector):
     """All series, worked out anew at every scrape."""
 
-    def __init__(self, containers: Containers, status: Status | None = None) -> None:
+    def __init__(
+        self, containers: Containers, status: Status | None = None, state: State | None = None
+    ) -> None:
         self._containers = containers
         self._status = status
+        self._state = state
         self._known: dict[str, dict[str, Metric | None]] = {}
 
     def collect(self) -> Iterator[Family]:
@@ -181,8 +193,16 @@ class _Families(Collector):
                 "governor_agent_restarts",
                 "How often the process that enforces was replaced: it had died or did not answer.",
             )
-            restarts.add_metric([], self._status().agent_restarts)
+            status = self._status()
+            restarts.add_metric([], status.agent_restarts)
             yield restarts
+            spawners = CounterMetricFamily(
+                "governor_spawner_restarts",
+                "How often the process that starts and reaps was replaced.",
+            )
+            spawners.add_metric([], status.spawner_restarts)
+            yield spawners
+        yield from self._recording()
         yield _levels(reports)
         families: dict[str, tuple[str, Any]] = {}
         for report in reports:
@@ -192,6 +212,17 @@ class _Families(Collector):
                     self._add(families, subsystem, file, metrics.get(file), report)
         for _, family in families.values():
             yield family
+
+    def _recording(self) -> Iterator[Family]:
+        """Whether the state directory has everything; nothing where there is none."""
+        path, failure = self._state() if self._state is not None else ("", "")
+        if path:
+            recording = GaugeMetricFamily(
+                "governor_recording",
+                "1 while everything is recorded in the state directory, 0 while it cannot be.",
+            )
+            recording.add_metric([], float(not failure))
+            yield recording
 
     def _add(
         self,

@@ -147,6 +147,15 @@ def open_log(path: str) -> int:
     return _private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
 
 
+def read_log(path: str) -> str:
+    """What the governor that runs there has to complain about, so far."""
+    try:
+        with open(os.path.join(path, LOG), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 def leave(path: str, lock: int) -> None:
     """Remove what has stayed of the directory, except a log that says something."""
     if not is_waiting(path) and not _recorded(path, "nonce"):  # nothing has been started, or left
@@ -241,7 +250,7 @@ def _clear(path: str, state: str) -> None:
             raise GovernorError(
                 errno.EBUSY,
                 f"jobs run at {path} whose state is in {other}: go on with them by "
-                f"'governor up --state {other}', or choose another directory",
+                f"'{going_on(path, other)}', or choose another directory",
             )
         return
     if nonce.isdigit():
@@ -306,8 +315,8 @@ def _not_running(path: str) -> NotRunning:
     if state and is_waiting(path):
         return NotRunning(
             errno.ENOENT,
-            f"no governor runs at {path}, but what it has started goes on: so does "
-            f"'governor up --state {state}' with it",
+            f"no supervisor runs at {path}, but the jobs of the last one go on: "
+            f"'{going_on(path, state)}' takes them over",
         )
     last = _last_words(path)
     said = f" (the last one said: {last})" if last else ""
@@ -316,11 +325,17 @@ def _not_running(path: str) -> NotRunning:
     )
 
 
+def going_on(path: str, state: str) -> str:
+    """The command that goes on with the jobs at ``path``, for people."""
+    import shlex
+
+    words = ["governor", "up", "--state", state]
+    if path != directory():
+        words += ["--dir", path]
+    return shlex.join(words)
+
+
 def _last_words(path: str) -> str:
     """The last line of the log of the governor that ran there."""
-    try:
-        with open(os.path.join(path, LOG), encoding="utf-8", errors="replace") as file:
-            lines = file.read().split("\n")
-    except OSError:
-        return ""
+    lines = read_log(path).split("\n")
     return next((line for line in reversed(lines) if line), "").removeprefix("governor: ")

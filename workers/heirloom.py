@@ -47,8 +47,10 @@ def waiting(directory: str) -> int | None:
 class Heirloom:
     """One for each spawner that goes on without its supervisor, in ``directory``."""
 
-    def __init__(self, directory: str, nonce: int) -> None:
+    def __init__(self, directory: str, nonce: int, expected: bool = True) -> None:
         self._nonce = nonce
+        self.expected = expected
+        """Whether there can be a next supervisor: whoever is to start it knows of this one."""
         self._kept: dict[tuple[str, int], int] = {}
         self._ends: deque[list[Message]] = deque()
         self._end: list[Message] = []
@@ -82,6 +84,7 @@ class Heirloom:
             case Drop(kind, id):
                 self._drop(kind, id)
             case Recorded(ends):
+                self.expected = True
                 for _ in range(min(ends, len(self._ends))):
                     self._ends.popleft()
 

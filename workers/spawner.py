@@ -76,7 +76,8 @@ class Spawner:
         """Carry out one request; False when it is time to go."""
         received = channel.receive(self._end, TO_SPAWNER)
         if received is None:
-            return self._heirloom is not None and self._await_heir(self._heirloom)
+            heirloom = self._heirloom
+            return heirloom is not None and heirloom.expected and self._await_heir(heirloom)
         message, descriptors = received
         try:
             match message:
@@ -235,8 +236,9 @@ def _sweep(find: Callable[[], set[int]]) -> None:
 def start(nonce: int, directory: str, lasting: bool = False) -> tuple[int, socket.socket]:
     """Fork the spawner; returns its pid and the supervisor's end of the socket to it.
 
-    ``lasting``: it goes on when the supervisor dies, and keeps nothing open that it has not been
-    given. To be called before this process has threads or ZeroMQ sockets.
+    ``lasting``: it goes on when the supervisor dies, once that has said for the first time what is
+    `Recorded`, and keeps nothing open that it has not been given. To be called before this
+    process has threads or ZeroMQ sockets.
     """
     here, there = channel.pair()
     if pid := os.fork():
@@ -248,7 +250,7 @@ def start(nonce: int, directory: str, lasting: bool = False) -> tuple[int, socke
         if lasting:
             os.closerange(3, there.fileno())
             os.closerange(there.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-        _main(there, nonce, directory, lasting)
+        _main(there, nonce, directory, Heirloom(directory, nonce, False) if lasting else None)
         status = 0
     except BaseException:
         import traceback
@@ -258,10 +260,10 @@ def start(nonce: int, directory: str, lasting: bool = False) -> tuple[int, socke
         os._exit(status)
 
 
-def _main(end: socket.socket, nonce: int, directory: str, lasting: bool) -> None:
+def _main(end: socket.socket, nonce: int, directory: str, heirloom: Heirloom | None) -> None:
     gc.freeze()  # children share the pages of everything that exists now
-    spawner = Spawner(end, nonce, Heirloom(directory, nonce) if lasting else None)
-    if lasting:
+    spawner = Spawner(end, nonce, heirloom)
+    if heirloom is not None:
         take_descriptors()  # each job has one here; jobs get what was there before
     become_subreaper()
     spawner.serve()
@@ -306,7 +308,8 @@ def main() -> None:
         os.set_inheritable(int(descriptor), False)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(files), most))
-    _main(socket.socket(fileno=int(end)), int(nonce), directory, bool(int(lasting)))
+    heirloom = Heirloom(directory, int(nonce)) if int(lasting) else None
+    _main(socket.socket(fileno=int(end)), int(nonce), directory, heirloom)
     os._exit(0)
 
 

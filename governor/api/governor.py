@@ -342,5 +342,5 @@ class Governor:
         """Serve Prometheus text on this port of 127.0.0.1, 0: one that is free."""
         from governor.metrics import Exporter
 
-        self._exporter = Exporter(self.containers, port, self.status)
+        self._exporter = Exporter(self.containers, port, self.status, self.state)
         self.metrics_port = self._exporter.port

@@ -63,6 +63,8 @@ class JobEnds:
         job.result = result
         self._policy.changes.job(job)
         fields = job.told() | {"exit_code": result.exit_code}
+        if result.error:
+            fields["reason"] = result.error
         self._policy.events.publish("job-end", "", "", **fields)
         self._ended(job)
         self._jobs.remember(job)

@@ -119,6 +119,9 @@ class Queries:
                 self._jobs.count_running,
                 len(self._policy.members.all()),
                 self._agent.restarts,
+                self._agent.spawner.restarts,
+                self._agent.pid,
+                self._agent.spawner.pid,
             )
         )
 

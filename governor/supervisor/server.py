@@ -188,6 +188,10 @@ class Supervisor:
 
     # -- the loop ------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Somebody knows of us: who could start a successor, if there is a state."""
+        self._spawner.begin()
+
     def serve(self) -> None:
         """Work until it is time to go, then end everything."""
         try:

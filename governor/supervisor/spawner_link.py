@@ -103,6 +103,8 @@ class SpawnerLink:
         self._undertaker: Undertaker | None = None
         """There is one as soon as there may be adopted children."""
         self._failure: GovernorError | None = None
+        self.restarts = 0
+        """How often another one has taken the place of one that had died."""
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._heartbeat = Heartbeat(timeout, self._ping, self.kill)
         self._strangers: Strangers | None = None
@@ -199,6 +201,11 @@ class SpawnerLink:
                 self.on_reaped(end, 0)
             else:
                 self.on_unseen(end.pid)
+
+    def begin(self) -> None:
+        """From now on there can be a successor of ours; before that the spawner ends with us."""
+        if self.lasting:
+            self._say(Recorded(0))
 
     def acknowledge(self) -> None:
         """A successor will know of all ends that `on_reaped` has been called for until now."""
@@ -298,6 +305,7 @@ class SpawnerLink:
         if self._undertaker is None:
             self._undertaker = Undertaker(self.nonce, self._hear_of_end)
         self._start_another(how)
+        self.restarts += 1
         self._heartbeat.heard()
         self._heartbeat.timeout = max(self._timeout, _FRESH_SECONDS)
         self._unrecorded = 0

@@ -39,6 +39,7 @@ def main(terms: Terms, owner: socket.socket) -> int:
         owner.send(f"{error.errno} {error.message}".encode(errors="replace"))
         return 1
     owner.send(b"%s %d" % (READY, terms.nonce))
+    supervisor.begin()
     try:
         supervisor.serve()
     except GovernorError as error:

@@ -139,6 +139,14 @@ def test_successor_knows_everything(first: First) -> None:
     assert not first.directory.exists()
 
 
+def test_supervisor_that_nobody_knows_of_yet_leaves_nothing(directory: Path) -> None:
+    """As when its owner was interrupted while it started: nobody would look for what it left."""
+    first = First(directory)
+    first.kill()
+    eventually(lambda: is_zombie(first.spawner) or not exists(first.spawner), "it has ended")
+    assert not directory.exists()
+
+
 def test_ends_that_were_recorded_are_not_told_again(first: First) -> None:
     first.end_job(0, signal.SIGKILL)
     first.record(1)

@@ -6,6 +6,7 @@ import errno
 import http.client
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -120,13 +121,20 @@ def test_the_build_is_told_even_without_containers() -> None:
     assert "governor_build_info{version=" in scrape()
 
 
-def test_replaced_agents_are_counted() -> None:
-    status = StatusReport("1", 1, 1, "/", 1.0, 0, 0, 0, 0, 0, agent_restarts=3)
-    exporter = Exporter(list, 0, lambda: status)
+@pytest.mark.parametrize(
+    ("state", "recording"), [(("", ""), None), (("/s", ""), 1.0), (("/s", "no room"), 0.0)]
+)
+def test_it_tells_of_governor_itself(state: tuple[str, str], recording: float | None) -> None:
+    status = StatusReport("1", 1, 1, "/", 1.0, 0, 0, 0, 0, 0, agent_restarts=3, spawner_restarts=2)
+    exporter = Exporter(list, 0, lambda: status, lambda: state)
     try:
-        assert "\ngovernor_agent_restarts_total 3.0\n" in get(exporter.port)[2]
+        text = get(exporter.port)[2]
     finally:
         exporter.close()
+    assert "\ngovernor_agent_restarts_total 3.0\n" in text
+    assert "\ngovernor_spawner_restarts_total 2.0\n" in text
+    found = re.findall(r"^governor_recording (.*)$", text, re.M)
+    assert found == ([] if recording is None else [str(recording)])
 
 
 def test_promtool_finds_nothing_wrong() -> None:
