@@ -200,6 +200,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("life", "step", "when", "nth"), [*FAULTS, *MISTAKES])
 def test_death_at_a_step_changes_nothing(
     town: Town, life: int, step: str, when: str, nth: int
@@ -272,6 +273,7 @@ def test_end_that_cannot_be_recorded(town: Town) -> None:
     town.end()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("nth", range(4, 14))
 def test_start_that_cannot_be_recorded(town: Town, nth: int) -> None:
     """Who comes next knows of everything that runs, or there is nothing that runs."""
