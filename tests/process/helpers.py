@@ -9,9 +9,9 @@ import select
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -147,6 +147,14 @@ def agent_restarts(gov: Governor) -> list[str]:
         events = [Event(*row) for row in rows]
         return [str(e.fields["reason"]) for e in events if e.kind == "agent-restart"]
     return []
+
+
+def sampled(cases: Sequence[tuple[object, ...]], one_in: int) -> list[Any]:
+    """Parameters: one case in so many is tried each time, the others by ``make stress``."""
+    return [
+        pytest.param(*case, marks=[pytest.mark.stress] if number % one_in else [])
+        for number, case in enumerate(cases)
+    ]
 
 
 class Puppet:

@@ -25,6 +25,7 @@ from tests.process.helpers import (
     nothing_left,
     puppet,
     run_job,
+    sampled,
     spawner_of,
     wait_all,
 )
@@ -64,7 +65,7 @@ FAULTS = [
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(("step", "when", "nth"), FAULTS)
+@pytest.mark.parametrize(("step", "when", "nth"), sampled(FAULTS, 3))
 def test_death_at_a_step_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, step: str, when: str, nth: int
 ) -> None:

@@ -23,6 +23,7 @@ from tests.process.helpers import (
     exists,
     kill_and_see,
     nothing_left,
+    sampled,
 )
 from workers.undertaker import is_zombie
 
@@ -201,7 +202,7 @@ FAULTS = [
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(("life", "step", "when", "nth"), [*FAULTS, *MISTAKES])
+@pytest.mark.parametrize(("life", "step", "when", "nth"), sampled([*FAULTS, *MISTAKES], 4))
 def test_death_at_a_step_changes_nothing(
     town: Town, life: int, step: str, when: str, nth: int
 ) -> None:

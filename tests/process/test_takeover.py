@@ -32,6 +32,7 @@ from tests.process.helpers import (
     nothing_left,
     program,
     puppet,
+    sampled,
 )
 from tests.process.running import plain
 from workers import estate
@@ -408,7 +409,7 @@ FAULTS += [
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(("scenario", "step", "when", "nth"), FAULTS)
+@pytest.mark.parametrize(("scenario", "step", "when", "nth"), sampled(FAULTS, 3))
 def test_death_at_a_step_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     unharmed: dict[str, str],
