@@ -13,12 +13,13 @@ import os
 import select
 import signal
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import governor
 from governor import launch
 from governor.transport import Poller
-from tests.process.helpers import puppet
+from tests.process.helpers import eventually, puppet
 from tests.process.test_takeover import agent
 
 KILLS = 5
@@ -58,6 +59,10 @@ def main() -> None:
         box = gov.mount("load", ["numtasks"]).mkdir("/box")
         box["numtasks.limit"] = 2
         answered = 0
+
+        def has_said_so(times: int) -> bool:
+            return gov.status().agent_restarts == times
+
         with puppet(gov, box) as job:
             for turn in range(2 * KILLS):
                 os.kill(agent(gov), signal.SIGKILL)
@@ -66,6 +71,8 @@ def main() -> None:
                 job.make()
                 answered += job.is_refused()
                 job.end(1)
+                # The new agent answers calls before it has said that it has taken over.
+                eventually(partial(has_said_so, turn + 1), "it has said so")
         said = [answered, gov.status().agent_restarts]
     print(json.dumps(said))
 
