@@ -193,7 +193,6 @@ def test_spawner_dies_under_its_second_supervisor(first: First) -> None:
 
     def hear(end: Reaped, user_ns: int) -> None:
         heard[end.pid] = os.waitstatus_to_exitcode(end.status)
-        assert end.cpu > 0
 
     found.link.on_reaped = hear
     while not restarts:
