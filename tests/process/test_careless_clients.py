@@ -49,7 +49,7 @@ def test_endless_times(gov: Governor) -> None:
     waiting = threading.Thread(target=lambda: answers.append(gov.wait([job], INFINITE)))
     waiting.start()
     with Governor.connect(gov.directory) as other, pytest.raises(GovernorError) as caught:
-        other.client.ask(lambda n: wire.Follow(n, 10**9, INFINITE), 0)
+        other.client.ask(lambda n: wire.Follow(n, -1, INFINITE), 0)
     assert caught.value.errno == errno.ETIMEDOUT
     assert gov.status().jobs == 1
     job.kill()
