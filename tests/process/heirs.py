@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import sys
+from pathlib import Path
 
 from governor.supervisor.spawner_link import SpawnerLink
 from governor.wire.codec import encode
 from governor.wire.job import FROM_WORKER, Go, JobSpec
 from governor.wire.spawner import ESTATE, LISTENER, Started
+from tests.process.helpers import eventually
 from workers import channel, membership, spawner
 from workers.membership import Tag
 
@@ -46,7 +49,15 @@ def start_job(link: SpawnerLink, nonce: int, job: int, command: str) -> int:
     channel.send(here, Go())
     assert channel.receive(here, FROM_WORKER) is None
     here.close()
+    if command.startswith("trap"):
+        eventually(lambda: _catches(pid, signal.SIGUSR1), "the trap is set")
     return pid
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for this signal (proc_pid_status(5), SigCgt)."""
+    caught = Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) >> number - 1 & 1)
 
 
 def main(directory: str, nonce: int, *commands: str) -> None:
