@@ -29,11 +29,12 @@ def state(shell: Shell, tmp_path: Path) -> tuple[str, str]:
 def waiting(shell: Shell, gate: Path) -> Iterator[Callable[[], object]]:
     """A job of the governor's that waits and then ends with 7, when what is yielded is called.
 
-    Its supervisor is to be killed in here.
+    Its supervisor is to be killed in here. A job that is only about to start is lost with that.
     """
     os.mkfifo(gate)
-    with shell.start("run", "--at", "--", "sh", "-c", f"read _ <{gate}; exit 7") as job:
-        eventually(lambda: "jobs         1\n" in shell.say("status"), "it runs")
+    with shell.start("run", "--at", "--", "sh", "-c", f"echo; read _ <{gate}; exit 7") as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "\n"
         yield lambda: gate.write_text("\n")
         assert job.wait() == 125  # who waited has not seen the end
 
