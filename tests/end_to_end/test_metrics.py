@@ -20,7 +20,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from governor import registry
 from governor.api import Container, Governor
+from governor.metrics import model
 from governor.serving import Serving
 from tests.capabilities import need
 from tests.leftovers import Mark
@@ -188,6 +190,34 @@ def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
     never = {name for name in told if name.startswith("governor_numsiginfo")} - found.keys()
     assert found == {name: row for name, row in told.items() if name not in never}
     assert "pid" not in {label for row in found.values() for label in row.labels}
+
+
+def test_columns_say_what_rows_say() -> None:
+    """Every figure, against what `Governor.containers` has of every container."""
+    with Governor(metrics=0) as governor:
+        load = governor.mount("load", ["numtasks", "numfiles", "cpuset", "memset"])
+        cpu = governor.mount("cpu", ["cpuacct", "privvmpages"])
+        for tree in load, cpu:
+            for path in ("/b", "/b/c", "/a", "/b/a", "/b/c/d"):
+                tree.mkdir(path)
+        load["/b/c"]["numtasks.limit"] = 40
+        places = [load["/b/c/d"], cpu["/a"]]
+        governor.spawn(["sh", "-c", "(:)"], containers=places).wait(60)
+        load["/b/a"].rename("z")
+        found = samples(governor.metrics_port)
+        reports = governor.containers()
+    told = {}
+    for report in reports:
+        where = f"{report.hierarchy}:{report.path}"
+        for subsystem, level in report.level.items():
+            told[f"governor_enforcement_level/{subsystem}", where] = float(level == "enforced")
+            for name, file in registry.load(subsystem).populate().items():
+                if file.metric is not None and name in report.files:
+                    counter = "_total" if file.metric.kind == "counter" else ""
+                    sample = model.family_name(subsystem, name, file.metric) + counter
+                    told[sample, where] = file.metric.number(report.files[name])
+    containers = {key: value for key, value in found.items() if key[1].partition(":")[2]}
+    assert containers == told
 
 
 def test_no_short_lived_process_is_missed() -> None:
