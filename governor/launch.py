@@ -11,6 +11,7 @@ import stat
 import sys
 
 from governor.errors import GovernorError
+from governor.supervisor.terms import Terms
 
 AGENT_TIMEOUT = 10.0
 AGENT_TIMEOUT_LEAST, AGENT_TIMEOUT_MOST = 0.1, 86400.0
@@ -64,10 +65,8 @@ def launch(
     nonce = int.from_bytes(os.urandom(3), "little") % NONCE_MAX + 1
     if directory is None:
         directory = make_directory(nonce)
-    if fork:
-        pid = _fork(directory, here, there, nonce, agent_timeout, lock, state)
-    else:
-        pid = _exec(directory, there, nonce, agent_timeout, lock, state)
+    terms = Terms(directory, nonce, agent_timeout, lock, state)
+    pid = _fork(terms, here, there) if fork else _exec(terms, there)
     there.close()
     launched = Launched(directory, pid, nonce, here)
     number, _, words = here.recv(65536).decode(errors="replace").partition(" ")
@@ -136,15 +135,7 @@ def is_safe(base: str) -> bool:
     return bool(found.st_mode & stat.S_ISVTX) or not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _fork(
-    directory: str,
-    here: socket.socket,
-    there: socket.socket,
-    nonce: int,
-    agent_timeout: float,
-    lock: int | None,
-    state: str,
-) -> int:
+def _fork(terms: Terms, here: socket.socket, there: socket.socket) -> int:
     pid = os.fork()
     if pid:
         # Both sides do it: whichever comes first, no Ctrl-C gets in between.
@@ -155,7 +146,7 @@ def _fork(
     try:
         os.setpgid(0, 0)
         here.close()
-        status = _serve(directory, there, nonce, agent_timeout, lock, state)
+        status = _serve(terms, there)
     except BaseException:
         import traceback
 
@@ -173,21 +164,13 @@ def _is_abandoned(owner: socket.socket) -> bool:
         return False
 
 
-def _exec(
-    directory: str,
-    there: socket.socket,
-    nonce: int,
-    agent_timeout: float,
-    lock: int | None,
-    state: str,
-) -> int:
-    arguments = [directory, str(there.fileno()), str(nonce), str(agent_timeout), state]
+def _exec(terms: Terms, there: socket.socket) -> int:
     os.set_inheritable(there.fileno(), True)
     held = None
-    if lock is not None:
-        held = os.dup(lock)
+    if terms.lock is not None:
+        held = os.dup(terms.lock)
         os.set_inheritable(held, True)
-        arguments.append(str(held))
+    arguments = [str(there.fileno()), *terms._replace(lock=held).arguments()]
     # posix_spawn: forking a process with threads, or a large one, is what must not happen here.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
@@ -206,32 +189,26 @@ def _exec(
 
 def main() -> None:
     """The fresh interpreter's entry; `_exec` gives it its arguments."""
-    directory, descriptor, nonce, agent_timeout, state, *locks = sys.argv[1:]
+    descriptor, *arguments = sys.argv[1:]
+    terms = Terms.read(arguments)
     owner = socket.socket(fileno=int(descriptor))
     # What else is inheritable in the caller is not for us to keep open, nor for its jobs.
-    kept, first = sorted([owner.fileno(), *map(int, locks)]), 3
-    for number in kept:
+    kept = [owner.fileno()] if terms.lock is None else [owner.fileno(), terms.lock]
+    first = 3
+    for number in sorted(kept):
         os.set_inheritable(number, False)
         os.closerange(first, number)
         first = number + 1
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
-    lock = int(locks[0]) if locks else None
-    sys.exit(_serve(directory, owner, int(nonce), float(agent_timeout), lock, state))
+    sys.exit(_serve(terms, owner))
 
 
-def _serve(
-    directory: str,
-    owner: socket.socket,
-    nonce: int,
-    agent_timeout: float,
-    lock: int | None,
-    state: str,
-) -> int:
+def _serve(terms: Terms, owner: socket.socket) -> int:
     """Become the supervisor. It has a process group of its own: Ctrl-C is not for it."""
-    from governor.supervisor import server
+    from governor.supervisor import start
 
     _leave_stdio()
-    return server.main(directory, owner, nonce, agent_timeout, lock, state)
+    return start.main(terms, owner)
 
 
 def _leave_stdio() -> None:

@@ -106,7 +106,11 @@ class Event(NamedTuple):
 
 
 class StatusReport(NamedTuple):
-    """A running governor: ``uptime`` in seconds, ``directory`` where its sockets are."""
+    """A running governor: ``uptime`` in seconds, ``directory`` where its sockets are.
+
+    ``agent`` and ``spawner`` are processes, 0 while one is being replaced; restarts are those
+    since ``pid`` began.
+    """
 
     version: str
     pid: int
@@ -119,3 +123,6 @@ class StatusReport(NamedTuple):
     jobs: int
     processes: int
     agent_restarts: int = 0
+    spawner_restarts: int = 0
+    agent: int = 0
+    spawner: int = 0

@@ -96,7 +96,8 @@ def claim(path: str, state: str = "") -> int:
     """Make ``path`` ours to run a governor in; returns the descriptor that holds the lock.
 
     What a killed governor left there is ended and removed, unless it had the same ``state``
-    directory: then it is gone on with. EBUSY: one runs there, or jobs of one with another state.
+    directory: then it is gone on with. Which that is, is written down before anything is started
+    that outlives its supervisor. EBUSY: one runs there, or jobs of one with another state.
     EACCES: the directory is another user's, or open to others. ENOTEMPTY: it is used for
     something else.
     """
@@ -106,6 +107,11 @@ def claim(path: str, state: str = "") -> int:
         if lock is not None:
             try:
                 _clear(path, state)
+                if _recorded(path, "state") != state:
+                    _write(path, "state", state)
+            except OSError as error:
+                os.close(lock)
+                raise _refusal(path, error) from None
             except BaseException:
                 os.close(lock)
                 raise
@@ -118,15 +124,19 @@ def claim(path: str, state: str = "") -> int:
         time.sleep(_LOOK_AGAIN)  # flock(2) knows no timeout
 
 
-def record(path: str, pid: int, nonce: int, state: str = "") -> None:
+def record(path: str, pid: int, nonce: int) -> None:
     """Write down who runs there: for people, and for the one who cleans up after a crash."""
-    for name, value in (("pid", pid), ("nonce", nonce), ("state", state)):
-        file = os.path.join(path, name)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(file)
-        if value:
-            with open(file, "x", encoding="utf-8", errors="surrogateescape", opener=_private) as to:
-                to.write(f"{value}\n")
+    _write(path, "pid", str(pid))
+    _write(path, "nonce", str(nonce))
+
+
+def _write(path: str, name: str, value: str) -> None:
+    file = os.path.join(path, name)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(file)
+    if value:
+        with open(file, "x", encoding="utf-8", errors="surrogateescape", opener=_private) as to:
+            to.write(f"{value}\n")
 
 
 def open_log(path: str) -> int:
@@ -137,8 +147,20 @@ def open_log(path: str) -> int:
     return _private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
 
 
+def read_log(path: str) -> str:
+    """What the governor that runs there has to complain about, so far."""
+    try:
+        with open(os.path.join(path, LOG), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 def leave(path: str, lock: int) -> None:
     """Remove what has stayed of the directory, except a log that says something."""
+    if not is_waiting(path) and not _recorded(path, "nonce"):  # nothing has been started, or left
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(path, "state"))
     file = os.path.join(path, LOG)
     with contextlib.suppress(OSError):
         if not os.stat(file).st_size:
@@ -228,7 +250,7 @@ def _clear(path: str, state: str) -> None:
             raise GovernorError(
                 errno.EBUSY,
                 f"jobs run at {path} whose state is in {other}: go on with them by "
-                f"'governor up --state {other}', or choose another directory",
+                f"'{going_on(path, other)}', or choose another directory",
             )
         return
     if nonce.isdigit():
@@ -289,6 +311,13 @@ def _listener(path: str) -> int:
 
 
 def _not_running(path: str) -> NotRunning:
+    state = _recorded(path, "state")
+    if state and is_waiting(path):
+        return NotRunning(
+            errno.ENOENT,
+            f"no supervisor runs at {path}, but the jobs of the last one go on: "
+            f"'{going_on(path, state)}' takes them over",
+        )
     last = _last_words(path)
     said = f" (the last one said: {last})" if last else ""
     return NotRunning(
@@ -296,11 +325,17 @@ def _not_running(path: str) -> NotRunning:
     )
 
 
+def going_on(path: str, state: str) -> str:
+    """The command that goes on with the jobs at ``path``, for people."""
+    import shlex
+
+    words = ["governor", "up", "--state", state]
+    if path != directory():
+        words += ["--dir", path]
+    return shlex.join(words)
+
+
 def _last_words(path: str) -> str:
     """The last line of the log of the governor that ran there."""
-    try:
-        with open(os.path.join(path, LOG), encoding="utf-8", errors="replace") as file:
-            lines = file.read().split("\n")
-    except OSError:
-        return ""
+    lines = read_log(path).split("\n")
     return next((line for line in reversed(lines) if line), "").removeprefix("governor: ")

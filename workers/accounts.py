@@ -13,13 +13,13 @@ from collections import Counter as Counts
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from governor.core.counter import Counter, Entry, at_barrier, charge, flow, with_pools, without_room
-from workers.bills import Bill, Note, Terms
+from workers.bills import Bill, Terms
 from workers.bills import Verdict as Verdict
 from workers.census import Census
+from workers.reservations import Reservations
+from workers.survey import Survey
 from workers.tally import Tally
-from workers.tasks import Reservation, reserve
 
-_MANY_PENDING = 4096
 _MANY_UNBOOKED = 1024
 _CREDIT_MAX = 256
 _CREDIT_SHARE = 8
@@ -56,12 +56,10 @@ class Accounts:
         """Whether everything that counts is known: nothing is recounted before."""
         self.counters: dict[int, Counter] = {}
         self.terms: dict[int, Terms] = {}
-        self._counts: dict[int, list[int]] = {}
-        self._groups: dict[int, set[int]] = {}
+        self._survey = Survey(census)
         # How many groups are charged in each counter.
         self._charging: Counts[Counter] = Counts()
-        self.pending: dict[int, Note] = {}
-        self.doubtful: dict[int, Reservation] = {}
+        self.reservations = Reservations(census)
         # Counter to the bills paid in advance since its last recount.
         self._prepaid: dict[int, list[Bill]] = {}
         # Counter to the time when it may be counted again for a call that lacks room.
@@ -126,7 +124,7 @@ class Accounts:
         before = self.terms.get(group)
         live = {r: [self.counters[id] for id in ids] for r, ids in charges.items()}
         terms = self.terms[group] = Terms(group, live, cpus)
-        self._index(group, [id for ids in counts.values() for id in ids])
+        self._survey.index(group, [id for ids in counts.values() for id in ids])
         if before is None:
             self._charging.update(terms.charged)
             self.recount(c for c in terms.charged if self._is_charged_in_part(c))
@@ -137,35 +135,26 @@ class Accounts:
 
     def _is_charged_in_part(self, counter: Counter) -> bool:
         """Whether there are groups that count in it and have not heard yet that it is charged."""
-        return self._charging[counter] < len(self._groups.get(counter.id, ()))
+        return self._charging[counter] < len(self._survey.groups(counter.id))
 
     def drop_plan(self, group: int) -> None:
         """Nobody is in this group any more."""
         self.book()
         if (terms := self.terms.pop(group, None)) is not None:
             self._charging.subtract(terms.charged)
-        self._index(group, [])
+        self._survey.index(group, [])
 
     def drop_counter(self, id: int) -> None:
         """The container of this counter is gone, and with it what was borrowed."""
         counter = self.counters.pop(id, None)
         self._lasting.pop(id, None)
-        self._groups.pop(id, None)
+        self._survey.drop(id)
         if counter is not None:
             del self._charging[counter]
             self._void_credit(counter)
             counter.borrow(None)
             for borrower in list(counter.borrowers):
                 borrower.borrow(None)
-
-    def _index(self, group: int, counters: list[int]) -> None:
-        """Remember which counters a group counts in, and the other way round."""
-        for id in self._counts.pop(group, ()):
-            self._groups.get(id, set()).discard(group)
-        if counters:
-            self._counts[group] = counters
-        for id in counters:
-            self._groups.setdefault(id, set()).add(group)
 
     # -- charging ------------------------------------------------------------------
 
@@ -218,15 +207,10 @@ class Accounts:
                 if bill.nr is not None:
                     self.tally.calls[bill.nr] += calls
                 resources = {resource for resource, _ in bill.note.demand}
-                for counter in map(self.counters.get, self._counts.get(bill.note.groups[0], ())):
+                for counter in map(self.counters.get, self._survey.counters(bill.note.groups[0])):
                     if counter is not None and counter.resource in resources:
                         counter.admitted += calls
         self._unbooked = {bill for bill in self._unbooked if bill.credit}
-
-    def settle_thread(self, tid: int) -> None:
-        """A thread traps again, so what it reserved before is over."""
-        self.pending.pop(tid, None)
-        self.doubtful.pop(tid, None)
 
     def moved(self, pid: int, source: int | None, group: int) -> None:
         """A process is in another group than ``source`` now; None: it comes from outside.
@@ -234,12 +218,7 @@ class Accounts:
         Calls it has under way may land in either. All that is, or may be, its own is charged to
         what it had not been in; what it leaves is charged too much until the next recount.
         """
-        under_way: Counts[str] = Counts()
-        for tid in self._census.threads(pid):
-            note = self.pending.get(tid)
-            if note is not None:
-                self.pending[tid] = note._replace(groups=(*note.groups, group))
-                under_way.update(dict(note.demand))
+        under_way = self.reservations.extend(self._census.threads(pid), group)
         old = self.terms.get(source) if source is not None else None
         entries = []
         for resource, counters in self.terms[group].gained(old).items():
@@ -294,6 +273,13 @@ class Accounts:
         for counter, _ in rates:
             counter.recount(counter.charged)
 
+    def take_back(self, rates: Iterable[tuple[int, int, int]]) -> None:
+        """A call for which `note` was told this will be charged again, if it was at all."""
+        for id, amount, charged in rates:
+            counter = self.counters.get(id)
+            if counter is not None and counter.charged == charged:
+                counter.recount(charged - amount)
+
     def too_soon(self, bill: Bill, recounted: Collection[Counter]) -> bool:
         """Whether what a bill lacks room in takes long to count, and was counted just now."""
         if not self._lasting:
@@ -314,16 +300,18 @@ class Accounts:
 
     def _make_room(self, short: list[Counter], bill: Bill) -> list[Counter]:
         """Recount exactly, and return, those for which a quick figure is not low enough."""
-        self._settle()
-        members = self._members()
+        self.reservations.settle()
+        members = self._survey.members()
         amounts = dict(bill.due())
         # What is borrowed is only known when the whole pool is counted.
         exact = [counter for counter in short if counter.pooled]
         single = [counter for counter in short if not counter.pooled]
-        figures = {c: self._census.at_most(c.resource, self._pids(c, members)) for c in single}
-        disturbed = self._newcomers(single, members) is not None
+        figures = {
+            c: self._census.at_most(c.resource, self._survey.pids(c, members)) for c in single
+        }
+        disturbed = self._survey.newcomers(single, members) is not None
         for counter, quick in figures.items():
-            charged = self._reserved(counter, self.pending) + (quick or 0)
+            charged = self._reserved(counter, self.reservations.pending) + (quick or 0)
             if disturbed or quick is None or charged + amounts[counter] > counter.ceiling:
                 exact.append(counter)
             else:
@@ -351,8 +339,8 @@ class Accounts:
         wanted = [counter for counter in named if not counter.interval]
         if not wanted:
             return
-        self._settle()
-        members = self._members()
+        self.reservations.settle()
+        members = self._survey.members()
         if counters is None:
             wanted = self._awake(wanted, members)
         if wanted:
@@ -363,8 +351,9 @@ class Accounts:
 
         Of ten thousand containers most are empty.
         """
-        groups = {*members, *(group for note in self.pending.values() for group in note.groups)}
-        touched = {id for group in groups for id in self._counts.get(group, ())}
+        notes = self.reservations.pending.values()
+        groups = {*members, *(group for note in notes for group in note.groups)}
+        touched = {id for group in groups for id in self._survey.counters(group)}
         return [c for c in counters if c.held or c.charged or c.id in touched or c.minheld > 0]
 
     def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
@@ -372,19 +361,19 @@ class Accounts:
         began = self._clock()
         counts: dict[Counter, tuple[int, int]] = {}
         for _ in range(_LOOKS):
-            before, counts = counts, self._look(wanted, members)
-            newcomers = self._newcomers(wanted, members)
+            before, counts = counts, self._survey.look(wanted, members)
+            newcomers = self._survey.newcomers(wanted, members)
             # What changes while it is counted may be seen twice; more than was let in cannot be.
             credible = all(counts[c][0] <= min(c.charged, c.limit) for c in wanted if c.limited)
             if newcomers is None and (credible or counts == before):
                 break
             members = newcomers or members
         # Who still sleeps after the count was not counted with what it made: it is not there yet.
-        firm = {resource: self._firm(resource) for resource in {c.resource for c in wanted}}
+        firm = {r: self.reservations.firm(r) for r in {c.resource for c in wanted}}
         for counter, (count, leaving) in counts.items():
             asleep = firm[counter.resource]
             held = count + self._reserved(counter, asleep)
-            reserved = leaving + self._reserved(counter, self.pending.keys() - asleep)
+            reserved = leaving + self._reserved(counter, self.reservations.pending.keys() - asleep)
             counter.recount(held, reserved)
             self._void_credit(counter)
             if self._census.slow(counter.resource):
@@ -393,38 +382,6 @@ class Accounts:
         self.tally.recounts += 1
         self.tally.recounting += int((self._clock() - began) * 1e9)
 
-    def _look(
-        self, wanted: Iterable[Counter], members: Mapping[int, list[int]]
-    ) -> dict[Counter, tuple[int, int]]:
-        """Count once: what is held, and what of processes about to end may be so besides.
-
-        Containers of one path often have the same members: count those once.
-        """
-        known: dict[tuple[str, frozenset[int]], tuple[int, int]] = {}
-        counts = {}
-        for counter in wanted:
-            resource, pids = key = counter.resource, frozenset(self._pids(counter, members))
-            if key not in known:
-                count = self._census.count(resource, sorted(pids)) if pids else 0
-                known[key] = count, self._census.leaving(resource) if pids else 0
-            counts[counter] = known[key]
-        return counts
-
-    def _newcomers(
-        self, counters: Iterable[Counter], members: Mapping[int, list[int]]
-    ) -> dict[int, list[int]] | None:
-        """The members now if processes came that may have what one gone since had; else None.
-
-        Tasks need no such care: a fork under way has its own reservation.
-        """
-        movable = [counter for counter in counters if self._census.movable(counter.resource)]
-        if not movable:
-            return None
-        now = self._members()
-        if all(set(self._pids(c, now)) <= set(self._pids(c, members)) for c in movable):
-            return None
-        return now
-
     def _void_credit(self, counter: Counter) -> None:
         """What was paid in advance is not in a recount, so it cannot be used any more."""
         for bill in self._prepaid.pop(counter.id, ()):
@@ -432,63 +389,12 @@ class Accounts:
 
     def recount_groups(self, *groups: int) -> None:
         """Count the counters that any of these groups counts in."""
-        ids = {id for group in groups for id in self._counts.get(group, ())}
+        ids = {id for group in groups for id in self._survey.counters(group)}
         self.recount(self.counters[id] for id in sorted(ids))
-
-    def _members(self) -> dict[int, list[int]]:
-        """Group to pids. To be called after `_settle`: what has settled must be seen here."""
-        groups: dict[int, list[int]] = {}
-        for pid, tag in self._census.members().items():
-            groups.setdefault(tag.group, []).append(pid)
-        return groups
-
-    def _pids(self, counter: Counter, members: Mapping[int, list[int]]) -> list[int]:
-        """The processes that count in ``counter``."""
-        groups = self._groups.get(counter.id, set())
-        return [pid for group in groups for pid in members.get(group, ())]
 
     def _reserved(self, counter: Counter, tids: Iterable[int]) -> int:
         """What these threads have reserved in ``counter``."""
-        groups = self._groups.get(counter.id, set())
-        return sum(
-            amount
-            for note in map(self.pending.__getitem__, tids)
-            if not groups.isdisjoint(note.groups)
-            for resource, amount in note.demand
-            if resource == counter.resource
-        )
-
-    def _firm(self, resource: str) -> set[int]:
-        """Threads that sleep and hold what they reserved of it, unseen: an accept that waits."""
-        return {
-            tid
-            for tid, note in self.pending.items()
-            if any(name == resource for name, _ in note.demand)
-            and self._census.firm(self.doubtful.setdefault(tid, reserve(tid)), resource)
-        }
-
-    def _settle(self) -> None:
-        """Drop the reservations of calls that are over: each is a call of all it demands."""
-        for tid, note in list(self.pending.items()):
-            reservation = self.doubtful.setdefault(tid, reserve(tid))
-            calls = note.demand if note.vague else note.demand[:1]
-            if all(self._census.settled(reservation, resource) for resource, _ in calls):
-                del self.pending[tid]
-                del self.doubtful[tid]
-
-    def forking(self) -> dict[int, Reservation]:
-        """Threads that may be in a fork right now. The same object later: the same fork."""
-        self._settle()
-        return {
-            tid: self.doubtful[tid]
-            for tid, note in self.pending.items()
-            if note.demand[0][0] == "tasks"
-        }
-
-    def prune(self) -> None:
-        """Keep the reservations of threads that are long gone from piling up."""
-        if len(self.pending) > _MANY_PENDING:
-            self._settle()
+        return self.reservations.amount(counter, self._survey.groups(counter.id), tids)
 
 
 def _note_nothing(call: Call, rates: list[tuple[int, int, int]]) -> None:

@@ -6,22 +6,16 @@ figures out, never a question about a single call.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import gc
 import os
 import select
 import signal
 import socket
-import struct
-import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from governor.errors import ProtocolError
-from governor.results import OWN_FAILURE
-from governor.transport import Peer, close_all
+from governor.transport import Peer
 from governor.wire import agent as wire
 from workers import affinity, channel, cpu, membership
 from workers.accounts import Accounts
@@ -39,9 +33,6 @@ from workers.watch import Watch
 if TYPE_CHECKING:
     from governor.wire.codec import Message
 
-_CREDENTIALS = struct.Struct("3i")
-_DYING = 1.0
-"""Seconds in which a process that has closed its sockets is dead."""
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
 _PR_SET_PDEATHSIG = 1
@@ -53,6 +44,8 @@ SHOW_SHARE = 5
 """Counting after placements and moves takes at most one part in so many of it."""
 _FIRST_TASK = (("tasks", 1), ("physpages", 1), ("rsspages", 1))
 """What the process that a job begins with asks for, as any fork does."""
+_FIRST_CALL = 0
+"""What is noted for it, where the id of a call is: the kernel begins with a random one."""
 _LONG_STREAK = 64
 """Traps of one listener in a row after which it is worth waiting in that one alone."""
 _SAMPLES_AFTER_TRAP = 2
@@ -63,17 +56,22 @@ class Agent:
     """Serves one supervisor. Listeners come over ``end``, everything else over ``peer``."""
 
     def __init__(
-        self, peer: Peer, end: socket.socket, nonce: int, estate: Estate, stays: bool = False
+        self, peer: Peer, end: socket.socket, nonce: int, estate: Estate, stays: str = ""
     ) -> None:
-        """``stays``: go on when the supervisor has died, until somebody kills this process."""
+        """``stays``: the governor's directory, if this is to go on when the supervisor has died.
+
+        Then it goes on as long as the spawner does, or until somebody kills this process.
+        """
         self._stays = stays
         self._alone = False
         self._spawner = os.getppid()
+        self._elder: int | None = None
+        """A pidfd of a spawner that has not started this process."""
         self._peer = peer
         self._end = end
         self._nonce = nonce
         self._table = table()
-        self._census = Census(nonce, self._table)
+        self._census = Census(nonce, self._table, lambda: self._tell(wire.Pong(0)))
         self._estate = estate
         self.accounts = Accounts(
             self._census,
@@ -175,11 +173,14 @@ class Agent:
 
     def _control(self, fd: int, event: int) -> None:
         # The channel is read when a message announces a listener; here it can only have closed.
-        if fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
-            # One that has nothing to go by is of no use to anybody.
-            self._running = self._stays and self.accounts.complete and self._ends_with_spawner()
+        if fd == self._elder:
+            self._running = False
+        elif fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
             self._alone = True
             self._epoll.unregister(fd)
+            # One that has nothing to go by is of no use to anybody.
+            complete = bool(self._stays) and self.accounts.complete
+            self._running = complete and self._ends_with_spawner()
         self._obey()
 
     def _ends_with_spawner(self) -> bool:
@@ -187,7 +188,16 @@ class Agent:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        return os.getppid() == self._spawner
+        if os.getppid() == self._spawner:
+            return True
+        # That had died before, and the supervisor had another one.
+        from workers.heirloom import waiting
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+        self._elder = waiting(self._stays)
+        if self._elder is not None:
+            self._epoll.register(self._elder, select.EPOLLIN)
+        return self._elder is not None
 
     def _tell(self, message: Message) -> None:
         """Say something unasked; what may have arrived meanwhile is then seen to (`_obey`)."""
@@ -218,8 +228,7 @@ class Agent:
                 accounts.set_lender(id, lender, guarantee)
                 self._forget_bills()
             case wire.Reset(id, figure):
-                accounts.reset(id, figure)
-                self._told.pop(id, None)
+                self._reset(id, figure)
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
                 self._told.pop(id, None)
@@ -247,6 +256,16 @@ class Agent:
             case wire.Stop():
                 self._running = False
 
+    def _reset(self, id: int, figure: str) -> None:
+        """Start a figure again. What was refused before is told of before that."""
+        if figure == "failcnt":
+            for hit in self._hits.take(id):
+                self._tell(hit)
+        self.accounts.reset(id, figure)
+        self._told.pop(id, None)
+        if figure == "failcnt":
+            self._tell(wire.Refusals([[id, self.accounts.counters[id].failcnt]]))
+
     def _set_plan(
         self,
         group: int,
@@ -255,8 +274,7 @@ class Agent:
         confined: dict[str, list[int]],
     ) -> None:
         before = self.accounts.terms.get(group)
-        cpus = confined.get("cpus")
-        allowed = None if cpus is None else frozenset(cpus)
+        allowed = frozenset(confined["cpus"]) if "cpus" in confined else None
         self.accounts.set_plan(group, charges, counts, allowed)
         changed = before is not None and before.cpus != allowed
         self._confinement.set_plan(group, confined, changed)
@@ -272,9 +290,14 @@ class Agent:
         listener_fd = self._receive_listener() if traps else None
         tag = Tag(self._nonce, job, group)
         full = None
-        if not self._is_tagged(pid, tag):  # by an agent that could not tell of it any more
+        # It may be tagged by an agent that could not tell of it any more.
+        if membership.read_ours(pid, self._nonce) != tag:
+            call = job, _FIRST_CALL
+            charge = self._estate.last_charge()
+            if charge is not None and charge[:2] == call:  # by one that was ended before the tag
+                self.accounts.take_back(charge[2])
             bill = self.accounts.terms[group].bill(_FIRST_TASK)
-            full = self._docket.admits(bill, pid)
+            full = self._docket.admits(bill, pid, call)
         failed = 0
         used = cpu.sample(pid)
         if full is None:
@@ -308,12 +331,6 @@ class Agent:
         except OSError as error:
             return error.errno or errno.EPERM
 
-    def _is_tagged(self, pid: int, tag: Tag) -> bool:
-        try:
-            return membership.read(pid) == tag
-        except ProcessLookupError:
-            return False
-
     def _listen(self, fd: int, job: int, group: int, traps: list[str]) -> Listener:
         self._docket.trapping(traps)
         demands = Demands(self._table, traps, self._census.unreadable)
@@ -333,46 +350,16 @@ class Agent:
         self._estate.drop(LISTENER, listener.job)
         self._last = None
         listener.close()
-        self.accounts.prune()
-
-    # -- in the place of another agent ------------------------------------------------
-
-    def _adopt(self, job: int, group: int, traps: list[str]) -> None:
-        """Listen to a job that another agent has placed, from `Resume` on."""
-        fd = self._receive_listener()
-        if fd is not None:
-            self._listen(fd, job, group, traps)
-
-    def _resume(self, request: int) -> None:
-        """Go on where the agent before this one was ended."""
-        from workers.succession import Succession
-
-        listeners = list(self._listeners.values())
-        succession = Succession(self._estate, self._census, self.accounts, listeners)
-        succession.complete()
-        self._confinement.resume(self.accounts.terms)
-        self._unsampled = _SAMPLES_AFTER_TRAP
-        refused = [[c.id, c.failcnt] for c in self.accounts.counters.values() if c.failcnt]
-        self._peer.send(wire.Refusals(refused))
-        tickets = self._docket.resume(succession.waits)
-        for trap in succession.received():
-            self._docket.consider(trap)
-        for listener in listeners:
-            self._hear(listener)
-        self._peer.send(wire.Resumed(request, tickets))
+        self.accounts.reservations.prune()
 
     def _move(self, request: int, pid: int, job: int, group: int) -> None:
         """One write moves the process and its children to come; then its figures follow."""
-        try:
-            tag = membership.read(pid)
-        except ProcessLookupError:
-            tag = None
-        ours = tag is not None and tag.nonce == self._nonce
-        owner = tag.job if tag is not None and ours else job
+        tag = membership.read_ours(pid, self._nonce)
+        owner = tag.job if tag is not None else job
         self._follow(owner)
         failed = self._tag(pid, Tag(self._nonce, owner, group))
         if not failed:
-            source = tag.group if tag is not None and ours else None
+            source = tag.group if tag is not None else None
             self._confinement.moved(pid, source, group)
             self.accounts.moved(pid, source, group)
             if self._docket:
@@ -411,6 +398,32 @@ class Agent:
             self.accounts.recount_groups(*groups)
             self._next_show = started + (time.monotonic() - started) * SHOW_SHARE
 
+    # -- in the place of another agent ------------------------------------------------
+
+    def _adopt(self, job: int, group: int, traps: list[str]) -> None:
+        """Listen to a job that another agent has placed, from `Resume` on."""
+        fd = self._receive_listener()
+        if fd is not None:
+            self._listen(fd, job, group, traps)
+
+    def _resume(self, request: int) -> None:
+        """Go on where the agent before this one was ended."""
+        from workers.succession import Succession
+
+        listeners = list(self._listeners.values())
+        succession = Succession(self._estate, self._census, self.accounts, listeners)
+        succession.complete()
+        self._confinement.resume(self.accounts.terms)
+        self._unsampled = _SAMPLES_AFTER_TRAP
+        refused = [[c.id, c.failcnt] for c in self.accounts.counters.values() if c.failcnt]
+        self._peer.send(wire.Refusals(refused))
+        tickets = self._docket.resume(succession.waits)
+        for trap in succession.received():
+            self._docket.consider(trap)
+        for listener in listeners:
+            self._hear(listener)
+        self._peer.send(wire.Resumed(request, tickets))
+
     # -- in the background ---------------------------------------------------------
 
     def _sample(self) -> None:
@@ -424,59 +437,3 @@ class Agent:
         self.accounts.recount()
         took = time.monotonic() - started
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)
-
-
-def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool = False) -> int:
-    """Run an agent until its supervisor says stop or, unless it ``stays``, goes away.
-
-    The exit status is not 0 when another has to go on in its place.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
-    gc.disable()  # cycles are taken apart by hand, and a collection would delay a trap
-    try:
-        elders = os.pidfd_open(_maker_of(end)), os.pidfd_open(os.getppid())
-    except ProcessLookupError:  # nobody is there to be served
-        return 0
-    peer = Peer(endpoint, wire.TO_AGENT, numbered=True)
-    try:
-        records = Estate(estate)
-        os.close(estate)
-        Agent(peer, end, nonce, records, stays).serve()
-        if not stays and _is_last(end, *elders):
-            from workers import spawner
-
-            spawner.end_leftovers(nonce)
-            spawner.remove_directory(os.path.dirname(endpoint))
-    except ProtocolError as error:
-        return _give_up(f"what the supervisor says cannot be understood: {error}")
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE):
-            raise
-        # Whoever cannot look can neither count nor admit.
-        return _give_up(os.strerror(error.errno))
-    finally:
-        close_all([peer])
-    return 0
-
-
-def _maker_of(end: socket.socket) -> int:
-    """The process that has made a pair of sockets: the supervisor."""
-    credentials = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(credentials)[0])
-
-
-def _is_last(end: socket.socket, supervisor: int, spawner: int) -> bool:
-    """Whether the supervisor has died when its spawner had: nobody else ends the jobs then.
-
-    Its end is closed a little before it counts as dead.
-    """
-    with contextlib.suppress(ConnectionResetError):  # it has not read all, which is no matter
-        if not select.select([end], [], [], 0)[0] or end.recv(1, socket.MSG_PEEK):
-            return False
-    return all(select.select([elder], [], [], _DYING)[0] for elder in (spawner, supervisor))
-
-
-def _give_up(reason: str) -> int:
-    print(f"governor: an agent gives up: {reason}", file=sys.stderr)
-    return OWN_FAILURE

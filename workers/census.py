@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from workers import cpu, membership, tasks
 from workers.membership import Tag
 from workers.resources import Resource, load
 from workers.syscalls import Table
 
+SIGN_INTERVAL = 0.05
+"""Seconds between two signs of life in a count, which has none before."""
+
 
 class Census:
-    """Counts members and what they hold, and judges reservations."""
+    """Counts members and what they hold, and judges reservations.
 
-    def __init__(self, nonce: int, table: Table) -> None:
+    ``sign`` is called now and then while a count goes on for long.
+    """
+
+    def __init__(self, nonce: int, table: Table, sign: Callable[[], object] = lambda: None) -> None:
+        self._sign = sign
+        self._next_sign = 0.0
         self._nonce = nonce
         self._table = table
         self._resources: dict[str, Resource] = {}
@@ -26,10 +35,12 @@ class Census:
         if resource is None:
             resource = self._resources[name] = load(name, self._table)
             resource.unreadable = self.unreadable
+            resource.breathe = self._breathe
         return resource
 
     def members(self) -> dict[int, Tag]:
-        """Every governed process with its tag, zombies included."""
+        """Every governed process with its tag, zombies included. Each count begins with this."""
+        self._next_sign = time.monotonic() + SIGN_INTERVAL
         return membership.scan(self._nonce)
 
     def threads(self, pid: int) -> list[int]:
@@ -41,7 +52,15 @@ class Census:
 
     def count(self, resource: str, pids: Sequence[int]) -> int:
         """How much of ``resource`` these processes hold together."""
-        return self._resource(resource).count(pids)
+        held = self._resource(resource).count(pids)
+        self._breathe()
+        return held
+
+    def _breathe(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_sign:
+            self._next_sign = now + SIGN_INTERVAL
+            self._sign()
 
     def leaving(self, resource: str) -> int:
         """What processes that the last count found on their way out have, for a moment yet."""

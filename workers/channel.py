@@ -6,6 +6,7 @@ The spawner must not have ZeroMQ's threads, and descriptors cannot travel over Z
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Sequence
 
@@ -33,6 +34,16 @@ def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) 
     except (BrokenPipeError, ConnectionResetError, TimeoutError):
         return False
     return True
+
+
+def is_readable(descriptor: int, seconds: float | None = None) -> bool:
+    """Wait until there is something to read, or a pidfd's process has ended; False: in vain.
+
+    select(2) knows no descriptor above 1023, and every job has one.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
 def receive(end: socket.socket, catalogue: Catalogue) -> tuple[Message, list[int]] | None:

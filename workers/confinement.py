@@ -60,7 +60,7 @@ class Confinement:
 
     def resume(self, groups: Iterable[int]) -> None:
         """Another agent may have been confining some of these when it was ended."""
-        forks = self._accounts.forking()
+        forks = self._accounts.reservations.forking()
         for group in groups:
             self.confine(group, forks)
 
@@ -75,7 +75,7 @@ class Confinement:
         if terms is None or terms.cpus is None:
             self._confining.pop(group, None)
             return
-        under_way = self._accounts.forking()
+        under_way = self._accounts.reservations.forking()
         if forks is not None:
             under_way = {tid: r for tid, r in forks.items() if under_way.get(tid) is r}
         affinity.confine(self._members(group), terms.cpus, anew=forks is None)

@@ -11,7 +11,7 @@ from governor.core.counter import Counter
 from governor.wire import agent as wire
 from governor.wire.codec import Message
 from workers import affinity, cpu, seccomp
-from workers.accounts import Accounts, Verdict
+from workers.accounts import Accounts, Call, Verdict
 from workers.bills import Bill
 from workers.confinement import Confinement
 from workers.estate import ENTRY, Estate
@@ -95,16 +95,19 @@ class Docket:
             trap.keep()
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
-            self._accounts.pending[trap.tid] = trap.bill.note
+            self._accounts.reservations.pending[trap.tid] = trap.bill.note
             trap.admit()
             if counter is not None:
                 self._hits.passed(counter, trap.tid)
         elif counter is not None and trap.refuse(counter):
             self._hits.refused(counter, trap.tid)
 
-    def admits(self, bill: Bill, pid: int) -> Counter | None:
-        """Charge a bill for a process that waits for no answer; the counter without room."""
-        verdict, counter = self._accounts.judge(bill, set(), partial(privileged, pid))
+    def admits(self, bill: Bill, pid: int, call: Call) -> Counter | None:
+        """Charge a bill for a process that waits for no answer; the counter without room.
+
+        ``call`` is what that is noted for.
+        """
+        verdict, counter = self._accounts.judge(bill, set(), partial(privileged, pid), call)
         if verdict is not Verdict.ADMIT:
             assert counter is not None
             counter.refuse()

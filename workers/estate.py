@@ -257,11 +257,6 @@ class KeptCounter(Counter):
         super().refuse()
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
 
-    def uncharge(self, amount: int, charged: int) -> None:
-        """Take back what was charged to a rate, if that was the last charge."""
-        if self.charged == charged:
-            self.recount(charged - amount)
-
     def reset(self, figure: str) -> None:
         """As the base does, for good."""
         super().reset(figure)

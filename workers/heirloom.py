@@ -15,6 +15,8 @@ from workers import channel
 HEIRS = "heirs"
 """The socket in a governor's directory where a new supervisor connects."""
 _CREDENTIALS = struct.Struct("3i")
+_PATIENCE = 1.0
+"""Seconds until those are let in who were at the door before."""
 
 
 def is_waiting(directory: str) -> bool:
@@ -30,11 +32,25 @@ def is_waiting(directory: str) -> bool:
     return True
 
 
+def waiting(directory: str) -> int | None:
+    """A pidfd of the spawner that waits there; None when there is none, or it does not answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.settimeout(_PATIENCE)
+        try:
+            probe.connect(os.path.join(directory, HEIRS))
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            return os.pidfd_open(_CREDENTIALS.unpack(credentials)[0])
+        except OSError:
+            return None
+
+
 class Heirloom:
     """One for each spawner that goes on without its supervisor, in ``directory``."""
 
-    def __init__(self, directory: str, nonce: int) -> None:
+    def __init__(self, directory: str, nonce: int, expected: bool = True) -> None:
         self._nonce = nonce
+        self.expected = expected
+        """Whether there can be a next supervisor: whoever is to start it knows of this one."""
         self._kept: dict[tuple[str, int], int] = {}
         self._ends: deque[list[Message]] = deque()
         self._end: list[Message] = []
@@ -68,6 +84,7 @@ class Heirloom:
             case Drop(kind, id):
                 self._drop(kind, id)
             case Recorded(ends):
+                self.expected = True
                 for _ in range(min(ends, len(self._ends))):
                     self._ends.popleft()
 

@@ -45,10 +45,16 @@ class Hits:
         now = self._clock()
         return min((max(0.0, self._next.get(key, now) - now) for key in self.untold), default=None)
 
-    def take(self) -> list[Hit]:
-        """What is to be told now. Of each bound nothing more is told for a while."""
+    def take(self, counter: int | None = None) -> list[Hit]:
+        """What is to be told now: what is due, or all of one counter.
+
+        Of each bound nothing more is told for a while.
+        """
         now = self._clock()
-        due = [key for key in self.untold if now >= self._next.get(key, now)]
+        if counter is None:
+            due = [key for key in self.untold if now >= self._next.get(key, now)]
+        else:
+            due = [key for key in self.untold if key[0] == counter]
         self._next.update(dict.fromkeys(due, now + INTERVAL))
         hits = [self.untold.pop(key) for key in due]
         return [hit._replace(pid=tasks.process_of(hit.pid) or hit.pid) for hit in hits]

@@ -211,11 +211,12 @@ class Listener:
         fd, request, go_on, bills = self.fd, self._request, self._go_on, self._bills
         filled = request[: REQUEST.size]
         accounts = self._accounts
-        prepay, pending, doubtful = accounts.prepay, accounts.pending, accounts.doubtful
+        prepay, reservations = accounts.prepay, accounts.reservations
+        pending, doubtful = reservations.pending, reservations.doubtful
         everything = slice(None)
         job = self.job
         # A call that lets the watch run while it blocks, unlike the other one.
-        wait, *(wait_fd, wait_code, wait_request) = seccomp.waiting_receive(fd, request)
+        wait, there = seccomp.waiting_receive(request)
         last_tid = 0
 
         def answer(bell: Bell) -> Trap | None:
@@ -235,7 +236,7 @@ class Listener:
                         if error.errno in (errno.ENOENT, errno.EINTR):
                             return None
                         raise
-                elif wait(wait_fd, wait_code, wait_request) < 0:
+                elif wait(fd, RECV, there) < 0:
                     return None  # the bell, or what is met again when the next call is ready
                 id, tid, nr = _unpack_head(request)
                 if tid != last_tid:
@@ -299,7 +300,7 @@ class Listener:
     ) -> Trap | None:
         """There may be too little room, or it is no call to charge: look at its arguments."""
         self.tally.calls[nr] += 1
-        self._accounts.settle_thread(tid)
+        self._accounts.reservations.drop(tid)
         trap = Trap(self, id, tid, nr, args, self._group)
         trap.kept = kept
         if nr != self._affinity:

@@ -20,7 +20,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from governor.results import OWN_FAILURE
 from governor.wire.codec import Message
@@ -76,7 +76,8 @@ class Spawner:
         """Carry out one request; False when it is time to go."""
         received = channel.receive(self._end, TO_SPAWNER)
         if received is None:
-            return self._heirloom is not None and self._await_heir(self._heirloom)
+            heirloom = self._heirloom
+            return heirloom is not None and heirloom.expected and self._await_heir(heirloom)
         message, descriptors = received
         try:
             match message:
@@ -142,11 +143,11 @@ class Spawner:
             self._heirloom.close()
 
     def _become_agent(self, endpoint: str, end: int, estate: int) -> None:
-        from workers import agent
+        from workers import agent_start
 
         take_descriptors()
         stays, channel_end = self._heirloom is not None, socket.socket(fileno=end)
-        os._exit(agent.main(endpoint, channel_end, self._nonce, estate, stays))
+        os._exit(agent_start.main(endpoint, channel_end, self._nonce, estate, stays))
 
     def _become_worker(self, descriptors: list[int]) -> None:
         from workers import bootstrap
@@ -191,6 +192,17 @@ def job_processes(nonce: int) -> set[int]:
     return set(members)
 
 
+def await_end(pid: int) -> int | None:
+    """Wait until a process has ended; its exit code, or None where it is not our child."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(ProcessLookupError):
+        end = os.pidfd_open(pid)
+        channel.is_readable(end)
+        os.close(end)
+    return None
+
+
 def kill(pids: Iterable[int]) -> None:
     """Kill processes, as far as they are there and ours."""
     for pid in pids:
@@ -200,8 +212,23 @@ def kill(pids: Iterable[int]) -> None:
 
 def end_leftovers(nonce: int) -> None:
     """Kill the jobs of a governor whose spawner is gone."""
+    _sweep(lambda: job_processes(nonce))
+
+
+def end_jobs(nonce: int, jobs: Set[int]) -> None:
+    """Kill what belongs to these jobs of a governor."""
+
+    def processes() -> set[int]:
+        members = membership.scan(nonce)
+        return {pid for pid, tag in members.items() if tag.job in jobs and not is_zombie(pid)}
+
+    if jobs:
+        _sweep(processes)
+
+
+def _sweep(find: Callable[[], set[int]]) -> None:
     deadline = time.monotonic() + _SWEEP_SECONDS
-    while (victims := job_processes(nonce)) and time.monotonic() < deadline:
+    while (victims := find()) and time.monotonic() < deadline:
         kill(victims)
         time.sleep(_KILL_AGAIN_MS / 1000)  # they are no children of ours, so nobody tells us
 
@@ -209,8 +236,9 @@ def end_leftovers(nonce: int) -> None:
 def start(nonce: int, directory: str, lasting: bool = False) -> tuple[int, socket.socket]:
     """Fork the spawner; returns its pid and the supervisor's end of the socket to it.
 
-    ``lasting``: it goes on when the supervisor dies, and keeps nothing open that it has not been
-    given. To be called before this process has threads or ZeroMQ sockets.
+    ``lasting``: it goes on when the supervisor dies, once that has said for the first time what is
+    `Recorded`, and keeps nothing open that it has not been given. To be called before this
+    process has threads or ZeroMQ sockets.
     """
     here, there = channel.pair()
     if pid := os.fork():
@@ -222,7 +250,7 @@ def start(nonce: int, directory: str, lasting: bool = False) -> tuple[int, socke
         if lasting:
             os.closerange(3, there.fileno())
             os.closerange(there.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-        _main(there, nonce, directory, lasting)
+        _main(there, nonce, directory, Heirloom(directory, nonce, False) if lasting else None)
         status = 0
     except BaseException:
         import traceback
@@ -232,10 +260,10 @@ def start(nonce: int, directory: str, lasting: bool = False) -> tuple[int, socke
         os._exit(status)
 
 
-def _main(end: socket.socket, nonce: int, directory: str, lasting: bool) -> None:
+def _main(end: socket.socket, nonce: int, directory: str, heirloom: Heirloom | None) -> None:
     gc.freeze()  # children share the pages of everything that exists now
-    spawner = Spawner(end, nonce, Heirloom(directory, nonce) if lasting else None)
-    if lasting:
+    spawner = Spawner(end, nonce, heirloom)
+    if heirloom is not None:
         take_descriptors()  # each job has one here; jobs get what was there before
     become_subreaper()
     spawner.serve()
@@ -280,7 +308,8 @@ def main() -> None:
         os.set_inheritable(int(descriptor), False)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(files), most))
-    _main(socket.socket(fileno=int(end)), int(nonce), directory, bool(int(lasting)))
+    heirloom = Heirloom(directory, int(nonce)) if int(lasting) else None
+    _main(socket.socket(fileno=int(end)), int(nonce), directory, heirloom)
     os._exit(0)
 
 

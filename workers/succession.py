@@ -14,7 +14,7 @@ from workers import seccomp, tasks
 from workers.accounts import Accounts
 from workers.bills import Note
 from workers.census import Census
-from workers.estate import COUNTER, LISTENER, REQUEST_SIZE, Estate, KeptCounter
+from workers.estate import COUNTER, LISTENER, REQUEST_SIZE, Estate
 from workers.listener import Listener, Trap
 
 _NOTHING = bytes(REQUEST_SIZE)
@@ -60,10 +60,7 @@ class Succession:
         """A call that waits for its answer will be charged once more."""
         charge = self._estate.last_charge()
         if charge is not None and self.waits(*charge[:2]):
-            for id, amount, charged in charge[2]:
-                counter = self._accounts.counters.get(id)
-                if isinstance(counter, KeptCounter):
-                    counter.uncharge(amount, charged)
+            self._accounts.take_back(charge[2])
 
     def waits(self, job: int, call: int) -> bool:
         """Whether a call with this id has been received and waits for its answer."""
@@ -91,7 +88,7 @@ class Succession:
         else:
             note = Note((group,), demands.quick.get(call, ()))
         if note.demand:
-            self._accounts.pending[tid] = note
+            self._accounts.reservations.pending[tid] = note
 
     def received(self) -> list[Trap]:
         """The calls that have been received and wait, for another look at each."""

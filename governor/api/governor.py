@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -85,7 +86,7 @@ class Governor:
         self._open(launch(fork, directory, agent_timeout, lock, state))
         if metrics is not None:
             try:
-                self._serve_metrics(metrics)
+                self.serve_metrics(metrics)
             except BaseException:
                 self.close()
                 raise
@@ -329,7 +330,18 @@ class Governor:
         self.client.close()
         self._link.close()
 
-    def _serve_metrics(self, metrics: int | Serving) -> None:
+    def back_out(self) -> None:
+        """Undo a start: end it, unless it goes on with jobs of before.
+
+        These must not pay for it. They go on as after the death of a supervisor.
+        """
+        with contextlib.suppress(GovernorError):
+            if self.state()[0] and any(report.exit_code is None for report in self.jobs()):
+                os.kill(self.pid, signal.SIGKILL)
+        self.close()
+
+    def serve_metrics(self, metrics: int | Serving) -> None:
+        """Serve Prometheus text on this port of 127.0.0.1, 0: one that is free; or as it says."""
         from governor.metrics import Exporter
         from governor.serving import Serving
 
@@ -339,4 +351,4 @@ class Governor:
 
     def _scrape(self, shapes: dict[str, int], keep: float) -> dict[str, Any]:
         found: dict[str, Any] = self.client.ask(lambda n: wire.Scrape(n, shapes, keep))
-        return found
+        return found | {"state": self.state()}

@@ -20,7 +20,7 @@ from governor.batch.history import MAGIC, Began, Ended, Event, History, Run, Unr
 from governor.batch.plan import BatchFileError, JobPlan, Mistake
 from governor.batch.resume import digest
 from governor.batch.scratch import remove
-from governor.errors import GovernorError
+from governor.errors import GovernorError, NotRunning
 from governor.report import JobReport
 
 if TYPE_CHECKING:
@@ -259,8 +259,11 @@ def _user(descriptor: int) -> str:
 
 
 def _end_leftovers(run: Run | None) -> None:
-    """End and remove what the last run has left, in case that nobody was left to do so."""
-    if run is None:
+    """End and remove what the last run has left, in case that nobody was left to do so.
+
+    A run that goes on is let alone: this is a copy of its record then, as that is locked.
+    """
+    if run is None or (run.boot == _boot() and _is_served(run.sockets)):
         return
     if run.boot == _boot():
         from workers import spawner
@@ -269,6 +272,18 @@ def _end_leftovers(run: Run | None) -> None:
             spawner.end_leftovers(run.nonce)
             spawner.remove_directory(run.sockets)
     remove(run.scratch)
+
+
+def _is_served(directory: str) -> bool:
+    from governor import rundir
+
+    try:
+        rundir.find(directory).close()
+    except NotRunning:
+        return False
+    except GovernorError:  # it has no room for us, or is somebody else's
+        return True
+    return True
 
 
 def _boot() -> str:

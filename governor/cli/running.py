@@ -54,6 +54,12 @@ def _state_line(state: str, failure: str) -> str:
     return f"{state}: NOT RECORDED: {failure}" if failure else f"{state}: recorded"
 
 
+def _process(pid: int, restarts: int) -> str:
+    """A process beside the supervisor; 0 is one that is being replaced."""
+    times = "once" if restarts == 1 else f"{restarts} times"
+    return f"{pid or 'none for now'}{f', replaced {times}' if restarts else ''}"
+
+
 def _lines(report: StatusReport, state: str) -> list[str]:
     facts = {
         "version": report.version,
@@ -67,6 +73,7 @@ def _lines(report: StatusReport, state: str) -> list[str]:
         "groups": report.groups,
         "jobs": report.jobs,
         "processes": report.processes,
-        "agent restarts": report.agent_restarts,
+        "agent": _process(report.agent, report.agent_restarts),
+        "spawner": _process(report.spawner, report.spawner_restarts),
     }
-    return [f"{name:16}{value}" for name, value in facts.items()]
+    return [f"{name:13}{value}" for name, value in facts.items()]

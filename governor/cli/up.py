@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_agent_timeout, add_directory, add_metrics, serving
+from governor.cli.arguments import add_agent_timeout, add_directory, add_metrics, checked, serving
 from governor.cli.layout import Layout, add_layout
 from governor.errors import GovernorError
 
@@ -49,6 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument(
         "--state",
+        type=checked(_directory),
         metavar="DIR",
         help="record everything in DIR, and go on with what is recorded there",
     )
@@ -65,13 +66,36 @@ def run(args: argparse.Namespace) -> int:
 
     layout = Layout.exactly(args.hierarchy, args.settings)
     path = rundir.directory(args.dir)
-    state = os.path.abspath(args.state) if args.state else ""
+    state = _state(args.state, path)
     if args.detach:
         from governor.daemon import detach
 
-        print(detach(lambda ready: _keep(path, state, layout, args, ready, log=True)))
+        said = detach(lambda ready: _keep(path, state, layout, args, ready, log=True))
+        print(rundir.read_log(path), end="", file=sys.stderr)
+        print(said)
         return 0
     return _keep(path, state, layout, args, _say, log=False)
+
+
+def _state(given: str | None, path: str) -> str:
+    """The state directory; empty for none. EINVAL: it is in the one at ``path``, which goes."""
+    if given is None:
+        return ""
+    state = os.path.abspath(given)
+    if os.path.commonpath(map(os.path.realpath, (path, state))) == os.path.realpath(path):
+        raise GovernorError(
+            errno.EINVAL,
+            f"state cannot be kept in {path}: that directory is removed when the governor ends; "
+            f"choose another for --state",
+        )
+    return state
+
+
+def _directory(text: str) -> str:
+    """A directory; an empty one is a variable that is not set. Raises ValueError."""
+    if not text:
+        raise ValueError("an empty name is no directory")
+    return text
 
 
 def _say(words: str) -> None:
@@ -94,20 +118,28 @@ def _keep(
             descriptor = rundir.open_log(path)
             os.dup2(descriptor, 2)
             os.close(descriptor)
-        with Governor(
-            metrics=metrics,
-            agent_timeout=args.agent_timeout,
-            fork=True,
-            directory=path,
-            lock=lock,
-            state=state,
-        ) as governor:
-            rundir.record(path, governor.pid, governor.nonce, state)
-            layout.build(governor, again=bool(state))
+        # Signals first: one that comes while it starts would leave it, with a state, to itself.
+        with (
+            _signals() as heard,
+            Governor(
+                agent_timeout=args.agent_timeout,
+                fork=True,
+                directory=path,
+                lock=lock,
+                state=state,
+            ) as governor,
+        ):
+            try:
+                rundir.record(path, governor.pid, governor.nonce)
+                layout.build(governor, again=bool(state))
+                if metrics is not None:
+                    governor.serve_metrics(metrics)
+            except BaseException:
+                governor.back_out()
+                raise
             served = f", metrics at {metrics.url}" if metrics else ""
-            with _signals() as heard:
-                ready(f"governor runs at {path}: process {governor.pid}{served}")
-                ended_by = _wait(governor, heard, log, state)
+            ready(f"governor runs at {path}: process {governor.pid}{served}")
+            ended_by = _wait(governor, heard, log, state)
         if not log:
             print(f"governor: ended by {ended_by}", file=sys.stderr)
         return 0
@@ -145,6 +177,8 @@ def _wait(governor: Governor, heard: socket.socket, log: bool, state: str) -> st
 
 
 def _wait_for_end(governor: Governor, heard: socket.socket, state: str) -> str:
+    from governor import rundir
+
     ended = os.pidfd_open(governor.pid)
     try:
         if heard.fileno() in select.select([heard.fileno(), ended], [], [])[0]:
@@ -157,7 +191,7 @@ def _wait_for_end(governor: Governor, heard: socket.socket, state: str) -> str:
     after = "all jobs were ended with it"
     if status.si_code != os.CLD_EXITED:
         if state:
-            after = f"'governor up --state {state}' goes on with its jobs"
+            after = f"'{rundir.going_on(governor.directory, state)}' goes on with its jobs"
         raise GovernorError(
             errno.EIO, f"the supervisor was ended by signal {status.si_status}; {after}"
         )

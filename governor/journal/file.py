@@ -61,14 +61,15 @@ class Journal:
         for records in reading.frames:
             for record in records:
                 self._apply(_known(record, self.place.path), record)
-        if reading.rest == "torn":
+        if reading.rest == "nothing":
+            return
+        if reading.rest == "torn" and reading.end:
             self.said = "the last change was not recorded to its end and is dropped"
-        elif reading.rest == "damaged":
-            name = self._set_aside(data[reading.end :])
-            self.said = (
-                f"damaged at byte {reading.end}: what comes before that is used, "
-                f"the rest is in {name}"
-            )
+            return
+        # A first frame was synced before the file had its name: it cannot be torn.
+        name = self._set_aside(data[reading.end :])
+        used = "what comes before that is used, the rest" if reading.end else "nothing is used, it"
+        self.said = f"damaged at byte {reading.end}: {used} is in {name}"
 
     def _set_aside(self, rest: bytes) -> str:
         names = self.place.names()

@@ -136,7 +136,10 @@ def _check_above(path: str) -> None:
     try:
         above = os.stat(path)
     except OSError as error:
-        raise _refusal(path, error) from None
+        number = error.errno or errno.EIO
+        raise GovernorError(
+            number, f"no state can be kept below {path}: {os.strerror(number)}; make it first"
+        ) from None
     others = above.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not above.st_mode & stat.S_ISVTX
     if others or above.st_uid not in (0, os.geteuid()):
         raise GovernorError(

@@ -18,7 +18,10 @@ from governor.metrics.server import Server
 from governor.serving import Serving
 
 Ask = Callable[[dict[str, int], float], dict[str, Any]]
-"""Asks as `governor.wire.client.Scrape` does: the shapes that are known, and ``keep``."""
+"""Asks as `governor.wire.client.Scrape` does: the shapes that are known, and ``keep``.
+
+The answer has besides, as ``state``, what `governor.api.Governor.state` gives.
+"""
 
 
 class Exporter:

@@ -23,7 +23,10 @@ _WAYS: Final = ("short", "closely")
 
 
 def families(answer: dict[str, Any]) -> Iterator[Family]:
-    """All of it, from an answer to `governor.wire.client.Scrape`."""
+    """All of it, from an answer to `governor.wire.client.Scrape`.
+
+    Its ``state`` is what `governor.api.Governor.state` gives.
+    """
     build = InfoMetricFamily("governor_build", "The version of governor that serves this.")
     build.add_metric([], {"version": __version__})
     yield build
@@ -38,6 +41,18 @@ def _agent(answer: dict[str, Any]) -> Iterator[Family]:
         "How often the process that enforces was replaced: it had died or did not answer.",
         answer["restarts"],
     )
+    yield CounterMetricFamily(
+        "governor_spawner_restarts",
+        "How often the process that starts and reaps was replaced.",
+        answer["spawner_restarts"],
+    )
+    path, failure = answer["state"]
+    if path:
+        yield GaugeMetricFamily(
+            "governor_recording",
+            "1 while everything is recorded in the state directory, 0 while it cannot be.",
+            float(not failure),
+        )
     traps = CounterMetricFamily(
         "governor_agent_traps", "System calls that were trapped.", labels=("syscall",)
     )

@@ -123,8 +123,6 @@ class AgentLink:
             self._tell(counter)
             for figure in sorted(counter.resets):
                 self._send(wire.Reset(counter.id, figure))
-                if figure == "failcnt":
-                    self._refusals.pop(counter.id, None)
         for counter in counters:
             counter.resets.clear()
 
@@ -148,7 +146,7 @@ class AgentLink:
             return False
         self._told[id] = wanted
         self.counters[id] = counter
-        if counter.failcnt and id not in self._refusals:  # another supervisor has told of those
+        if self._inherits and counter.failcnt:  # another supervisor has told of those
             self._refusals[id] = counter.failcnt
         if wanted.limit != known.limit:
             self._send(wire.SetCounter(id, counter.resource, wanted.limit))
@@ -180,6 +178,8 @@ class AgentLink:
 
     def place(self, job: int, pid: int, group: int, traps: list[str], listener: int) -> None:
         """Admit a worker; `Placed` arrives later. The listener goes ahead on the channel."""
+        if self._peer is None and self._connect():
+            return  # `taken_over` has had it placed, with all that wait for it
         self._send_listener(job, traps, listener)
         self._send(wire.Place(job, pid, group, traps))
 
@@ -204,13 +204,17 @@ class AgentLink:
             self._send(wire.Stop())
 
     def untold(self, message: wire.Refusals) -> list[wire.Hit]:
-        """What was refused and not told of, by agents that were ended before; nobody knows who."""
+        """What was refused and not told of, by agents that were ended before; nobody knows who.
+
+        There is less than was told of where the figure has been reset.
+        """
         hits = []
         for id, failcnt in message.figures:
-            missing = failcnt - self._refusals.get(id, 0)
-            if missing > 0 and id in self.counters:
+            if id in self.counters:
+                missing = failcnt - self._refusals.get(id, 0)
                 self._refusals[id] = failcnt
-                hits.append(wire.Hit(id, "limit", missing, self.counters[id].held, 0))
+                if missing > 0:
+                    hits.append(wire.Hit(id, "limit", missing, self.counters[id].held, 0))
         return hits
 
     # -- asking --------------------------------------------------------------------
@@ -260,6 +264,8 @@ class AgentLink:
                 return message
             if ended:
                 raise AgentDied
+            if self.process.ended:
+                continue  # that was heard of just now, and there will be nothing to wake us
             if not self.process.pid:
                 remaining = self._timeout  # nobody is there yet who could have answered
             if remaining <= 0:
@@ -321,11 +327,14 @@ class AgentLink:
         self._behind = True
         self._server.send(self._peer, message)
 
-    def _connect(self) -> None:
+    def _connect(self) -> bool:
+        """Wait until there is an agent; whether another one had to take over for that."""
         try:
             self._greet()
         except AgentDied:
             self._take_over()
+            return True
+        return False
 
     def _greet(self) -> None:
         while self._peer is None:

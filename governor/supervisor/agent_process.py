@@ -35,7 +35,9 @@ class AgentProcess:
         self._in_vain = 0
         self._took_over = time.monotonic()
         self.restarts = 0
-        """How often another one has taken over."""
+        """How often another one has taken over from one of this supervisor's."""
+        self._is_first = inherited is not None
+        """Whether the next one to take over does so for a supervisor that has just begun."""
         self._unforked = 0
         self._pidfd: int | None = None
         self.pid = 0
@@ -113,7 +115,8 @@ class AgentProcess:
         """It goes on where the one before was ended."""
         self._in_vain = 0
         self._took_over = time.monotonic()
-        self.restarts += 1
+        self.restarts += not self._is_first
+        self._is_first = False
 
     @property
     def hopeless(self) -> bool:

@@ -58,7 +58,8 @@ class Columns:
     a value per path, None where there is no such file; what is missing at the end is None.
     Levels are places in `governor.results.LEVELS`. ``hierarchies``: name, containers, groups.
     ``jobs``: id, name, state, age in seconds, exit code or None. ``work``: the fields of
-    `governor.wire.agent.Trapped`. ``restarts`` of the agent.
+    `governor.wire.agent.Trapped`. ``restarts`` of the agent, and
+    ``spawner_restarts``.
     """
 
     def __init__(self, policy: Policy, jobs: Jobs, figures: Figures, agent: AgentLink) -> None:
@@ -98,6 +99,7 @@ class Columns:
                 work.recounting,
             ],
             "restarts": self._agent.process.restarts,
+            "spawner_restarts": self._agent.process.spawner.restarts,
         }
 
     def _shape(self, hierarchy: Hierarchy) -> _Shape:

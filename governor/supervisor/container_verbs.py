@@ -47,7 +47,7 @@ class ContainerVerbs:
             wire.Read: at_once(self._read),
             wire.Write: at_once(self._write),
             wire.Attach: at_once(lambda r: policy.attach(self._container(r), r.pid)),
-            wire.Tasks: at_once(lambda r: sorted(policy.members_of(self._container(r)))),
+            wire.Tasks: at_once(lambda r: sorted(policy.members.of(self._container(r)))),
             wire.Kill: at_once(self._kill),
         }
 
@@ -85,7 +85,7 @@ class ContainerVerbs:
         for node in container.descendants():
             node.ending = True
         self._endings.begin(
-            lambda: list(self._policy.members_of(container, recursive=True)),
+            lambda: list(self._policy.members.of(container, recursive=True)),
             request.grace,
             partial(self._removed, container, reply),
             over=lambda: not self._is_starting_in(container),
@@ -147,7 +147,7 @@ class ContainerVerbs:
     def _read(self, request: wire.Read) -> int | str:
         container = self._container(request)
         if request.file == TASKS:
-            return "\n".join(map(str, sorted(self._policy.members_of(container))))
+            return "\n".join(map(str, sorted(self._policy.members.of(container))))
         file = self._policy.forest.control_file(container, request.file)
         self._figures.refresh()
         return file.read(container)
@@ -164,7 +164,7 @@ class ContainerVerbs:
     def _kill(self, request: wire.Kill) -> int:
         container = self._container(request)
         check_signal(request.signal)
-        pids = list(self._policy.members_of(container, request.recursive))
+        pids = list(self._policy.members.of(container, request.recursive))
         signal_all(pids, request.signal)
         return len(pids)
 

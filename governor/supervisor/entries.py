@@ -71,7 +71,7 @@ class Entries:
 
     def _is_in(self, pid: int, group: Group) -> bool:
         try:
-            return self._policy.group_of(pid) is group
+            return self._policy.members.group_of(pid) is group
         except GovernorError:
             return False
 
@@ -80,7 +80,7 @@ class Entries:
         if message.ticket in self._entries:  # another agent had asked
             return self._entries[message.ticket].target.id
         try:
-            source = self._policy.group_of(message.pid)
+            source = self._policy.members.group_of(message.pid)
             target = self._make(source)
         except GovernorError as error:
             self._policy.events.publish("unenforced", pid=message.pid, reason=error.message)

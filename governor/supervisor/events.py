@@ -50,10 +50,13 @@ class Events:
     def follow(self, after: int, timeout: float, answer: Callable[[Answer], None]) -> None:
         """Answer with the events later than ``after`` (-1: from now on), once there are some.
 
-        EAGAIN: too many wait already.
+        A number that is still to come is that of a supervisor before this one, of which there is
+        nothing: the answer begins with the first. EAGAIN: too many wait already.
         """
         if after < 0:
             after = self._last
+        elif after > self._last:
+            after = 0
         if after < self._last:
             answer(self._since(after))
         elif len(self._followers) >= FOLLOWERS_MAX:

@@ -31,9 +31,9 @@ class ProcessHost:
     def members(self, container: Container) -> list[int]:
         """The pids in a container, without its sub-containers."""
         if not self._one_look:
-            return sorted(self._policy.members_of(container))
+            return sorted(self._policy.members.of(container))
         if self._seen is None:
-            self._seen = self._policy.members_by_container()
+            self._seen = self._policy.members.by_container()
         return sorted(self._seen.get(container, ()))
 
     @contextlib.contextmanager
@@ -47,7 +47,7 @@ class ProcessHost:
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a governed process; nothing happens when it has ended."""
-        if self._policy.governs(pid):
+        if self._policy.members.governs(pid):
             signal_all([pid], number)
 
     def event(self, kind: str, container: Container, **fields: Value) -> None:

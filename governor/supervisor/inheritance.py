@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import select
+import resource
 import signal
 import socket
 import struct
 from typing import NamedTuple
 
-from governor.supervisor.spawner_link import Restart, SpawnerLink, await_end
+from governor.errors import GovernorError
+from governor.supervisor.spawner_link import Restart, SpawnerLink
 from governor.wire.spawner import AGENT, ESTATE, FROM_SPAWNER, LISTENER, Inherited, Kept, Running
-from workers import channel
+from workers import channel, membership
 from workers.heirloom import HEIRS
-from workers.spawner import kill
+from workers.spawner import await_end, kill, take_descriptors
 
 PATIENCE = 10.0
 """Seconds in which a spawner hands everything over; one that does not is ended."""
@@ -41,7 +43,9 @@ def reconnect(directory: str, nonce: int, restart: Restart, timeout: float) -> I
     """Take over the spawner of governor ``nonce`` in ``directory``; None: there is none.
 
     Its supervisor has to be dead. A spawner that does not answer in `PATIENCE` is killed, as is
-    one of another governor: then there is none. ``restart`` and ``timeout``: as for `SpawnerLink`.
+    one of another governor that has no jobs: then there is none. ``restart`` and ``timeout``: as
+    for `SpawnerLink`. EBUSY: there are jobs of another governor. EMFILE: not all descriptors that
+    the spawner has may be had here. Both leave everything as it is.
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     end.settimeout(PATIENCE)
@@ -54,14 +58,21 @@ def reconnect(directory: str, nonce: int, restart: Restart, timeout: float) -> I
     pid: int = _CREDENTIALS.unpack(credentials)[0]
     store: dict[tuple[str, int], int] = {}
     running: list[Running] = []
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    take_descriptors()  # there is at least one for each job
     try:
-        known = _receive(end, store, running) == nonce
+        found = _receive(end, store, running)
+        _check_known(found, nonce, pid, directory)
     except OSError:  # it has hung, or died
-        known = False
-    if not known or (ESTATE, 0) not in store:
+        found = None
+    except GovernorError:
+        _drop(end, store)
+        raise
+    if found != nonce or (ESTATE, 0) not in store:
         kill([pid])
         await_end(pid)
         _drop(end, store)
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)  # that is for the next one's jobs
         return None
     end_agents([process.pid for process in running if not process.job])
     _end_adopted(store.pop((AGENT, 0), None))
@@ -79,6 +90,12 @@ def _receive(
     while (received := channel.receive(end, FROM_SPAWNER)) is not None:
         message, descriptors = received
         match message:
+            case Kept() if not descriptors:
+                raise GovernorError(
+                    errno.EMFILE,
+                    "there are more jobs to go on with than descriptors to be had here: raise the "
+                    "hard limit (ulimit -Hn)",
+                )
             case Kept(kind, id):
                 store[kind, id] = descriptors[0]
             case Running():
@@ -86,6 +103,19 @@ def _receive(
             case Inherited(nonce):
                 return nonce
     return None
+
+
+def _check_known(found: int | None, nonce: int, pid: int, directory: str) -> None:
+    """Refuse to do anything to jobs that our state knows nothing of, and to take them for ours."""
+    if not pid:
+        raise GovernorError(errno.EBUSY, f"the governor at {directory} is in another PID namespace")
+    if found in (None, nonce) or not any(tag.job for tag in membership.scan(found).values()):
+        return
+    raise GovernorError(
+        errno.EBUSY,
+        f"jobs run at {directory} that are not in this state: choose the one they are in; or kill "
+        f"process {pid}, and they will be ended",
+    )
 
 
 def _drop(end: socket.socket, store: dict[tuple[str, int], int]) -> None:
@@ -106,5 +136,5 @@ def _end_adopted(agent: int | None) -> None:
     if agent is not None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(agent, signal.SIGKILL)
-            select.select([agent], [], [])
+            channel.is_readable(agent)
         os.close(agent)

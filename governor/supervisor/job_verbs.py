@@ -7,6 +7,8 @@ import time
 
 from governor.errors import GovernorError
 from governor.supervisor.answers import Handler, Reply, at_once
+from governor.supervisor.job_ends import JobEnds
+from governor.supervisor.job_starts import JobStarts
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.policy import Policy
 from governor.supervisor.stdio import StdioDesk
@@ -28,16 +30,19 @@ class _Waiter:
 class JobVerbs:
     """Carries out requests on jobs."""
 
-    def __init__(self, policy: Policy, jobs: Jobs, desk: StdioDesk) -> None:
+    def __init__(
+        self, policy: Policy, jobs: Jobs, starts: JobStarts, ends: JobEnds, desk: StdioDesk
+    ) -> None:
         self._policy = policy
         self._jobs = jobs
+        self._starts = starts
         self._desk = desk
         self._waiters: list[_Waiter] = []
         self.handlers: dict[type, Handler] = {
             wire.Spawn: self._spawn,
             wire.Wait: self._wait,
-            wire.Signal: at_once(lambda r: jobs.send_signal(jobs.get(r.job), r.signal)),
-            wire.StopJobs: lambda r, reply: jobs.stop(r.jobs, r.grace, lambda: reply(None)),
+            wire.Signal: at_once(lambda r: ends.send_signal(jobs.get(r.job), r.signal)),
+            wire.StopJobs: lambda r, reply: ends.stop(r.jobs, r.grace, lambda: reply(None)),
         }
 
     def _spawn(self, request: wire.Spawn, reply: Reply) -> None:
@@ -49,7 +54,7 @@ class JobVerbs:
                 raise GovernorError(errno.EINVAL, f"job {request.name!r} has no command")
             group = self._policy.admit(containers)
             try:
-                self._jobs.spawn(
+                self._starts.spawn(
                     request, group.id, stdio, lambda job: reply([job.id, job.pid, job.traps])
                 )
             except Exception:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -24,10 +23,10 @@ from governor.supervisor.events import Events
 from governor.supervisor.host import ProcessHost
 from governor.supervisor.levels import Levels
 from governor.supervisor.loading import expand, load
+from governor.supervisor.members import Members
 from governor.supervisor.plans import Plans
 from governor.supervisor.told import tell
-from workers import cpu, membership
-from workers.membership import Tag
+from workers import cpu
 from workers.tasks import living
 
 RELEASED_MAX = 64
@@ -41,11 +40,11 @@ class Policy:
         self, agent: AgentLink, nonce: int, events: Events, changes: Changes | None = None
     ) -> None:
         self._agent = agent
-        self._nonce = nonce
         self.events = events
         self.changes = changes or Changes()
         self.host = ProcessHost(self)
         self.forest = Forest(self._load, CORE_FILES, tell)
+        self.members = Members(nonce, self.forest)
         self.bounds = Bounds(self.forest, events)
         self.ledger = CpuLedger()
         self.levels = Levels()
@@ -58,8 +57,6 @@ class Policy:
         """Groups released lately, the oldest first; the parent in the place of what is gone."""
         self.leaving: Callable[[Container], None] = lambda container: None
         """Called with a container that is about to be removed."""
-        self._one_look = False
-        self._seen: dict[int, Tag] | None = None
 
     def _load(self, label: str) -> Subsystem:
         subsystem = load(label)
@@ -83,7 +80,7 @@ class Policy:
         return hierarchy
 
     def _bound(self, kind: str, hierarchy: Hierarchy) -> None:
-        for group in {tag.group for tag in self.members().values()}:
+        for group in {tag.group for tag in self.members.all().values()}:
             self.levels.wanted(group, self.traps())
         self.plans.renew(self.forest.groups)
         self._agent.flush()
@@ -154,55 +151,6 @@ class Policy:
 
     # -- processes -----------------------------------------------------------------
 
-    def members(self) -> dict[int, Tag]:
-        """Every governed process."""
-        if not self._one_look:
-            return membership.scan(self._nonce)
-        if self._seen is None:
-            self._seen = membership.scan(self._nonce)
-        return self._seen
-
-    @contextlib.contextmanager
-    def one_look(self) -> Iterator[None]:
-        """In here `members` are those of one moment: a crowd that asks needs one look."""
-        self._one_look = True
-        try:
-            yield
-        finally:
-            self._one_look, self._seen = False, None
-
-    def members_of(self, container: Container, recursive: bool = False) -> dict[int, Tag]:
-        """The processes in a container, in those below it as well when ``recursive``."""
-        wanted = set(container.descendants()) if recursive else {container}
-        groups = {g.id for g in self.forest.groups if wanted.intersection(g.containers)}
-        return {pid: tag for pid, tag in self.members().items() if tag.group in groups}
-
-    def members_by_container(self) -> dict[Container, list[int]]:
-        """The processes in each container that has any."""
-        found: dict[Container, list[int]] = {}
-        for pid, tag in self.members().items():
-            group = self.forest.groups.get(tag.group)
-            for container in group.containers if group is not None else ():
-                found.setdefault(container, []).append(pid)
-        return found
-
-    def governs(self, pid: int) -> bool:
-        """Whether a process is there and governed."""
-        try:
-            tag = membership.read(pid)
-        except ProcessLookupError:
-            return False
-        return tag is not None and tag.nonce == self._nonce
-
-    def group_of(self, pid: int) -> Group:
-        """The group a process is in; that of all the roots for one that is not governed.
-
-        ESRCH: it is gone. EACCES: another user's. EBUSY: another governor's.
-        """
-        tag = self._tag(pid)
-        group = self.forest.groups.get(tag.group) if tag else None
-        return group or self.forest.group([])
-
     def admit(self, containers: list[Container]) -> Group:
         """The group for a job in these containers, if every subsystem agrees."""
         group = self.forest.group(containers)
@@ -243,10 +191,9 @@ class Policy:
         ESRCH: it has ended, even if nobody has reaped it yet. EACCES: another user's. EINVAL: the
         governor's own.
         """
-        tag = self._tag(pid)
+        tag = self.members.tag(pid)
         pid = self._process_of(pid)
-        group = self.forest.groups.get(tag.group) if tag else None
-        group = group or self.forest.group([])
+        group = self.members.group(tag)
         old = next(c for c in group.containers if c.hierarchy is container.hierarchy)
         if old is container and tag is not None:
             return
@@ -304,29 +251,13 @@ class Policy:
             raise GovernorError(errno.EINVAL, "process 1 is init, the parent of everything")
         return pid
 
-    def _tag(self, pid: int) -> Tag | None:
-        if pid <= 0:
-            raise GovernorError(errno.EINVAL, f"{pid} is not a process id")
-        try:
-            os.kill(pid, 0)
-            tag = membership.read(pid)
-        except ProcessLookupError:
-            raise GovernorError(errno.ESRCH, f"there is no process {pid}") from None
-        except PermissionError:
-            raise GovernorError(errno.EACCES, f"process {pid} is another user's") from None
-        except OverflowError:
-            raise GovernorError(errno.EINVAL, f"{pid} is not a process id") from None
-        if tag is not None and tag.nonce != self._nonce:
-            raise GovernorError(errno.EBUSY, f"process {pid} belongs to another governor")
-        return tag
-
     def populate(self, starting: Collection[int]) -> list[Group]:
         """Count who is in each group; ``starting`` are groups of jobs not placed yet.
 
         Returns those that nobody is in.
         """
         counts: dict[int, int] = {}
-        for group in [*(tag.group for tag in self.members().values()), *starting]:
+        for group in [*(tag.group for tag in self.members.all().values()), *starting]:
             counts[group] = counts.get(group, 0) + 1
         return self.forest.populate(counts)
 

@@ -83,12 +83,12 @@ class Queries:
         return [list(container.children), rows]
 
     def _where(self, request: wire.Where) -> list[list[object]]:
-        group = self._policy.group_of(request.pid)
+        group = self._policy.members.group_of(request.pid)
         return [list(Place(c.hierarchy.labels, c.hierarchy.name, c.path)) for c in group.containers]
 
     def _processes(self, request: wire.Processes) -> list[list[object]]:
         container = self._policy.forest.lookup(request.hierarchy, request.path)
-        members = self._policy.members_of(container, request.recursive)
+        members = self._policy.members.of(container, request.recursive)
         rows = []
         for pid, tag in sorted(members.items()):
             group = self._policy.forest.groups.get(tag.group)
@@ -103,7 +103,7 @@ class Queries:
         group = self._policy.forest.groups.get(job.group)
         if job.placed and job.result is None:  # it may have moved since it was started
             with contextlib.suppress(GovernorError):
-                group = self._policy.group_of(job.pid)
+                group = self._policy.members.group_of(job.pid)
         labels = [container.label for container in group.containers] if group else []
         result = job.result
         seconds = result.wall_seconds if result else time.monotonic() - job.began
@@ -118,7 +118,7 @@ class Queries:
         )
 
     def _status(self, _: wire.Status) -> list[object]:
-        forest = self._policy.forest
+        forest, process = self._policy.forest, self._agent.process
         return list(
             StatusReport(
                 __version__,
@@ -130,8 +130,11 @@ class Queries:
                 sum(1 for h in forest.hierarchies.values() for _ in h.containers()),
                 len(forest.groups),
                 self._jobs.count_running,
-                len(self._policy.members()),
-                self._agent.process.restarts,
+                len(self._policy.members.all()),
+                process.restarts,
+                process.spawner.restarts,
+                process.pid,
+                process.spawner.pid,
             )
         )
 

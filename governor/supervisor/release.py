@@ -88,7 +88,7 @@ class Release:
         if container in self._sentinels and not has_ended(self._sentinels[container]):
             return True
         self._forget(container)
-        for pid in self._policy.members_of(container):
+        for pid in self._policy.members.of(container):
             with contextlib.suppress(OSError):
                 sentinel = os.pidfd_open(pid)
                 if has_ended(sentinel):

@@ -34,12 +34,13 @@ from governor.journal.records import (
 from governor.results import JobResult
 from governor.supervisor import levels
 from governor.supervisor.bounds import own_counters
-from governor.supervisor.jobs import UNSEEN, Job, Jobs
+from governor.supervisor.job_ends import UNSEEN, JobEnds
+from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.policy import Policy
-from governor.supervisor.recorder import Recorder
 from governor.supervisor.state import State
 from governor.supervisor.told import tell
 from workers import membership
+from workers.spawner import end_jobs
 
 ENDED = "its governor died, and all that it had started was ended"
 REBOOTED = "the machine was started anew"
@@ -52,18 +53,19 @@ class Restorer:
     Without something inherited, none of the processes is left.
     """
 
-    def __init__(self, recorder: Recorder, policy: Policy, jobs: Jobs, state: State) -> None:
-        self._journal: Journal = recorder.journal
-        self._recorder = recorder
+    def __init__(self, state: State, policy: Policy, jobs: Jobs, ends: JobEnds) -> None:
+        self._recorder = state.recorder
+        self._journal: Journal = state.recorder.journal
         self._policy = policy
         self._jobs = jobs
+        self._ends = ends
         self._inherited = state.inherited
         self._same_boot = state.same_boot
         self._trees: dict[int, Hierarchy] = {}
         self._nodes: dict[int, Container] = {}
 
     def rebuild(self) -> None:
-        """Rebuild all but what the agent is told."""
+        """Rebuild all but what the agent is told and who listens to jobs."""
         for tree in self._journal.all(Tree).values():
             self._tree(tree)
         for node in self._journal.all(Node).values():
@@ -77,7 +79,7 @@ class Restorer:
         self._ledger()
         for work in self._journal.all(Work).values():
             self._job(work)
-        self._listeners()
+        self._end_unrecorded()
         for container in self._nodes.values():
             self._policy.watch(container)
 
@@ -210,9 +212,13 @@ class Restorer:
         if job.result is None and not alive:
             self._lose(job)
 
-    def _listeners(self) -> None:
-        for id, listener in self._inherited.listeners.items() if self._inherited else ():
-            self._jobs.adopt_listener(id, listener)
+    def _end_unrecorded(self) -> None:
+        """End what runs although that could not be recorded: nobody knows where it belongs."""
+        if self._inherited is not None:
+            known = self._jobs.by_id
+            unknown = self._inherited.jobs.keys() - known.keys()
+            unknown |= {job.id for job in known.values() if not job.placed}
+            end_jobs(self._inherited.link.nonce, unknown)
 
     def give_up(self) -> None:
         """All ends have been reported: whoever is neither there nor reported will not be."""
@@ -238,7 +244,7 @@ class Restorer:
         if not job.placed:
             reason = NOT_STARTED
         seconds = time.monotonic() - job.began if self._same_boot else time.time() - job.began_at
-        self._jobs.lose(job, reason, max(0.0, seconds))
+        self._ends.lose(job, reason, max(0.0, seconds))
 
 
 def _read_meters(container: Container, record: Meters) -> None:

@@ -6,10 +6,8 @@ becomes a child of the supervisor when the spawner dies, and is reaped here.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import select
 import socket
 import time
 from collections import deque
@@ -35,7 +33,7 @@ from governor.wire.spawner import (
     UserTime,
 )
 from workers import channel
-from workers.spawner import end_all, kill
+from workers.spawner import await_end, end_all, kill
 from workers.undertaker import Undertaker
 
 if TYPE_CHECKING:
@@ -105,6 +103,8 @@ class SpawnerLink:
         self._undertaker: Undertaker | None = None
         """There is one as soon as there may be adopted children."""
         self._failure: GovernorError | None = None
+        self.restarts = 0
+        """How often another one has taken the place of one that had died."""
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._heartbeat = Heartbeat(timeout, self._ping, self.kill)
         self._strangers: Strangers | None = None
@@ -202,6 +202,11 @@ class SpawnerLink:
             else:
                 self.on_unseen(end.pid)
 
+    def begin(self) -> None:
+        """From now on there can be a successor of ours; before that the spawner ends with us."""
+        if self.lasting:
+            self._say(Recorded(0))
+
     def acknowledge(self) -> None:
         """A successor will know of all ends that `on_reaped` has been called for until now."""
         if self._unrecorded:
@@ -217,7 +222,7 @@ class SpawnerLink:
         """
         if self._failure is not None:
             raise self._failure
-        while select.select([self._end], [], [], 0)[0]:
+        while channel.is_readable(self._end.fileno(), 0):
             received = channel.receive(self._end, FROM_SPAWNER)
             if received is None:
                 self._replace()
@@ -238,7 +243,7 @@ class SpawnerLink:
 
     def wait(self) -> None:
         """Wait a moment for something to catch up with, and do so."""
-        select.select([self._end], [], [], _LOOK)
+        channel.is_readable(self._end.fileno(), _LOOK)
         self.tend()
 
     def _hear(self, message: Message) -> None:
@@ -300,6 +305,7 @@ class SpawnerLink:
         if self._undertaker is None:
             self._undertaker = Undertaker(self.nonce, self._hear_of_end)
         self._start_another(how)
+        self.restarts += 1
         self._heartbeat.heard()
         self._heartbeat.timeout = max(self._timeout, _FRESH_SECONDS)
         self._unrecorded = 0
@@ -386,17 +392,6 @@ class SpawnerLink:
         except TimeoutError:
             self.kill()
         await_end(self.pid)
-
-
-def await_end(pid: int) -> int | None:
-    """Wait until a process has ended; its exit code, or None where it is not our child."""
-    with contextlib.suppress(ChildProcessError):
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with contextlib.suppress(ProcessLookupError):
-        end = os.pidfd_open(pid)
-        select.select([end], [], [])
-        os.close(end)
-    return None
 
 
 def _close(descriptors: Sequence[int]) -> None:

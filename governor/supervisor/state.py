@@ -14,6 +14,7 @@ from governor.journal.records import FORMAT, Began, Figures, Tree
 from governor.supervisor.inheritance import Inheritance, reconnect
 from governor.supervisor.loading import load
 from governor.supervisor.recorder import Recorder
+from governor.supervisor.terms import Terms
 from workers import estate, spawner
 from workers.estate import Left
 from workers.heirloom import is_waiting
@@ -53,16 +54,17 @@ class State:
                         f"{','.join(tree.labels)}: {error.message}; nothing was changed",
                     ) from None
 
-    def take_over(self, directory: str, nonce: int, files: int, timeout: float) -> int:
+    def take_over(self, terms: Terms, files: int) -> Terms:
         """Find what goes on of the last governor; else end what is left of it.
 
-        The number that marks processes from now on: ``nonce``, or that of before. ``files`` and
-        ``timeout``: for spawners, see `spawner.replace` and `SpawnerLink`. EBUSY: it is at
-        another directory than this one.
+        With what marks processes from now on, which may be what it was before. ``files``: for
+        spawners, see `spawner.replace`. EBUSY: it is at another directory than this one, or there
+        are jobs at this one that it knows nothing of.
         """
-        before = self.before
-        if before is None or not self.same_boot:
-            return nonce
+        before, directory = self.before if self.same_boot else None, terms.directory
+        if before is None:
+            reconnect(directory, 0, _nobody, terms.agent_timeout)
+            return terms
         if before.directory != directory and is_waiting(before.directory):
             raise GovernorError(
                 errno.EBUSY,
@@ -73,11 +75,11 @@ class State:
         def restart() -> tuple[int, socket.socket]:
             return spawner.replace(before.nonce, directory, files, (), lasting=True)
 
-        self.inherited = reconnect(directory, before.nonce, restart, timeout)
+        self.inherited = reconnect(directory, before.nonce, restart, terms.agent_timeout)
         if self.inherited is not None:
-            return before.nonce
+            return terms._replace(nonce=before.nonce)
         spawner.end_leftovers(before.nonce)
-        return nonce
+        return terms
 
     @property
     def estate(self) -> int:
@@ -107,3 +109,7 @@ class State:
         self.journal.put([Began(0, FORMAT, __version__, self._boot, nonce, directory)])
         self.recorder.settle()
         self.journal.write_anew()
+
+
+def _nobody() -> tuple[int, socket.socket]:
+    raise AssertionError("there is no spawner that could die")

@@ -200,7 +200,8 @@ class Hit(NamedTuple):
 class Refusals(NamedTuple):
     """Agent, before `Resumed`: how many calls each counter has refused, the ones not told of too.
 
-    ``figures`` has a counter and its failcnt in each row.
+    ``figures`` has a counter and its failcnt in each row. Also said when one has been reset, after
+    all refusals before that have been told of.
     """
 
     figures: list[list[int]]

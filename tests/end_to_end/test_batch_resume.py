@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -19,7 +20,9 @@ from governor.batch import history
 from governor.report import OK
 from tests.end_to_end.batches import LOAD, Bench, Ended, job
 from tests.end_to_end.runner import Runner
-from tests.process.helpers import children, eventually
+from tests.process.helpers import children, eventually, exists
+
+pytestmark = pytest.mark.once
 
 # It hangs in a call that is not trapped: trapped ones fail when all of governor has gone.
 HANGS_ONCE = """
@@ -198,6 +201,21 @@ def test_two_batches_at_once(bench: Bench) -> None:
     process.send_signal(signal.SIGINT)
     assert bench.end(process).exit_code == 130
     assert recorded(bench) == {"a"}
+
+
+def test_a_copy_of_the_record_of_a_batch_that_runs(bench: Bench) -> None:
+    """It says whose jobs there are, but these are no leftovers."""
+    process = until_b_hangs(bench)
+    hanging = int((bench.directory / "pid").read_text())
+    copy = shutil.copyfile(record(bench), bench.directory / "copy")
+    (bench.directory / "go").touch()
+    ended = bench.run(LOAD + JOBS, "--resume", f"--record={copy}")
+    assert ended.exit_code == 0
+    assert ran(bench) == {"a": 1, "b": 1, "c": 1}
+    assert process.poll() is None
+    assert exists(hanging)
+    process.send_signal(signal.SIGINT)
+    assert bench.end(process).exit_code == 130
 
 
 def test_failed_and_changed_jobs_run_again_and_others_do_not(bench: Bench) -> None:

@@ -14,6 +14,8 @@ from tests.capabilities import need
 from tests.end_to_end.runner import Runner, end
 from tests.end_to_end.running import Shell
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")]

@@ -17,6 +17,8 @@ from tests.capabilities import need
 from tests.end_to_end import png
 from tests.end_to_end.runner import Runner
 
+pytestmark = pytest.mark.once
+
 BATCH = """
 title = "Nightly"
 [hierarchies.load]

@@ -16,6 +16,8 @@ from tests.end_to_end.runner import Ended, end, heard
 from tests.end_to_end.running import Shell
 from tests.end_to_end.test_run_terminal import terminal
 
+pytestmark = pytest.mark.once
+
 CROWD = 5000
 
 

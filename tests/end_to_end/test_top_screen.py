@@ -18,6 +18,8 @@ from tests.end_to_end.runner import DEADLINE
 from tests.end_to_end.running import Shell
 from tests.process.helpers import eventually
 
+pytestmark = pytest.mark.once
+
 COLUMNS, LINES = 80, 24
 
 

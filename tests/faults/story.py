@@ -401,7 +401,7 @@ def _start(place: Place, fork: bool) -> Governor:
             lock=lock if fork else None,
             state=place.state,
         )
-        rundir.record(directory, gov.pid, gov.nonce, place.state)
+        rundir.record(directory, gov.pid, gov.nonce)
     finally:
         os.close(lock)
     return gov

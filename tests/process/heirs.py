@@ -50,7 +50,7 @@ def start_job(link: SpawnerLink, nonce: int, job: int, command: str) -> int:
 
 
 def main(directory: str, nonce: int, *commands: str) -> None:
-    """Start everything, and record ends until killed."""
+    """Start everything, and record ends until killed. Without commands: not so far yet."""
     spawner.become_subreaper()
     pid, end = spawner.start(nonce, directory, lasting=True)
     link = SpawnerLink(pid, end, nonce, _never, 10.0, lasting=True)
@@ -65,6 +65,8 @@ def main(directory: str, nonce: int, *commands: str) -> None:
         link.keep(LISTENER, job, reads)
         os.close(writes)
     link.drop(LISTENER, len(commands))
+    if commands:
+        link.begin()
     print(pid, *pids, flush=True)
     ended: list[int] = []
     link.on_reaped = lambda message, user_ns: ended.append(message.pid)

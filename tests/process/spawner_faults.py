@@ -21,7 +21,7 @@ from typing import Any
 import governor
 from governor.api import Container, Governor
 from governor.api.events import follow
-from governor.supervisor.jobs import Jobs
+from governor.supervisor.job_progress import JobProgress
 from governor.wire.spawner import Buried, Reaped, Started, StartWorker, UserTime
 from tests.process.helpers import DEADLINE, eventually, exists, program, puppet
 from workers import bootstrap, channel, spawner
@@ -41,10 +41,10 @@ STEPS: dict[str, tuple[str, Any, str, type | None]] = {
     "hear go": (WORKER, bootstrap, "_wait_for_go", None),
     "exec": (WORKER, bootstrap, "_find_and_exec", None),
     "ask": (SUPERVISOR, channel, "send", StartWorker),
-    "hear started": (SUPERVISOR, Jobs, "on_started", None),
-    "hear ready": (SUPERVISOR, Jobs, "_on_ready", None),
-    "hear placed": (SUPERVISOR, Jobs, "on_placed", None),
-    "hear end": (SUPERVISOR, Jobs, "on_reaped", None),
+    "hear started": (SUPERVISOR, JobProgress, "on_started", None),
+    "hear ready": (SUPERVISOR, JobProgress, "_on_ready", None),
+    "hear placed": (SUPERVISOR, JobProgress, "on_placed", None),
+    "hear end": (SUPERVISOR, JobProgress, "on_reaped", None),
 }
 """What is done, by whom, and with which message where the step is a message."""
 

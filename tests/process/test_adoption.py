@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import shutil
@@ -14,6 +15,8 @@ import pytest
 from governor import rundir
 from governor.api import Container, Governor, Job
 from governor.errors import GovernorError
+from governor.journal.frames import frame, read
+from governor.journal.records import RECORDS, Began, bytes_of
 from tests.process.helpers import (
     children,
     eventually,
@@ -36,7 +39,7 @@ class Service:
         lock = rundir.claim(str(self.directory), self.state)
         try:
             gov = Governor(directory=str(self.directory), state=self.state)
-            rundir.record(str(self.directory), gov.pid, gov.nonce, self.state)
+            rundir.record(str(self.directory), gov.pid, gov.nonce)
         finally:
             os.close(lock)
         return gov
@@ -178,6 +181,43 @@ def test_spawner_and_supervisor_at_once(service: Service) -> None:
     gov = service.again()
     assert job_of(gov, job).wait().exit_code == 125
     eventually(lambda: not exists(job.pid), "the job has been ended")
+
+
+def test_a_state_that_is_gone(service: Service, tmp_path: Path) -> None:
+    """As when its file system is not mounted; or one of before, or damaged from its beginning."""
+    old = tmp_path / "old"
+    shutil.copytree(service.state, old)
+    journal = old / "journal"
+    record = RECORDS.decode(read(journal.read_bytes()).frames[0][0])
+    assert isinstance(record, Began)
+    journal.write_bytes(frame([bytes_of(record._replace(nonce=record.nonce ^ 1))]))
+    damaged = tmp_path / "damaged"
+    shutil.copytree(service.state, damaged)
+    (damaged / "journal").write_bytes(b"x" * 1000)
+    job = service.gov.spawn(["sleep", "1000"])
+    service.kill()
+    state, aside = Path(service.state), tmp_path / "aside"
+    state.rename(aside)
+    for other in (None, old, damaged):
+        if other is not None:
+            other.rename(state)
+        with pytest.raises(GovernorError, match="not in this state") as caught:
+            service.start()
+        assert caught.value.errno == errno.EBUSY
+        shutil.rmtree(state)
+    aside.rename(state)
+    service.gov = service.start()
+    assert [(r.id, r.exit_code) for r in service.gov.jobs()] == [(job.id, None)]
+
+
+def test_owner_that_dies_before_it_has_written_anything(service: Service) -> None:
+    """What is to be gone on with is known from the beginning."""
+    job = service.gov.spawn(["sleep", "1000"])
+    service.kill()
+    for name in ("pid", "nonce"):
+        (service.directory / name).unlink()
+    service.gov = service.start()
+    assert [(r.id, r.exit_code) for r in service.gov.jobs()] == [(job.id, None)]
 
 
 def test_without_the_state_it_is_refused(service: Service) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from governor.errors import GovernorError
 from governor.supervisor import inheritance
 from governor.supervisor.inheritance import Inheritance, reconnect
 from governor.wire.spawner import Reaped
@@ -136,6 +139,14 @@ def test_successor_knows_everything(first: First) -> None:
     assert not first.directory.exists()
 
 
+def test_supervisor_that_nobody_knows_of_yet_leaves_nothing(directory: Path) -> None:
+    """As when its owner was interrupted while it started: nobody would look for what it left."""
+    first = First(directory)
+    first.kill()
+    eventually(lambda: is_zombie(first.spawner) or not exists(first.spawner), "it has ended")
+    assert not directory.exists()
+
+
 def test_ends_that_were_recorded_are_not_told_again(first: First) -> None:
     first.end_job(0, signal.SIGKILL)
     first.record(1)
@@ -215,10 +226,72 @@ def test_spawner_that_does_not_answer_is_ended(
     assert reconnect(str(first.directory), NONCE, never, 10.0) is None
 
 
-def test_spawner_of_another_governor_is_none_of_ours(first: First) -> None:
+def test_jobs_of_another_governor_are_left_alone(first: First) -> None:
     first.kill()
+    with pytest.raises(GovernorError, match=f"kill process {first.spawner}") as caught:
+        reconnect(str(first.directory), NONCE + 1, never, 10.0)
+    assert caught.value.errno == errno.EBUSY
+    found = take_over(first.directory)
+    assert sorted(found.jobs) == [1, 2, 3]
+    leave(found)
+
+
+def test_spawner_of_another_governor_without_jobs_is_ended(first: First) -> None:
+    first.kill()
+    end_leftovers(NONCE)
     assert reconnect(str(first.directory), NONCE + 1, never, 10.0) is None
     assert is_zombie(first.spawner)
+
+
+def test_descriptors_that_select_does_not_take(first: First) -> None:
+    """A supervisor with a thousand jobs has them."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need(files[1] >= 2048, "there are not as many descriptors")
+    spawner.take_descriptors()
+    first.kill()
+    taken = [os.dup(2)]
+    while taken[-1] < 1100:
+        taken.append(os.dup(2))
+    try:
+        found = take_over(first.directory)
+        assert found.link.fileno() > 1023
+        first.end_job(0, signal.SIGUSR1)
+        heard: list[int] = []
+        found.link.on_reaped = lambda message, user_ns: heard.append(message.job)
+        while 1 not in heard:
+            found.link.wait()
+        leave(found)
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+
+
+def test_too_few_descriptors(first: First) -> None:
+    """The soft limit is raised; beyond the hard one it is refused, and the jobs are left alone."""
+    first.kill()
+    code = """
+import os, resource, sys
+from governor.errors import GovernorError
+from governor.supervisor.inheritance import reconnect
+few = os.dup(2) + 3
+most = few if sys.argv[3] == "hard" else resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+try:
+    found = reconnect(sys.argv[1], int(sys.argv[2]), None, 10.0)
+    print(sorted(found.jobs), len(found.listeners))
+except GovernorError as error:
+    print(error.errno, "ulimit" in error.message)
+"""
+    env = os.environ | {"PYTHONPATH": PYTHONPATH}
+    answers = {"hard": f"{errno.EMFILE} True", "soft": "[1, 2, 3] 2"}
+    for limit, answer in answers.items():
+        command = [sys.executable, "-c", code, str(first.directory), str(NONCE), limit]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=env, timeout=DEADLINE, check=False
+        )
+        assert (done.stdout.strip(), done.stderr) == (answer, "")
+    leave(take_over(first.directory))
 
 
 def test_another_user_is_not_let_in(first: First) -> None:

@@ -63,6 +63,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("step", "when", "nth"), FAULTS)
 def test_death_at_a_step_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, step: str, when: str, nth: int

@@ -159,3 +159,26 @@ def test_spawner_dies_before_the_supervisor(service: Service) -> None:
     assert job_of(gov, job).wait(DEADLINE).exit_code == 7
     for end in (hear, say):
         os.close(end)
+
+
+@pytest.mark.parametrize("everybody", [False, True])
+def test_agent_that_the_supervisor_had_adopted(service: Service, everybody: bool) -> None:
+    """It goes on with the second spawner as it would with the first, and ends with it."""
+    with puppet(service.gov, limited(service.gov, 3)) as member:
+        spawner = spawner_of(service)
+        agent = agent_of(spawner, member.pid)
+        kill_and_see([spawner])
+        assert service.gov.spawn(["true"]).wait(DEADLINE).exit_code == 0
+        (spawner,) = set(children(service.gov.pid)) - {agent, member.pid}
+        service.kill()
+        member.fill(2)
+        assert [member.is_refused() for _ in range(3)] == [True] * 3
+        if everybody:
+            kill_and_see([spawner])
+            eventually(lambda: is_zombie(agent), "the agent has ended")
+        service.gov = service.start()
+        eventually(lambda: is_zombie(agent), "the agent has ended")
+        if not everybody:
+            box = service.gov.hierarchy("load")["/a"]
+            assert (box["numtasks.held"], box["numtasks.failcnt"]) == (3, 3)
+            assert member.is_refused()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import random
 import shutil
@@ -248,6 +249,22 @@ def test_refusals_that_it_did_not_tell_of_are_told(gov: Governor, box: Container
         assert told == box["numtasks.failcnt"] == 25
 
 
+def test_refusals_before_a_reset_are_told_once_as_well(gov: Governor, box: Container) -> None:
+    box["numtasks.limit"] = 1
+    events = (event for event in gov.events(0) if event.kind == "limit")
+    with puppet(gov, box) as job:
+        told = 0
+        for turn in range(1, 4):
+            assert [job.is_refused() for _ in range(5)] == [True] * 5
+            box["numtasks.failcnt"] = 0
+            assert [job.is_refused() for _ in range(2)] == [True] * 2
+            kill(gov)
+            while told < 7 * turn:
+                told += int(next(events).fields["times"])
+        assert told == 21
+        assert box["numtasks.failcnt"] == 2
+
+
 def test_it_is_counted(gov: Governor, box: Container) -> None:
     for turn in range(3):
         assert gov.status().agent_restarts == turn
@@ -300,6 +317,26 @@ def test_stopped_supervisor_is_no_reason(impatient: Governor) -> None:
             os.kill(before, signal.SIGCONT)
             job.make()
         assert agent(impatient) == before
+
+
+def test_agent_that_counts_for_long_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count of many processes takes longer than an agent may say nothing."""
+    assert said_by("tests.process.slow_counts", monkeypatch) == 0
+
+
+def test_no_interval_passes_before_a_death_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor whose waits never end by themselves replaces its agents all the same."""
+    assert said_by("tests.process.no_intervals", monkeypatch) == [15, 10]
+
+
+def said_by(module: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    """What a program that is a governor itself prints; it complains of nothing."""
+    with nothing_left(monkeypatch):
+        command = [sys.executable, "-m", module]
+        env = os.environ | {"PYTHONPATH": PYTHONPATH}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, env=env)
+    assert done.stderr == ""
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.05, 1e9, float("nan"), float("inf")])
@@ -364,11 +401,13 @@ FAULTS = [
 ]
 
 FAULTS += [("rate", "answer", when, nth) for when in ("before", "after") for nth in (2, 7, 8)]
+FAULTS += [("rate", "tag", when, 1) for when in ("before", "after")]
 FAULTS += [
     ("tasks", step, "busy", 1) for step in ("receive", "recount", "look closely", "tell", "count")
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("scenario", "step", "when", "nth"), FAULTS)
 def test_death_at_a_step_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,

@@ -16,6 +16,8 @@ from governor.top.model import View
 from tests.capabilities import need
 from tests.process.helpers import DEADLINE, exists
 
+pytestmark = pytest.mark.once
+
 if TYPE_CHECKING:
     from governor.top.app import TopApp
 

@@ -62,6 +62,7 @@ def bury(pid: int) -> list[Message]:
 
 def dump() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # the shell of a job in the background ignores it
     os.kill(os.getpid(), signal.SIGQUIT)
 
 

@@ -24,6 +24,7 @@ from governor.errors import GovernorError, ProtocolError
 from governor.supervisor import policy, server
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.spawner_link import SpawnerLink
+from governor.supervisor.terms import Terms
 from governor.transport import STDIO
 from governor.wire import agent as agent_wire
 from governor.wire import client as wire
@@ -90,8 +91,9 @@ class PaperAgent(AgentLink):
         self.placing: deque[agent_wire.Place] = deque()
         self.processes: dict[int, Tag | None] = dict.fromkeys(OUTSIDE)
 
-    def _connect(self) -> None:
+    def _connect(self) -> bool:
         self._peer = PEER
+        return False
 
     def _send(self, message: Message) -> None:
         encode(message)
@@ -153,7 +155,8 @@ class PaperSupervisor:
             mock.patch.object(server, "_signals", return_value=self._signals[0]),
         ):
             link = SpawnerLink(os.getpid(), self._end, NONCE, _no_other, 10.0)
-            self.real: Any = server.Supervisor(self.directory, link, self._owner, NONCE, 10.0)
+            terms = Terms(self.directory, NONCE, 10.0, None, "")
+            self.real: Any = server.Supervisor(terms, link, self._owner)
         agent: Any = self.real._agent
         self.processes: dict[int, Tag | None] = agent.processes
         self._jobs: dict[int, int] = {}
@@ -224,7 +227,7 @@ class PaperSupervisor:
         }[where](frame)
         with contextlib.redirect_stderr(io.StringIO()) as said:
             ready = self.real._poller.poll(0)
-            self.real._timeout(ready)
+            self.real._tick(ready)
             self.real._turn(ready)
             self._work()
         failed = self.real._clients.failed
@@ -314,7 +317,7 @@ class PaperSupervisor:
         for report in self._reports.values():
             report.close()
         for job in real._jobs.by_id.values():
-            real._jobs._close_report(job)
+            real._progress.close_report(job)
         real._desk.close()
         real._agent.process.close()
         for server_ in (real._clients, real._agents):

@@ -99,7 +99,7 @@ def test_a_call_that_only_doubt_stands_against_waits(
     process = kernel.start(group=1)
     plan(accounts, {2: 2})
     assert judge(accounts, 1, FORK)[0] is Verdict.ADMIT
-    accounts.pending[process.pid] = Note((1,), FORK)
+    accounts.reservations.pending[process.pid] = Note((1,), FORK)
     kernel.doubted.add(process.pid)
     assert judge(accounts, 1, FORK) == (Verdict.WAIT, 2)
     kernel.doubted.clear()  # the fork had failed
@@ -143,7 +143,7 @@ def test_a_child_that_appears_during_the_count_is_counted_once_or_waited_for(
 ) -> None:
     process = kernel.start(group=1)
     plan(accounts, {2: 2})
-    accounts.pending[process.pid] = Note((1,), FORK)
+    accounts.reservations.pending[process.pid] = Note((1,), FORK)
     kernel.flights[process.pid] = Flight(process, dict(FORK), thread=False)
     moments = iter(range(100))
 
@@ -163,7 +163,7 @@ def test_an_accept_that_ends_during_the_count_is_no_reason_to_refuse(
 ) -> None:
     process = kernel.start(group=1)
     plan(accounts, {7: 2})
-    accounts.pending[process.pid] = Note((1,), OPEN)
+    accounts.reservations.pending[process.pid] = Note((1,), OPEN)
     kernel.flights[process.pid] = Flight(process, dict(OPEN), thread=False)
     kernel.asleep.add(process.pid)
     moments = iter(range(100))
@@ -256,11 +256,11 @@ def test_a_plan_or_counter_dropped_is_forgotten(kernel: FakeCensus, accounts: Ac
 def test_reservations_of_threads_long_gone_do_not_pile_up(
     kernel: FakeCensus, accounts: Accounts
 ) -> None:
-    accounts.prune()
+    accounts.reservations.prune()
     for tid in range(10_000, 15_000):
-        accounts.pending[tid] = Note((1,), FORK)
-    accounts.prune()
-    assert not accounts.pending
+        accounts.reservations.pending[tid] = Note((1,), FORK)
+    accounts.reservations.prune()
+    assert not accounts.reservations.pending
 
 
 def test_groups_with_hidden_files_are_told(kernel: FakeCensus, accounts: Accounts) -> None:
@@ -472,7 +472,7 @@ def test_who_moves_is_charged_at_once_with_all_it_has_and_may_get(
     process.threads |= {process.pid + 1000}
     process.descriptors = [1, 2]
     accounts.recount()
-    accounts.pending[process.pid] = Note((1,), PIPE)
+    accounts.reservations.pending[process.pid] = Note((1,), PIPE)
     process.group = 3
     accounts.moved(process.pid, 1, 3)
     charged = {id: accounts.counters[id].charged for id in (1, 2, 3, 7)}

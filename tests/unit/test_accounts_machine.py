@@ -126,7 +126,7 @@ class AccountsMachine(RuleBasedStateMachine):
                 assert any(
                     not GROUPS[counter.id].isdisjoint(note.groups)
                     and counter.resource in dict(note.demand)
-                    for note in self.accounts.pending.values()
+                    for note in self.accounts.reservations.pending.values()
                 ), "a wait for nothing"
         return verdict, counter
 
@@ -135,10 +135,10 @@ class AccountsMachine(RuleBasedStateMachine):
         bill = call.bill
         if bill.credit or self.accounts.prepay(bill):
             bill.credit -= 1
-            self.accounts.doubtful.pop(call.tid, None)
+            self.accounts.reservations.doubtful.pop(call.tid, None)
             self.admit(call)
         else:
-            self.accounts.settle_thread(call.tid)
+            self.accounts.reservations.drop(call.tid)
             self.consider(call, between, set())
 
     def consider(self, call: Waiting, between: list[int], recounted: set[Counter]) -> None:
@@ -154,7 +154,7 @@ class AccountsMachine(RuleBasedStateMachine):
             self.admit(call)
 
     def admit(self, call: Waiting) -> None:
-        self.accounts.pending[call.tid] = call.bill.note
+        self.accounts.reservations.pending[call.tid] = call.bill.note
         process = self.kernel.process_of(call.tid)
         self.kernel.flights[call.tid] = Flight(process, dict(call.bill.note.demand), call.thread)
         for counter, _ in call.bill.entries:
@@ -324,8 +324,8 @@ class AccountsMachine(RuleBasedStateMachine):
         self.accounts.recount()
         for id, counter in self.accounts.counters.items():
             assert counter.held == counter.charged == self.live(id)
-        assert not self.accounts.pending
-        assert not self.accounts.doubtful
+        assert not self.accounts.reservations.pending
+        assert not self.accounts.reservations.doubtful
         for group in COUNTS:
             verdict, _ = self.judge(self.accounts.terms[group].bill(CLONE_WITH_PIDFD), [])
             assert verdict is not Verdict.WAIT

@@ -10,7 +10,7 @@ import pytest
 
 from governor.core.counter import Counter
 from governor.core.plan import Plan
-from governor.supervisor.agent import AgentLink
+from governor.supervisor.agent import AgentDied, AgentLink
 from governor.supervisor.agent_process import AgentProcess
 from governor.supervisor.spawner_link import SpawnerLink
 from governor.transport import Server, close_all
@@ -114,3 +114,59 @@ def test_a_reset_is_told_once_and_only_of_counters_the_agent_has(link: Link) -> 
     link.set_plan(1, PLAN, [known, unknown])
     link.renew([known, unknown])
     assert [type(message).__name__ for message in link.take()] == ["SetCounter"]
+
+
+def test_a_death_heard_of_while_messages_are_read_is_not_waited_for(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether somebody may speak is asked of the spawner, which may tell of more."""
+
+    def read() -> None:
+        link.process.ended = "was ended by signal 9"
+
+    def wait(timeout: float | None) -> set[object]:
+        raise AssertionError("nothing would end this wait")
+
+    monkeypatch.setattr(link, "_next", read)
+    monkeypatch.setattr(link._poller, "poll", wait)
+    with pytest.raises(AgentDied):
+        link._receive()
+
+
+def missed(link: Link, failcnt: int) -> int:
+    return sum(hit.times for hit in link.untold(wire.Refusals([[1, failcnt]])))
+
+
+def test_refusals_are_told_of_once_also_when_their_figure_begins_again(link: Link) -> None:
+    counter = Counter(1, "tasks")
+    link.set_plan(1, PLAN, [counter])
+    assert [missed(link, 3), missed(link, 3), missed(link, 5)] == [3, 0, 2]
+    assert [missed(link, 0), missed(link, 2)] == [0, 2]
+
+
+def test_a_figure_that_was_counted_has_not_been_told_of_yet(link: Link) -> None:
+    counter = Counter(1, "tasks")
+    link.set_plan(1, PLAN, [counter])
+    counter.failcnt = 3
+    counter.limit = 7
+    link.renew([counter])
+    assert missed(link, 3) == 3
+
+
+def test_a_job_that_a_new_agent_was_told_to_place_is_not_placed_twice(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def place() -> None:
+        link.place(1, 2, 3, [], -1)
+
+    def take_over() -> None:
+        link._peer = b"another"
+        place()
+
+    def die() -> None:
+        raise AgentDied
+
+    monkeypatch.setattr(link, "_greet", die)
+    monkeypatch.setattr(link, "_take_over", take_over)
+    place()
+    assert link.take() == [wire.Place(1, 2, 3, [])]

@@ -39,6 +39,8 @@ REPORTS = st.builds(
     st.booleans(),
     st.none() | TEXTS,
     st.none() | TEXTS,
+    earlier=st.booleans(),
+    began_seconds=st.none() | TIMES,
 )
 EVENTS = st.lists(
     st.builds(Run, TIMES, st.integers(1, 4_000_000), TEXTS, st.integers(0, 2**23), TEXTS, TEXTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from governor.errors import GovernorError
 from governor.supervisor import jobs as jobs_module
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.endings import Endings
+from governor.supervisor.job_ends import JobEnds
+from governor.supervisor.job_progress import JobProgress
+from governor.supervisor.job_starts import JobStarts
 from governor.supervisor.jobs import Job, Jobs
 from governor.transport import Poller
 from governor.wire.client import Spawn
@@ -34,20 +38,16 @@ class Desk:
         agent = cast("AgentLink", FakeAgent())
         self.ended: list[int] = []
         self.link = idle_spawner(end)
-        self.jobs = Jobs(
-            self.link,
-            agent,
-            self.policy,
-            Poller(),
-            Endings(),
-            lambda job: self.ended.append(job.id),
-        )
-        self.link.on_started = self.jobs.on_started
+        self.jobs = Jobs(self.policy.changes)
+        ends = JobEnds(self.jobs, self.policy, Endings(), lambda job: self.ended.append(job.id))
+        progress = JobProgress(self.jobs, self.link, agent, self.policy, Poller(), ends)
+        self.starts = JobStarts(self.jobs, self.link, self.policy, progress)
+        self.link.on_started = progress.on_started
         self.ends: list[socket.socket] = [end, self.spawner]
 
     def spawn(self) -> Job:
         group = self.policy.admit([])
-        return self.jobs.spawn(WANTED, group.id, [0, 1, 2], lambda job: None)
+        return self.starts.spawn(WANTED, group.id, [0, 1, 2], lambda job: None)
 
     def fail(self) -> int:
         """Spawn a job that ends at once; its id."""
@@ -85,6 +85,7 @@ def test_a_job_without_room_leaves_nothing(desk: Desk, monkeypatch: pytest.Monke
     def full(*_: object) -> int:
         raise OSError(errno.EMFILE, "full")
 
+    gc.collect()  # what other tests have left open is not to be closed meanwhile
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(os, "memfd_create", full)
     for _ in range(3):

@@ -106,6 +106,25 @@ def test_a_torn_tail_is_dropped_and_said() -> None:
     assert disk.names() == [JOURNAL]
 
 
+@pytest.mark.parametrize("harm", ["flipped", "short", "somebody else's"])
+def test_a_first_frame_is_never_torn(harm: str) -> None:
+    """It was synced before the file had its name, and has everything: it is not thrown away."""
+    disk = Disk()
+    recorded(disk, figure(1), figure(2))
+    data = disk.files[JOURNAL]
+    if harm == "flipped":
+        data[-3] ^= 1
+    elif harm == "short":
+        del data[-3:]
+    else:
+        data[:] = b"mine"
+    before = bytes(data)
+    again = Journal(disk.place)
+    assert again.all(Figures) == {}
+    assert again.said == "damaged at byte 0: nothing is used, it is in journal.bad-1"
+    assert disk.files["journal.bad-1"] == before
+
+
 def test_what_is_behind_damage_is_set_aside() -> None:
     disk = Disk()
     journal = recorded(disk, figure(1))

@@ -6,6 +6,7 @@ import errno
 import http.client
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -51,6 +52,7 @@ def report(path: str = "/", hierarchy: str = "load", **levels: str) -> Container
 
 Containers = Callable[[], list[ContainerReport]]
 ANYWHERE = Serving()
+OWN = {"spawner_restarts": 0, "state": ("", "")}
 IDLE = [[], [[0] * 15, [0] * 15], 0, 0]
 
 
@@ -73,7 +75,7 @@ def asked(containers: Containers, **more: Any) -> Callable[[dict[str, int], floa
             for place in (3, 4):
                 for name, values in blocks[key][place].items():
                     values += one[place][name]
-        told = {"hierarchies": [], "jobs": [], "work": IDLE, "restarts": 0}
+        told = {"hierarchies": [], "jobs": [], "work": IDLE, "restarts": 0} | OWN
         return told | {"blocks": list(blocks.values())} | more
 
     return ask
@@ -154,9 +156,16 @@ def test_the_build_is_told_even_without_containers() -> None:
     assert "governor_build_info{version=" in scrape()
 
 
-def test_replaced_agents_are_counted() -> None:
-    with exporting(list, restarts=3) as exporter:
-        assert "\ngovernor_agent_restarts_total 3.0\n" in get(exporter.port)[2]
+@pytest.mark.parametrize(
+    ("state", "recording"), [(("", ""), None), (("/s", ""), 1.0), (("/s", "no room"), 0.0)]
+)
+def test_it_tells_of_governor_itself(state: tuple[str, str], recording: float | None) -> None:
+    with exporting(list, restarts=3, spawner_restarts=2, state=state) as exporter:
+        text = get(exporter.port)[2]
+    assert "\ngovernor_agent_restarts_total 3.0\n" in text
+    assert "\ngovernor_spawner_restarts_total 2.0\n" in text
+    found = re.findall(r"^governor_recording (.*)$", text, re.M)
+    assert found == ([] if recording is None else [str(recording)])
 
 
 def test_promtool_finds_nothing_wrong() -> None:

@@ -30,6 +30,8 @@ EMPTY = {
     "jobs": [],
     "work": [[], [[0] * 15, [0] * 15], 0, 0],
     "restarts": 0,
+    "spawner_restarts": 0,
+    "state": ("", ""),
 }
 
 

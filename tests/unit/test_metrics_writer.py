@@ -30,6 +30,7 @@ VALUES = st.one_of(
     st.just("99"),
     st.just("no number"),
 )
+OWN = {"spawner_restarts": 0, "state": ("", "")}
 COUNTS = st.integers(0, 2**40).map(lambda n: [n * place for place in range(15)])
 LEVEL_COLUMN = st.integers(0, 2)
 FILES = {
@@ -68,6 +69,8 @@ def answers(draw: st.DrawFn, version: int) -> dict[str, Any]:
         "jobs": [[id, *row] for id, row in enumerate(draw(st.lists(job, max_size=3)))],
         "work": [[[257, draw(st.integers(1, 10**12))]], [draw(COUNTS), draw(COUNTS)], 7, 9],
         "restarts": draw(st.integers(0, 9)),
+        "spawner_restarts": draw(st.integers(0, 9)),
+        "state": draw(st.sampled_from([("", ""), ("/s", ""), ("/s", "no room")])),
     }
 
 
@@ -95,7 +98,7 @@ def one(**more: Any) -> dict[str, Any]:
     files = {"numtasks.held": [3, 2], "numtasks.limit": ["max", 5], "numtasks.forkrate": [7]}
     block = ["load", 1, ["/", "/a"], files, {"numtasks": [0, 1]}]
     work = [[], [[0] * 15, [0] * 15], 0, 0]
-    told = {"blocks": [block], "hierarchies": [], "jobs": [], "work": work, "restarts": 0}
+    told = {"blocks": [block], "hierarchies": [], "jobs": [], "work": work, "restarts": 0} | OWN
     return told | more
 
 

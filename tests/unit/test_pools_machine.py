@@ -99,10 +99,10 @@ class PoolsMachine(RuleBasedStateMachine):
     def answer(self, tid: int, bill: Bill, between: list[int]) -> None:
         if bill.credit or self.accounts.prepay(bill):
             bill.credit -= 1
-            self.accounts.doubtful.pop(tid, None)
+            self.accounts.reservations.doubtful.pop(tid, None)
             self.admit(tid, bill)
             return
-        self.accounts.settle_thread(tid)
+        self.accounts.reservations.drop(tid)
         self.most = {}
         self.kernel.between, self.kernel.watch = list(between), self.look
         self.look()
@@ -112,7 +112,7 @@ class PoolsMachine(RuleBasedStateMachine):
             assert counter is not None
             self.check_refusal(bill.note.groups[0], counter)
         elif verdict is Verdict.WAIT:
-            assert self.accounts.pending
+            assert self.accounts.reservations.pending
         elif tid in self.kernel.callers():
             self.admit(tid, bill)
 
@@ -131,7 +131,7 @@ class PoolsMachine(RuleBasedStateMachine):
         assert self.most[node.id] + 1 > node.limit, "a stale refusal"
 
     def admit(self, tid: int, bill: Bill) -> None:
-        self.accounts.pending[tid] = bill.note
+        self.accounts.reservations.pending[tid] = bill.note
         process = self.kernel.process_of(tid)
         self.kernel.flights[tid] = Flight(process, dict(FORK), thread=False)
         assert self.fits(), "a limit is exceeded, or what is promised cannot be had any more"

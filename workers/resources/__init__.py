@@ -6,7 +6,7 @@ A file is imported when a job or a plan needs it, since imports are most of star
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from workers.syscalls import Table
@@ -71,6 +71,8 @@ class Resource:
         self.may_block = frozenset()
         self.unreadable: set[int] = set()
         """Processes that counts so far could not look into."""
+        self.breathe: Callable[[], object] = lambda: None
+        """To be called now and then in a count that takes long: who counts is not dead."""
 
     def exact(self, nr: int, args: Sequence[int], tid: int) -> int:
         """What this very call of ``tid`` makes when it succeeds; never too little."""

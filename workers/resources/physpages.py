@@ -29,4 +29,8 @@ class Counted(Resource):
 
     def count(self, pids: Sequence[int]) -> int:
         """The sum over all address spaces."""
-        return sum(self.measure(pid, space) for pid, space in spaces(pids))
+        held = 0
+        for pid, space in spaces(pids):
+            held += self.measure(pid, space)
+            self.breathe()
+        return held

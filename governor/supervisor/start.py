@@ -1,0 +1,83 @@
+"""The supervisor process from its start, with its spawner or that of another, to its end."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from governor.errors import GovernorError
+from governor.supervisor.server import Supervisor
+from governor.supervisor.spawner_link import SpawnerLink
+from governor.supervisor.terms import Terms
+from governor.wire.spawner import Quit
+from workers import channel, spawner
+
+if TYPE_CHECKING:
+    from governor.supervisor.state import State
+
+READY = b"ready"
+"""What the owner hears when clients may connect, and then what marks processes."""
+
+
+def main(terms: Terms, owner: socket.socket) -> int:
+    """Run a supervisor with its spawner in this process, which has no threads yet.
+
+    ``owner`` hears `READY` and the nonce, or the errno and the words of a failure;
+    its end is the supervisor's end, unless everything is recorded. Returns the exit
+    status: 1 when it failed.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        # What is ignored, as under nohup, is to be ignored by the jobs as well.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    try:
+        terms, supervisor = _start(terms, owner)
+    except GovernorError as error:
+        owner.send(f"{error.errno} {error.message}".encode(errors="replace"))
+        return 1
+    owner.send(b"%s %d" % (READY, terms.nonce))
+    supervisor.begin()
+    try:
+        supervisor.serve()
+    except GovernorError as error:
+        print(f"governor: {error.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _start(terms: Terms, owner: socket.socket) -> tuple[Terms, Supervisor]:
+    """A supervisor that may serve, and the terms that it goes by."""
+    spawner.become_subreaper()  # before the fork: it is for those who were born afterwards
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    state = None
+    if terms.state:
+        from governor.supervisor.state import State
+
+        state = State(terms.state)
+        terms = state.take_over(terms, files)
+        if state.inherited is not None:
+            return terms, Supervisor(terms, state.inherited.link, owner, state)
+    return terms, _start_with_spawner(terms, owner, files, state)
+
+
+def _start_with_spawner(
+    terms: Terms, owner: socket.socket, files: int, state: State | None
+) -> Supervisor:
+    """``files``: how many descriptors a job may have, as our caller may."""
+    directory, nonce, lasting = terms.directory, terms.nonce, state is not None
+    pid, end = spawner.start(nonce, directory, lasting)
+    spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
+    kept = [] if terms.lock is None or lasting else [terms.lock]
+
+    def restart() -> tuple[int, socket.socket]:
+        return spawner.replace(nonce, directory, files, kept, lasting)
+
+    link = SpawnerLink(pid, end, nonce, restart, terms.agent_timeout, lasting)
+    try:
+        return Supervisor(terms, link, owner, state)
+    except GovernorError:
+        channel.send(end, Quit())
+        raise
