@@ -18,6 +18,7 @@ from workers.bills import Verdict as Verdict
 from workers.census import Census
 from workers.reservations import Reservations
 from workers.survey import Survey
+from workers.tally import Tally
 
 _MANY_UNBOOKED = 1024
 _CREDIT_MAX = 256
@@ -65,6 +66,7 @@ class Accounts:
         self._lasting: dict[int, float] = {}
         # Those that may know of calls which no counter has been told of.
         self._unbooked: set[Bill] = set()
+        self.tally = Tally()
 
     # -- plans ---------------------------------------------------------------------
 
@@ -202,6 +204,8 @@ class Accounts:
         """
         for bill in self._unbooked:
             if calls := bill.take_admitted():
+                if bill.nr is not None:
+                    self.tally.calls[bill.nr] += calls
                 resources = {resource for resource, _ in bill.note.demand}
                 for counter in map(self.counters.get, self._survey.counters(bill.note.groups[0])):
                     if counter is not None and counter.resource in resources:
@@ -332,11 +336,25 @@ class Accounts:
         for counter in named:
             if counter.interval:
                 counter.tick(self._clock())
-        wanted = with_pools(counter for counter in named if not counter.interval)
+        wanted = [counter for counter in named if not counter.interval]
         if not wanted:
             return
         self.reservations.settle()
-        self._count(wanted, self._survey.members())
+        members = self._survey.members()
+        if counters is None:
+            wanted = self._awake(wanted, members)
+        if wanted:
+            self._count(with_pools(wanted), members)
+
+    def _awake(self, counters: list[Counter], members: Mapping[int, list[int]]) -> list[Counter]:
+        """Those that a recount may change: somebody is there, or something is held or charged.
+
+        Of ten thousand containers most are empty.
+        """
+        notes = self.reservations.pending.values()
+        groups = {*members, *(group for note in notes for group in note.groups)}
+        touched = {id for group in groups for id in self._survey.counters(group)}
+        return [c for c in counters if c.held or c.charged or c.id in touched or c.minheld > 0]
 
     def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
         """Count these, which are in the order of `with_pools`."""
@@ -361,6 +379,8 @@ class Accounts:
             if self._census.slow(counter.resource):
                 now = self._clock()
                 self._lasting[counter.id] = now + _SLOW_SHARE * (now - began)
+        self.tally.recounts += 1
+        self.tally.recounting += int((self._clock() - began) * 1e9)
 
     def _void_credit(self, counter: Counter) -> None:
         """What was paid in advance is not in a recount, so it cannot be used any more."""

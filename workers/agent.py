@@ -87,6 +87,8 @@ class Agent:
         self._docket = Docket(
             self._table, self.accounts, self._confinement, self._hits, estate, self._tell
         )
+        self._told: dict[int, list[int]] = {}
+        """The figures of counters that the supervisor knows."""
         self._unsampled = 0
         self._next_sample = self._next_show = 0.0
         self._epoll = select.epoll()
@@ -229,6 +231,7 @@ class Agent:
                 self._reset(id, figure)
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
+                self._told.pop(id, None)
                 self._hits.forget(id)
                 self._estate.drop(COUNTER, id)
             case wire.SetPlan(group, charges, counts, confined):
@@ -259,6 +262,7 @@ class Agent:
             for hit in self._hits.take(id):
                 self._tell(hit)
         self.accounts.reset(id, figure)
+        self._told.pop(id, None)
         if figure == "failcnt":
             self._tell(wire.Refusals([[id, self.accounts.counters[id].failcnt]]))
 
@@ -372,11 +376,15 @@ class Agent:
         self.accounts.book()
         self.accounts.recount()
         members = self._census.members()
-        figures = [
-            [c.id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
-            for c in self.accounts.counters.values()
-        ]
+        told, figures = self._told, []
+        for id, c in self.accounts.counters.items():
+            row = [id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
+            if told.get(id) != row:
+                told[id] = row
+                figures.append(row)
         unreadable = self._census.unreadable_groups(members)
+        if (done := self.accounts.tally.take()) is not None:
+            self._peer.send(done)
         self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
 
     def _show(self, *groups: int) -> None:
@@ -424,6 +432,7 @@ class Agent:
         self._unsampled -= 1
         for listener in self._listeners.values():
             listener.choose_wake_up()
+            listener.time_next()
         self.accounts.book()  # what a successor would not know of
         self.accounts.recount()
         took = time.monotonic() - started

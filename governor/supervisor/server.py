@@ -133,7 +133,7 @@ class Supervisor:
 
     def _handlers(self) -> dict[type, Handler]:
         policy, jobs, figures = self._policy, self._jobs, self._figures
-        queries = Queries(policy, jobs, figures, self._terms.directory, self._agent.process)
+        queries = Queries(policy, jobs, figures, self._terms.directory, self._agent)
         return (
             ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
             | self._job_verbs.handlers

@@ -124,6 +124,8 @@ class Writer:
             return [self._of_shape(shape[5:-1], name) for _ in several]
         if shape == "dict[str, str]":
             return {chance.choice(NAMES[:5]): chance.choice(PATHS) for _ in several}
+        if shape == "dict[str, Any]":
+            return {chance.choice(NAMES[:5]): chance.choice((*VALUES, *INTS)) for _ in several}
         if shape == "dict[bytes, bytes]":
             return {chance.choice(BLOBS): chance.choice(BLOBS) for _ in several}
         if shape.startswith("float"):

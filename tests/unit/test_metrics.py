@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import (
@@ -27,7 +28,8 @@ from governor.api import ContainerReport
 from governor.core.container import Container
 from governor.errors import GovernorError
 from governor.metrics import Exporter
-from governor.results import StatusReport
+from governor.results import LEVELS as ALL_LEVELS
+from governor.serving import Serving
 from governor.subsystem import ControlFile, Metric, Subsystem
 from tests.capabilities import need
 
@@ -48,9 +50,42 @@ def report(path: str = "/", hierarchy: str = "load", **levels: str) -> Container
     return ContainerReport(hierarchy, path, levels or LEVELS, FILES)
 
 
+Containers = Callable[[], list[ContainerReport]]
+ANYWHERE = Serving()
+OWN = {"spawner_restarts": 0, "state": ("", "")}
+IDLE = [[], [[0] * 15, [0] * 15], 0, 0]
+
+
+def block(report: ContainerReport) -> list[Any]:
+    """One container as the supervisor tells of those that are gone: by itself."""
+    files = {name: [value] for name, value in report.files.items()}
+    levels = {kind: [ALL_LEVELS.index(level)] for kind, level in report.level.items()}
+    return [report.hierarchy, 0, [report.path], files, levels]
+
+
+def asked(containers: Containers, **more: Any) -> Callable[[dict[str, int], float], dict[str, Any]]:
+    def ask(shapes: dict[str, int], keep: float) -> dict[str, Any]:
+        blocks: dict[Any, list[Any]] = {}
+        for one in map(block, containers()):
+            key = one[0], tuple(one[3]), tuple(one[4])
+            if key not in blocks:
+                blocks[key] = one
+                continue
+            blocks[key][2] += one[2]
+            for place in (3, 4):
+                for name, values in blocks[key][place].items():
+                    values += one[place][name]
+        told = {"hierarchies": [], "jobs": [], "work": IDLE, "restarts": 0} | OWN
+        return told | {"blocks": list(blocks.values())} | more
+
+    return ask
+
+
 @contextmanager
-def exporting(containers: Callable[[], list[ContainerReport]]) -> Iterator[Exporter]:
-    exporter = Exporter(containers, 0)
+def exporting(
+    containers: Containers, serving: Serving = ANYWHERE, **more: Any
+) -> Iterator[Exporter]:
+    exporter = Exporter(asked(containers, **more), serving)
     try:
         yield exporter
     finally:
@@ -125,12 +160,8 @@ def test_the_build_is_told_even_without_containers() -> None:
     ("state", "recording"), [(("", ""), None), (("/s", ""), 1.0), (("/s", "no room"), 0.0)]
 )
 def test_it_tells_of_governor_itself(state: tuple[str, str], recording: float | None) -> None:
-    status = StatusReport("1", 1, 1, "/", 1.0, 0, 0, 0, 0, 0, agent_restarts=3, spawner_restarts=2)
-    exporter = Exporter(list, 0, lambda: status, lambda: state)
-    try:
+    with exporting(list, restarts=3, spawner_restarts=2, state=state) as exporter:
         text = get(exporter.port)[2]
-    finally:
-        exporter.close()
     assert "\ngovernor_agent_restarts_total 3.0\n" in text
     assert "\ngovernor_spawner_restarts_total 2.0\n" in text
     found = re.findall(r"^governor_recording (.*)$", text, re.M)
@@ -322,7 +353,7 @@ def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(GovernorError, match=f"port {port} of 127.0.0.1 is in use") as caught:
-            Exporter(list, port)
+            Exporter(asked(list), Serving(port))
     assert caught.value.errno == errno.EADDRINUSE
     assert "\n" not in caught.value.message
 
@@ -330,7 +361,7 @@ def test_a_port_in_use_is_named() -> None:
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_is_none(port: int) -> None:
     with pytest.raises(GovernorError, match="allowed are 0 to 65535") as caught:
-        Exporter(list, port)
+        Exporter(asked(list), Serving(port))
     assert caught.value.errno == errno.EINVAL
 
 
@@ -344,4 +375,4 @@ def test_close_leaves_nothing() -> None:
     for thread in set(threading.enumerate()) - threads:
         thread.join(20)  # whoever served the last request may still be on the way out
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
-    Exporter(lambda: [report()], exporter.port).close()
+    Exporter(asked(lambda: [report()]), Serving(exporter.port)).close()
