@@ -16,6 +16,7 @@ from governor.core.counter import Counter, Entry, at_barrier, charge, flow, with
 from workers.bills import Bill, Note, Terms
 from workers.bills import Verdict as Verdict
 from workers.census import Census
+from workers.tally import Tally
 from workers.tasks import Reservation, reserve
 
 _MANY_PENDING = 4096
@@ -67,6 +68,7 @@ class Accounts:
         self._lasting: dict[int, float] = {}
         # Those that may know of calls which no counter has been told of.
         self._unbooked: set[Bill] = set()
+        self.tally = Tally()
 
     # -- plans ---------------------------------------------------------------------
 
@@ -213,6 +215,8 @@ class Accounts:
         """
         for bill in self._unbooked:
             if calls := bill.take_admitted():
+                if bill.nr is not None:
+                    self.tally.calls[bill.nr] += calls
                 resources = {resource for resource, _ in bill.note.demand}
                 for counter in map(self.counters.get, self._counts.get(bill.note.groups[0], ())):
                     if counter is not None and counter.resource in resources:
@@ -373,6 +377,8 @@ class Accounts:
             if self._census.slow(counter.resource):
                 now = self._clock()
                 self._lasting[counter.id] = now + _SLOW_SHARE * (now - began)
+        self.tally.recounts += 1
+        self.tally.recounting += int((self._clock() - began) * 1e9)
 
     def _look(
         self, wanted: Iterable[Counter], members: Mapping[int, list[int]]

@@ -390,6 +390,8 @@ class Agent:
             for c in self.accounts.counters.values()
         ]
         unreadable = self._census.unreadable_groups(members)
+        if (done := self.accounts.tally.take()) is not None:
+            self._peer.send(done)
         self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
 
     def _show(self, *groups: int) -> None:
@@ -411,6 +413,7 @@ class Agent:
         self._unsampled -= 1
         for listener in self._listeners.values():
             listener.choose_wake_up()
+            listener.time_next()
         self.accounts.book()  # what a successor would not know of
         self.accounts.recount()
         took = time.monotonic() - started

@@ -38,14 +38,15 @@ class Bill:
 
     ``credit`` is how often the demand has been charged in advance. It makes the cost of a
     call independent of how many limits apply to it, and is void after a recount. A rate or
-    a borrower is charged call by call: ``singly``.
+    a borrower is charged call by call: ``singly``. ``nr``: the one system call that it is for.
     """
 
-    __slots__ = ("credit", "entries", "note", "paid", "singly")
+    __slots__ = ("credit", "entries", "note", "nr", "paid", "singly")
 
-    def __init__(self, entries: list[Entry], note: Note) -> None:
+    def __init__(self, entries: list[Entry], note: Note, nr: int | None = None) -> None:
         self.entries = entries
         self.note = note
+        self.nr = nr
         self.credit = self.paid = 0
         self.singly = any(c.interval or c.lender is not None for c, _ in entries)
 
@@ -83,7 +84,7 @@ class Terms:
         """Resources that a counter of this group limits."""
         self.charged = {counter for counters in charges.values() for counter in counters}
         """All counters that its processes are charged in."""
-        self.bills: dict[Demand, Bill] = {}
+        self.bills: dict[tuple[Demand, int | None], Bill] = {}
 
     def gained(self, other: Terms | None) -> dict[str, list[Counter]]:
         """By resource, the counters that whoever comes from ``other`` begins to be charged in.
@@ -97,9 +98,12 @@ class Terms:
         }
         return {resource: counters for resource, counters in gained.items() if counters}
 
-    def bill(self, demand: Demand) -> Bill:
-        """The bill for ``demand``, worked out at its first use."""
-        bill = self.bills.get(demand)
+    def bill(self, demand: Demand, nr: int | None = None) -> Bill:
+        """The bill for ``demand``, worked out at its first use.
+
+        ``nr``: one of its own for this system call, which then tells how often that was admitted.
+        """
+        bill = self.bills.get((demand, nr))
         if bill is None:
             if len(self.bills) >= _MANY_BILLS:  # amounts of memory come in any number
                 self.bills.clear()
@@ -108,5 +112,5 @@ class Terms:
                 for resource, amount in demand
                 for counter in self._charges.get(resource, ())
             ]
-            bill = self.bills[demand] = Bill(entries, Note((self.group,), demand))
+            bill = self.bills[demand, nr] = Bill(entries, Note((self.group,), demand), nr)
         return bill

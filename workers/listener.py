@@ -42,6 +42,7 @@ class Trap:
 
     __slots__ = (
         "args",
+        "began",
         "bill",
         "deadline",
         "demand",
@@ -62,7 +63,8 @@ class Trap:
         self.nr = nr
         self.args = args
         self.group = group
-        self.deadline = time.monotonic() + PATIENCE
+        self.began = time.monotonic()
+        self.deadline = self.began + PATIENCE
         self.demand: Demand = ()
         self.bill: Bill
         self.kept = 0
@@ -92,12 +94,12 @@ class Trap:
     def admit(self) -> None:
         """Let the kernel carry out the call."""
         self.listener.send(self.id, 0, CONTINUE)
-        self.forget()
+        self._answered()
 
     def fail(self, number: int) -> bool:
         """Answer the call with an errno, or with success for 0; False when nobody waits."""
         waited = self.listener.send(self.id, -number, 0)
-        self.forget()
+        self._answered()
         return waited
 
     def refuse(self, counter: Counter) -> bool:
@@ -113,8 +115,12 @@ class Trap:
         if waited:
             counter.refuse()
         estate.refused()
-        self.forget()
+        self._answered()
         return waited
+
+    def _answered(self) -> None:
+        self.forget()
+        self.listener.tally.answered(True, int((time.monotonic() - self.began) * 1e9))
 
 
 class Bell:
@@ -146,6 +152,7 @@ class Listener:
         self.demands = demands
         self._affinity = affinity
         self._accounts = accounts
+        self.tally = accounts.tally
         self._bills: dict[int, Bill] = {}
         self.estate = estate
         self._request = estate.slot(job)
@@ -153,7 +160,9 @@ class Listener:
         self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE).ljust(_NOT_COPIED, b"\0"))
         self._sync = self._can_sync = seccomp.set_sync(fd, True)
         self._changes = self._judged_id = 0
-        self.answer = self._answerer()
+        self._quick = self._answerer()
+        self.answer = self._quick
+        """The hot path, or `_timed` in its place for once."""
 
     @property
     def last_id(self) -> int:
@@ -163,8 +172,23 @@ class Listener:
 
     def close(self) -> None:
         """Nobody waits for answers any more. The hot path holds on to us, and we to it."""
-        del self.answer
+        del self.answer, self._quick
         os.close(self.fd)
+
+    def time_next(self) -> None:
+        """Measure how long the next answer takes that is not one of many in a row."""
+        self.answer = self._timed
+
+    def _timed(self, bell: Bell) -> Trap | None:
+        """In the place of the hot path: so that does not have to look whether to measure."""
+        if bell is not ONCE:  # that waits for a call first, nobody knows for how long
+            return self._quick(bell)
+        self.answer = self._quick
+        before, began = self.last_id, time.monotonic_ns()
+        trap = self._quick(bell)
+        if self.last_id != before:
+            self.tally.answered(False, time.monotonic_ns() - began)
+        return trap
 
     def forget_bills(self) -> None:
         """Plans have changed: work the bills out again."""
@@ -255,7 +279,7 @@ class Listener:
         terms = self._terms()
         if not terms.limited.isdisjoint(self.demands.vague.get(nr, ())):
             return None
-        bill = terms.bill(demand)
+        bill = terms.bill(demand, nr)
         if not self._moved:
             self._bills[nr] = bill
         return bill
@@ -274,6 +298,7 @@ class Listener:
         self, id: int, tid: int, nr: int, args: Sequence[int], kept: int = 0
     ) -> Trap | None:
         """There may be too little room, or it is no call to charge: look at its arguments."""
+        self.tally.calls[nr] += 1
         self._accounts.settle_thread(tid)
         trap = Trap(self, id, tid, nr, args, self._group)
         trap.kept = kept

@@ -46,6 +46,7 @@ from governor.wire import client as wire
 
 if TYPE_CHECKING:
     from governor.rundir import Connected
+    from governor.serving import Serving
 
 
 WAIT_SLICE = 60.0
@@ -56,17 +57,18 @@ class Governor:
     """A governor of one's own: supervisor, spawner and agent, ended by `close`.
 
     ``metrics``: serve Prometheus text on this port of 127.0.0.1 (0: one that is free; see
-    ``metrics_port``). ``agent_timeout``: seconds in which the process that enforces has to
-    answer; one that does not is killed and replaced, and trapped calls wait until then. ``fork``,
-    ``directory``, ``lock`` and ``state`` are for the command line: start by a plain fork, which is
-    only safe while this process has one thread, in a directory that `governor.rundir.claim` has
-    made and locked, and record everything in ``state``. One that runs already is had by `connect`.
+    ``metrics_port``), or as a `governor.serving.Serving` says. ``agent_timeout``: seconds in
+    which the process that enforces has to answer; one that does not is killed and replaced, and
+    trapped calls wait until then. ``fork``, ``directory``, ``lock`` and ``state`` are for the
+    command line: start by a plain fork, which is only safe while this process has one thread, in
+    a directory that `governor.rundir.claim` has made and locked, and record everything in
+    ``state``. One that runs already is had by `connect`.
     """
 
     def __init__(
         self,
         *,
-        metrics: int | None = None,
+        metrics: int | Serving | None = None,
         agent_timeout: float | None = None,
         fork: bool = False,
         directory: str | None = None,
@@ -327,8 +329,14 @@ class Governor:
         self.client.close()
         self._link.close()
 
-    def _serve_metrics(self, port: int) -> None:
+    def _serve_metrics(self, metrics: int | Serving) -> None:
         from governor.metrics import Exporter
+        from governor.serving import Serving
 
-        self._exporter = Exporter(self.containers, port, self.status)
+        serving = Serving(metrics) if isinstance(metrics, int) else metrics
+        self._exporter = Exporter(self._scrape, serving)
         self.metrics_port = self._exporter.port
+
+    def _scrape(self, shapes: dict[str, int], keep: float) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.ask(lambda n: wire.Scrape(n, shapes, keep))
+        return found

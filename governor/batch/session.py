@@ -27,6 +27,7 @@ from governor.summary import summarize
 
 if TYPE_CHECKING:
     from governor.api import Governor
+    from governor.serving import Serving
 
 
 class Options(NamedTuple):
@@ -35,7 +36,7 @@ class Options(NamedTuple):
     file: str
     parallel: int
     report: str | None
-    metrics: int | None
+    metrics: Serving | None
     agent_timeout: float | None
     grace: float
     resume: bool = False

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from governor.errors import GovernorError
+from governor.units import parse_duration
+
+if TYPE_CHECKING:
+    from governor.serving import Serving
 
 T = TypeVar("T")
 
@@ -30,12 +38,59 @@ def add_agent_timeout(parser: argparse._ActionsContainer) -> None:
 
 def _agent_timeout(text: str) -> float:
     from governor.launch import AGENT_TIMEOUT_LEAST, AGENT_TIMEOUT_MOST
-    from governor.units import parse_duration
 
     seconds = parse_duration(text)
     if not AGENT_TIMEOUT_LEAST <= seconds <= AGENT_TIMEOUT_MOST:
         raise ValueError(f"{text!r} is not a time for this: allowed are 100ms to 24h")
     return seconds
+
+
+def add_metrics(parser: argparse._ActionsContainer) -> None:
+    """Add ``--metrics`` and how they are served; see `serving`."""
+    add = parser.add_argument
+    add(
+        "--metrics",
+        type=checked(_address),
+        metavar="[HOST:]PORT",
+        help="serve Prometheus metrics, on 127.0.0.1 without a HOST",
+    )
+    add("--metrics-tls-cert", metavar="FILE", help="by TLS, with this certificate")
+    add("--metrics-tls-key", metavar="FILE", help="its key (default: in the same file)")
+    add("--metrics-auth", metavar="FILE", help="only for these: a line user:password for each")
+    add(
+        "--metrics-keep",
+        type=checked(parse_duration),
+        metavar="TIME",
+        help="how long what is gone is still told of (default: 1m)",
+    )
+
+
+def serving(args: argparse.Namespace) -> Serving | None:
+    """How metrics are to be served, if at all. EINVAL: it is said how, but not where."""
+    given = {name: getattr(args, f"metrics_{name}") for name in ("tls_cert", "tls_key", "auth")}
+    files = {name: os.path.abspath(path) for name, path in given.items() if path is not None}
+    if args.metrics is None:
+        for name in (*files, *(["keep"] if args.metrics_keep is not None else [])):
+            option = f"--metrics-{name.replace('_', '-')}"
+            raise GovernorError(errno.EINVAL, f"{option} is for --metrics, which is not given")
+        return None
+    from governor.serving import KEEP, Serving
+
+    host, number = args.metrics
+    keep = KEEP if args.metrics_keep is None else args.metrics_keep
+    return Serving(number, host, keep=keep, **files)
+
+
+def _address(text: str) -> tuple[str, int]:
+    """``PORT``, ``HOST:PORT`` or ``[IPv6]:PORT``."""
+    from governor.serving import HOST
+
+    host, colon, number = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host or (colon and not host):
+        raise ValueError(f"{text!r} is not PORT, HOST:PORT or [HOST]:PORT")
+    return host or HOST, _port(number)
 
 
 def checked(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -55,7 +110,7 @@ def completes(action: argparse.Action, kind: str) -> None:
     action.offers = kind  # type: ignore[attr-defined]
 
 
-def port(text: str) -> int:
+def _port(text: str) -> int:
     """A TCP port."""
     return _number(text, 65535, "a port: allowed are 1 to 65535")
 

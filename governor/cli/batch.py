@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from governor.cli.arguments import add_agent_timeout, checked, number_of_jobs, port
+from governor.cli.arguments import add_agent_timeout, add_metrics, checked, number_of_jobs, serving
 from governor.units import parse_duration
 
 _DESCRIPTION = """\
@@ -46,12 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "and .record)",
     )
     parser.add_argument("--report", metavar="FILE", help="write a JSON report to FILE")
-    parser.add_argument(
-        "--metrics",
-        type=checked(port),
-        metavar="PORT",
-        help="serve Prometheus metrics on 127.0.0.1:PORT while the jobs run",
-    )
+    add_metrics(parser)
     parser.add_argument(
         "--grace",
         type=checked(parse_duration),
@@ -82,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                 file=args.file,
                 parallel=args.jobs or len(os.sched_getaffinity(0)),
                 report=args.report,
-                metrics=args.metrics,
+                metrics=serving(args),
                 agent_timeout=args.agent_timeout,
                 grace=args.grace,
                 resume=args.resume,

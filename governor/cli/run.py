@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_agent_timeout, checked, completes, port
+from governor.cli.arguments import add_agent_timeout, add_metrics, checked, completes, serving
 from governor.cli.layout import Layout, Setting, add_layout, parse_place
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE
@@ -93,7 +93,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="run by the governor that 'governor up' runs, there or at the usual place",
     )
     add("--report", metavar="FILE", help="write a JSON report to FILE")
-    add("--metrics", type=checked(port), metavar="PORT", help="serve Prometheus on 127.0.0.1")
+    add_metrics(parser)
     add_agent_timeout(parser)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
@@ -116,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
     from governor.api import Governor
 
     began = time.monotonic()
-    with Governor(metrics=args.metrics, fork=True, agent_timeout=args.agent_timeout) as governor:
+    metrics = serving(args)
+    with Governor(metrics=metrics, fork=True, agent_timeout=args.agent_timeout) as governor:
         containers = layout.build(governor)
         with signals_held():
             job = governor.spawn(

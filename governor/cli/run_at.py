@@ -19,7 +19,10 @@ from governor.errors import GovernorError
 if TYPE_CHECKING:
     from governor.api import Job
 
-_OF_ITS_OWN = ("max_tasks", "max_files", "cpus", "hierarchy", "report", "metrics", "agent_timeout")
+_OF_ITS_OWN = (
+    "max_tasks", "max_files", "cpus", "hierarchy", "report", "agent_timeout", "metrics",
+    "metrics_tls_cert", "metrics_tls_key", "metrics_auth", "metrics_keep",
+)  # fmt: skip
 
 
 def run(args: argparse.Namespace, command: list[str]) -> int:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_agent_timeout, add_directory, checked, port
+from governor.cli.arguments import add_agent_timeout, add_directory, add_metrics, serving
 from governor.cli.layout import Layout, add_layout
 from governor.errors import GovernorError
 
@@ -53,9 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="record everything in DIR, and go on with what is recorded there",
     )
     add_layout(parser)
-    parser.add_argument(
-        "--metrics", type=checked(port), metavar="PORT", help="serve Prometheus on 127.0.0.1"
-    )
+    add_metrics(parser)
     add_agent_timeout(parser)
     add_directory(parser)
     parser.set_defaults(run=run, failure=1)
@@ -88,7 +86,7 @@ def _keep(
     from governor.api import Governor
     from governor.launch import open_standard_streams
 
-    metrics = args.metrics
+    metrics = serving(args)
     open_standard_streams()  # the lock must not get one of their numbers
     lock = rundir.claim(path, state)
     try:
@@ -106,7 +104,7 @@ def _keep(
         ) as governor:
             rundir.record(path, governor.pid, governor.nonce, state)
             layout.build(governor, again=bool(state))
-            served = f", metrics at http://127.0.0.1:{metrics}/metrics" if metrics else ""
+            served = f", metrics at {metrics.url}" if metrics else ""
             with _signals() as heard:
                 ready(f"governor runs at {path}: process {governor.pid}{served}")
                 ended_by = _wait(governor, heard, log, state)

@@ -19,6 +19,7 @@ from governor.units import UNLIMITED
 from governor.wire import agent as wire
 from governor.wire.codec import Message
 from workers import channel
+from workers.tally import Tally
 
 _LOOK = 0.05
 """Seconds between two looks at what the spawner reports while an answer is waited for."""
@@ -96,6 +97,8 @@ class AgentLink:
         """Whether nobody is told anything yet, as jobs and plans are only being restored."""
         # Refusals that were told of, by counter: a new agent may know of more.
         self._refusals: dict[int, int] = {}
+        self.work = Tally()
+        """What all agents together have had to do, as far as they have told."""
         self._behind = False
         """Whether it may not have heard yet of all that it has been told."""
 
@@ -272,6 +275,9 @@ class AgentLink:
             peer, message = received
             if peer == self._peer:
                 self._heartbeat.heard()
+                if isinstance(message, wire.Trapped):
+                    self.work.add(message)
+                    continue
                 if isinstance(message, wire.Hit) and message.bound != "passed":
                     told = self._refusals.get(message.counter, 0)
                     self._refusals[message.counter] = told + message.times

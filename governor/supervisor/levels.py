@@ -6,7 +6,7 @@ could do but what each job that was placed in a container had in its filter.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from governor.core.container import Container
 from governor.core.group import Group
@@ -65,6 +65,25 @@ def level_of(record: Record, subsystem: Subsystem, container: Container) -> str:
     # One that fails in its answer is not believed to be kept.
     lapsed = (tell(subsystem, "lapsed", node) is not False for node in container.descendants())
     return PARTIAL if any(lapsed) else level
+
+
+def levels_of(
+    records: Mapping[Container, Record], subsystem: Subsystem, containers: Collection[Container]
+) -> list[int]:
+    """`level_of` for many containers, as places in `LEVELS`.
+
+    They are given parents before children, and whole subtrees.
+    """
+    best = LEVELS.index(subsystem.best)
+    found = {
+        c: LEVELS.index(records[c].level(subsystem)) if c in records else best for c in containers
+    }
+    if type(subsystem).lapsed is not Subsystem.lapsed:
+        for container in containers:
+            if tell(subsystem, "lapsed", container) is not False:
+                for node in container.ancestors():
+                    found[node] = found[node] or LEVELS.index(PARTIAL)
+    return list(found.values())
 
 
 class Levels:

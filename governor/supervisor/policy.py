@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from governor.core.container import Container
 from governor.core.counter import Counter
@@ -56,6 +56,8 @@ class Policy:
         """Supervisor and spawner, which with the agent are in no container: all wait for them."""
         self.released: dict[int, tuple[Container, ...]] = {}
         """Groups released lately, the oldest first; the parent in the place of what is gone."""
+        self.leaving: Callable[[Container], None] = lambda container: None
+        """Called with a container that is about to be removed."""
         self._one_look = False
         self._seen: dict[int, Tag] | None = None
 
@@ -372,6 +374,7 @@ class Policy:
         counters = list(own_counters(container))
         label_path = container.path
         groups = self.forest.groups_of(container)
+        self.leaving(container)
         parent = self.forest.rmdir(hierarchy, path).parent
         self.changes.container(container)
         for group in groups:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from typing import TYPE_CHECKING, Any
 
 from governor import __version__
 from governor.core.container import Container
@@ -12,29 +13,34 @@ from governor.core.forest import TASKS
 from governor.core.hierarchy import Hierarchy
 from governor.errors import GovernorError
 from governor.results import HierarchyReport, JobReport, Place, ProcessReport, StatusReport
-from governor.supervisor.agent_process import AgentProcess
+from governor.supervisor.agent import AgentLink
 from governor.supervisor.answers import Handler, Reply, at_once
 from governor.supervisor.figures import Figures
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.policy import Policy
 from governor.wire import client as wire
 
+if TYPE_CHECKING:
+    from governor.supervisor.columns import Columns
+
 
 class Queries:
     """Answers questions about everything. ``directory`` is where the governor's sockets are."""
 
     def __init__(
-        self, policy: Policy, jobs: Jobs, figures: Figures, directory: str, agent: AgentProcess
+        self, policy: Policy, jobs: Jobs, figures: Figures, directory: str, agent: AgentLink
     ) -> None:
         self._policy = policy
         self._jobs = jobs
         self._figures = figures
         self._directory = directory
         self._agent = agent
+        self._columns: Columns | None = None
         self._began = time.monotonic()
         self.handlers: dict[type, Handler] = {
             wire.Snapshot: at_once(self._snapshot),
             wire.Look: at_once(self._look),
+            wire.Scrape: at_once(self._scrape),
             wire.Hierarchies: at_once(self._hierarchies),
             wire.List: at_once(self._list),
             wire.Where: at_once(self._where),
@@ -51,6 +57,13 @@ class Queries:
     def _look(self, request: wire.Look) -> list[list[object]]:
         self._figures.refresh()
         return [list(report) for report in self._figures.report(tuple(request.endings))]
+
+    def _scrape(self, request: wire.Scrape) -> dict[str, Any]:
+        if self._columns is None:
+            from governor.supervisor.columns import Columns
+
+            self._columns = Columns(self._policy, self._jobs, self._figures, self._agent)
+        return self._columns.answer(request)
 
     def _hierarchies(self, _: wire.Hierarchies) -> list[list[object]]:
         forest = self._policy.forest
@@ -118,7 +131,7 @@ class Queries:
                 len(forest.groups),
                 self._jobs.count_running,
                 len(self._policy.members()),
-                self._agent.restarts,
+                self._agent.process.restarts,
             )
         )
 

@@ -117,7 +117,7 @@ class Supervisor:
         self._handlers = (
             ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
             | self._job_verbs.handlers
-            | Queries(policy, jobs, figures, directory, self._agent.process).handlers
+            | Queries(policy, jobs, figures, directory, self._agent).handlers
             | {wire.Shutdown: self._shut_down, wire.State: at_once(self._state_of)}
         )
         self._release = Release(

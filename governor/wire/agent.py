@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from governor.wire.codec import Catalogue
+
+LATENCY_BOUNDS: Final = (
+    5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000,
+    1_000_000, 2_000_000, 5_000_000, 10_000_000, 100_000_000, 1_000_000_000,
+)  # fmt: skip
+"""Nanoseconds between which `Trapped` sorts how long answers took."""
 
 
 class Hello(NamedTuple):
@@ -159,6 +165,22 @@ class Figures(NamedTuple):
     unreadable: list[int]
 
 
+class Trapped(NamedTuple):
+    """Agent, before `Figures`: what it has had to do since it last told of that.
+
+    ``calls``: the number of a system call and how often it was trapped, in each row.
+    ``answers``: how long answers took, those of the short way first, then those of calls that
+    were looked at closely: nanoseconds together, and how many took up to each of
+    `LATENCY_BOUNDS` and no earlier one, or longer. ``recounts``: how often counters were counted
+    from the kernel, in ``recounting`` nanoseconds.
+    """
+
+    calls: list[list[int]]
+    answers: list[list[int]]
+    recounts: int
+    recounting: int
+
+
 class Hit(NamedTuple):
     """Agent: a bound was met ``times`` times since this was last told of it.
 
@@ -260,7 +282,20 @@ class Resumed(NamedTuple):
 
 
 FROM_AGENT = Catalogue(
-    [Hello, Placed, Moved, Counted, Pong, Figures, Hit, Entering, Entered, Resumed, Refusals]
+    [
+        Hello,
+        Placed,
+        Moved,
+        Counted,
+        Pong,
+        Figures,
+        Hit,
+        Entering,
+        Entered,
+        Resumed,
+        Refusals,
+        Trapped,
+    ]
 )
 ON_CHANNEL = Catalogue([Listening])
 TO_AGENT = Catalogue(

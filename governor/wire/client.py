@@ -196,6 +196,18 @@ class Look(NamedTuple):
     endings: list[str]
 
 
+class Scrape(NamedTuple):
+    """Everything that metrics tell, by columns: see `governor.supervisor.columns`.
+
+    ``shapes``: the version of each hierarchy's list of paths that the asker has, which is then
+    not sent again. ``keep``: for so many seconds it is told of what was removed or has ended.
+    """
+
+    request: int
+    shapes: dict[str, Any]
+    keep: float
+
+
 class Spawn(NamedTuple):
     """Start a job; the answer is ``[job, pid]``.
 
@@ -273,7 +285,7 @@ class Failure(NamedTuple):
 VERBS = (
     Mount, Umount, Mkdir, Rmdir, Lookup, Read, Write, Attach, Tasks, Snapshot,
     Spawn, Wait, Signal, StopJobs, Shutdown, Remount, Hierarchies, List, Rename, Remove, Where,
-    Kill, Processes, Jobs, Follow, Status, State, Look,
+    Kill, Processes, Jobs, Follow, Status, State, Look, Scrape,
 )  # fmt: skip
 TO_SUPERVISOR = Catalogue(VERBS)
 STDIO = Catalogue([Stdio])

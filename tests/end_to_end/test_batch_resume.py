@@ -57,11 +57,12 @@ def until_b_hangs(bench: Bench) -> subprocess.Popen[str]:
     return process
 
 
-def parts(process: subprocess.Popen[str]) -> dict[str, int]:
-    """The processes of a batch that are governor's."""
+def parts(process: subprocess.Popen[str], job: int) -> dict[str, int]:
+    """The processes of a batch that are governor's, while this is the only job's."""
     (supervisor,) = children(process.pid)
     (spawner,) = children(supervisor)
-    return {"batch": process.pid, "supervisor": supervisor, "spawner": spawner}
+    (agent,) = set(children(spawner)) - {job}
+    return {"batch": process.pid, "supervisor": supervisor, "spawner": spawner, "agent": agent}
 
 
 def signal_all(pids: Iterable[int], *signals: signal.Signals) -> None:
@@ -76,13 +77,19 @@ def earlier(bench: Bench) -> set[str]:
 
 @pytest.mark.parametrize(
     "victims",
-    [("batch",), ("supervisor",), ("spawner", "batch"), ("batch", "supervisor", "spawner")],
+    [
+        ("batch",),
+        ("supervisor",),
+        ("spawner", "batch"),
+        ("batch", "supervisor", "spawner"),
+        ("batch", "supervisor", "spawner", "agent"),
+    ],
     ids="+".join,
 )
 def test_whatever_is_killed_each_job_succeeds_once(bench: Bench, victims: tuple[str, ...]) -> None:
     process = until_b_hangs(bench)
-    found = parts(process)
     hanging = int((bench.directory / "pid").read_text())
+    found = parts(process, hanging)
     # At once: none of them sees another one's end.
     signal_all((found[name] for name in victims), signal.SIGSTOP)
     signal_all((found[name] for name in victims), signal.SIGKILL)

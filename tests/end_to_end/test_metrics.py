@@ -12,11 +12,16 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from governor.api import Governor
+from governor.serving import Serving
 from tests.capabilities import need
 from tests.leftovers import Mark
 
@@ -29,6 +34,14 @@ Sample = tuple[str, str]
 def text(port: int | None) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         assert answer.status == 200
+        return str(answer.read(), "utf-8")
+
+
+def openmetrics(port: int | None) -> str:
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    asking = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=accept)
+    with urllib.request.urlopen(asking, timeout=20) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
         return str(answer.read(), "utf-8")
 
 
@@ -85,35 +98,92 @@ def test_what_a_job_did_is_exported() -> None:
         assert found[level, "load:/builds"] == 1
 
 
-def test_promtool_finds_nothing_wrong() -> None:
-    promtool = shutil.which("promtool")
-    need(promtool is not None, "promtool, of Debian's package prometheus, is not there")
-    assert promtool is not None
+@pytest.fixture
+def promtool() -> str:
+    found = shutil.which("promtool")
+    need(found is not None, "promtool, of Debian's package prometheus, is not there")
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def busy() -> Iterator[Governor]:
+    """A governor that has something to tell of everything, with names that need care."""
     with Governor(metrics=0) as governor:
         governor.mount("projects", ["numtasks@projects"]).mkdir("/p")
         hierarchy = governor.mount("everything", ["all"])
-        hierarchy.mkdir('/a "b" \\c ü')
-        exported = text(governor.metrics_port)
+        container = hierarchy.mkdir('/a "b" \\c ü')
+        governor.spawn(["sh", "-c", "(:)"], name='a "job"', containers=[container]).wait(60)
+        yield governor
+
+
+def test_promtool_finds_nothing_wrong(promtool: str, busy: Governor) -> None:
     checked = subprocess.run(
-        [promtool, "check", "metrics"], input=exported, capture_output=True, text=True, check=False
+        [promtool, "check", "metrics"],
+        input=text(busy.metrics_port),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
-def test_every_metric_is_documented() -> None:
-    with Governor(metrics=0) as governor:
-        governor.mount("everything", ["all"])
-        exported = set(re.findall(r"^(governor_\w+)", text(governor.metrics_port), re.M))
+def test_prometheus_understands_openmetrics(promtool: str, busy: Governor, tmp_path: Path) -> None:
+    """``promtool check metrics`` reads the text format only; this is its other parser."""
+    lines = openmetrics(busy.metrics_port).splitlines()
+    dated = [line if line.startswith("#") else f"{line} 1700000000" for line in lines]
+    (tmp_path / "metrics").write_text("\n".join(dated) + "\n")
+    command = ["tsdb", "create-blocks-from", "openmetrics", "metrics", "blocks"]
+    made = subprocess.run(
+        [promtool, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    assert list((tmp_path / "blocks").iterdir())
+
+
+class Documented(NamedTuple):
+    type: str
+    unit: str
+    labels: frozenset[str]
+
+
+def documented(resources: set[str]) -> dict[str, Documented]:
+    """The table of docs/metrics.md, with NAME and PAGES replaced by all resources."""
     page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
-    documented = set(re.findall(r"`(governor_\w+)`", page.partition("## Queries")[0]))
-    counted = {name.removeprefix("governor_NAME") for name in documented if "_NAME" in name}
-    assert {"_held", "_limit", "_failures_total"} <= counted
+    found: dict[str, Documented] = {}
+    for row in re.findall(r"^\| (`governor_.*) \|$", page, re.M):
+        names, type, unit, labels, _, meaning = (cell.strip() for cell in row.split("|"))
+        assert meaning
+        told = Documented(type, unit, frozenset(re.findall(r"`(\w+)`", labels)))
+        for name in re.findall(r"`(\w+)`", names):
+            pages = {resource for resource in resources if resource.endswith("pages")}
+            for word, some in ("NAME", resources - pages), ("PAGES", pages):
+                if f"_{word}_" in name:
+                    found |= {name.replace(word, resource): told for resource in some}
+            if not re.search("NAME|PAGES", name):
+                found[name] = told
+    return found
 
-    def is_documented(name: str) -> bool:
-        _, _, figure = name.removeprefix("governor").removesuffix("_bytes").partition("_")
-        return name in documented or figure[figure.find("_") :] in counted
 
-    assert {name for name in exported if not is_documented(name)} == set()
+def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
+    with Governor(metrics=0) as governor:
+        container = governor.mount("everything", ["all"]).mkdir("/c")
+        governor.spawn(["true"], containers=[container]).wait(60)
+        exported = openmetrics(governor.metrics_port)
+        counted = {file.partition(".")[0] for file in container.list_files() if "held" in file}
+    found = {}
+    for family in parse_openmetrics(exported):  # type: ignore[no-untyped-call]
+        # What the text format makes of them, which is what queries use.
+        suffix, type = {"counter": ("_total", "counter"), "info": ("_info", "gauge")}.get(
+            family.type, ("", family.type)
+        )
+        labels = {label for sample in family.samples for label in sample.labels}
+        labels -= {"le"} if type == "histogram" else set()
+        found[family.name + suffix] = Documented(type, family.unit, frozenset(labels))
+    told = documented(counted)
+    never = {name for name in told if name.startswith("governor_numsiginfo")} - found.keys()
+    assert found == {name: row for name, row in told.items() if name not in never}
+    assert "pid" not in {label for row in found.values() for label in row.labels}
 
 
 def test_minor_resources_are_exported() -> None:
@@ -137,7 +207,7 @@ def test_minor_resources_are_exported() -> None:
 
 
 def test_series_vanish_with_their_container_and_hierarchy() -> None:
-    with Governor(metrics=0) as governor:
+    with Governor(metrics=Serving(keep=0)) as governor:
         load = governor.mount("load", ["numtasks"])
         builds = load.mkdir("/builds")
         with_builds = {where for _, where in samples(governor.metrics_port)}
@@ -145,9 +215,30 @@ def test_series_vanish_with_their_container_and_hierarchy() -> None:
         without_builds = {where for _, where in samples(governor.metrics_port)}
         governor.umount("load")
         without_load = {where for _, where in samples(governor.metrics_port)}
-    assert with_builds == {":", "load:/", "load:/builds"}
-    assert without_builds == {":", "load:/"}
+    assert with_builds == {":", "load:", "load:/", "load:/builds"}
+    assert without_builds == {":", "load:", "load:/"}
     assert without_load == {":"}
+
+
+def test_what_is_gone_is_kept_for_a_while() -> None:
+    with Governor(metrics=Serving(keep=600)) as governor:
+        load = governor.mount("load", ["numtasks", "cpuacct"])
+        builds = load.mkdir("/builds")
+        text(governor.metrics_port)
+        with open(os.devnull, "w") as nowhere:
+            builds["numtasks.limit"] = 1
+            job = governor.spawn(["sh", "-c", "(:)"], containers=[builds], stderr=nowhere)
+        code = job.wait(60).exit_code
+        builds.rmdir()
+        found = samples(governor.metrics_port)
+        assert found["governor_numtasks_failures_total", "load:/builds"] == 1
+        assert found["governor_cpuacct_usage_seconds_total", "load:/builds"] > 0
+        assert found["governor_enforcement_level/numtasks", "load:/builds"] == 1
+        assert found["governor_job_exit_code/1/sh", ":"] == code != 0
+        assert found["governor_job_state/1/sh/ended", ":"] == 1
+        load.mkdir("/builds")  # the same name: only one of them is told of
+        found = samples(governor.metrics_port)
+        assert found["governor_numtasks_failures_total", "load:/builds"] == 0
 
 
 def test_run_serves_metrics_while_the_command_runs(mark: Mark) -> None:

@@ -212,7 +212,7 @@ def test_death_of_agent_after_agent_is_said_and_ends_the_job(runner: Runner) -> 
         process.wait(DEADLINE)
         ended = end(process, None)
     assert ended.exit_code == 125
-    reason = "governor: the agent was ended by signal 9, again and again; nothing is enforced any"
+    reason = "governor: the agent was ended by signal 15, again and again; nothing is enforced any"
     assert reason in ended.errors
     assert all(line.startswith("governor: ") for line in ended.errors.splitlines())
 

@@ -36,7 +36,7 @@ def sleep_in(shell: Shell) -> tuple[subprocess.Popen[str], int]:
 
 def test_up_returns_when_clients_may_connect(shell: Shell) -> None:
     pid = shell.up()
-    assert f"pid          {pid}\n" in shell.say("status")
+    assert f"pid             {pid}\n" in shell.say("status")
     assert stat.S_IMODE(shell.directory.stat().st_mode) == 0o700
     assert exists(pid)
 
@@ -210,7 +210,7 @@ def test_root_may_use_an_ordinary_users(shell: Shell, runner: Runner) -> None:
     up = [*nobody, sys.executable, "-m", "governor", "up", "--detach", "--dir"]
     with runner.command([*up, str(shell.directory)]) as process:
         need(end(process, "").exit_code == 0, "nobody cannot run the sources", root=True)
-    assert "uid          65534\n" in shell.say("status")
+    assert "uid             65534\n" in shell.say("status")
 
 
 def test_connect_in_python(shell: Shell) -> None:

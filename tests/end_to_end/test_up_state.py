@@ -20,7 +20,7 @@ def state(shell: Shell, tmp_path: Path) -> tuple[str, str]:
 
 def test_killed_and_started_by_the_same_command(shell: Shell, state: tuple[str, str]) -> None:
     pid = shell.up(*state, *LAYOUT)
-    assert f"state        {state[1]}: recorded\n" in shell.say("status")
+    assert f"state           {state[1]}: recorded\n" in shell.say("status")
     shell.say("mkdir", "load:/builds/kernel")
     kill_and_see([pid])
     assert shell.up(*state, *LAYOUT) != pid

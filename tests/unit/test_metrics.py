@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import (
@@ -26,7 +27,8 @@ from governor.api import ContainerReport
 from governor.core.container import Container
 from governor.errors import GovernorError
 from governor.metrics import Exporter
-from governor.results import StatusReport
+from governor.results import LEVELS as ALL_LEVELS
+from governor.serving import Serving
 from governor.subsystem import ControlFile, Metric, Subsystem
 from tests.capabilities import need
 
@@ -47,9 +49,41 @@ def report(path: str = "/", hierarchy: str = "load", **levels: str) -> Container
     return ContainerReport(hierarchy, path, levels or LEVELS, FILES)
 
 
+Containers = Callable[[], list[ContainerReport]]
+ANYWHERE = Serving()
+IDLE = [[], [[0] * 15, [0] * 15], 0, 0]
+
+
+def block(report: ContainerReport) -> list[Any]:
+    """One container as the supervisor tells of those that are gone: by itself."""
+    files = {name: [value] for name, value in report.files.items()}
+    levels = {kind: [ALL_LEVELS.index(level)] for kind, level in report.level.items()}
+    return [report.hierarchy, 0, [report.path], files, levels]
+
+
+def asked(containers: Containers, **more: Any) -> Callable[[dict[str, int], float], dict[str, Any]]:
+    def ask(shapes: dict[str, int], keep: float) -> dict[str, Any]:
+        blocks: dict[Any, list[Any]] = {}
+        for one in map(block, containers()):
+            key = one[0], tuple(one[3]), tuple(one[4])
+            if key not in blocks:
+                blocks[key] = one
+                continue
+            blocks[key][2] += one[2]
+            for place in (3, 4):
+                for name, values in blocks[key][place].items():
+                    values += one[place][name]
+        told = {"hierarchies": [], "jobs": [], "work": IDLE, "restarts": 0}
+        return told | {"blocks": list(blocks.values())} | more
+
+    return ask
+
+
 @contextmanager
-def exporting(containers: Callable[[], list[ContainerReport]]) -> Iterator[Exporter]:
-    exporter = Exporter(containers, 0)
+def exporting(
+    containers: Containers, serving: Serving = ANYWHERE, **more: Any
+) -> Iterator[Exporter]:
+    exporter = Exporter(asked(containers, **more), serving)
     try:
         yield exporter
     finally:
@@ -121,12 +155,8 @@ def test_the_build_is_told_even_without_containers() -> None:
 
 
 def test_replaced_agents_are_counted() -> None:
-    status = StatusReport("1", 1, 1, "/", 1.0, 0, 0, 0, 0, 0, agent_restarts=3)
-    exporter = Exporter(list, 0, lambda: status)
-    try:
+    with exporting(list, restarts=3) as exporter:
         assert "\ngovernor_agent_restarts_total 3.0\n" in get(exporter.port)[2]
-    finally:
-        exporter.close()
 
 
 def test_promtool_finds_nothing_wrong() -> None:
@@ -314,7 +344,7 @@ def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(GovernorError, match=f"port {port} of 127.0.0.1 is in use") as caught:
-            Exporter(list, port)
+            Exporter(asked(list), Serving(port))
     assert caught.value.errno == errno.EADDRINUSE
     assert "\n" not in caught.value.message
 
@@ -322,7 +352,7 @@ def test_a_port_in_use_is_named() -> None:
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_is_none(port: int) -> None:
     with pytest.raises(GovernorError, match="allowed are 0 to 65535") as caught:
-        Exporter(list, port)
+        Exporter(asked(list), Serving(port))
     assert caught.value.errno == errno.EINVAL
 
 
@@ -336,4 +366,4 @@ def test_close_leaves_nothing() -> None:
     for thread in set(threading.enumerate()) - threads:
         thread.join(20)  # whoever served the last request may still be on the way out
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
-    Exporter(lambda: [report()], exporter.port).close()
+    Exporter(asked(lambda: [report()]), Serving(exporter.port)).close()

@@ -33,6 +33,12 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Entered(ticket=1, entered=True, cpu=10**9, start=987_654),
         agent.Resumed(request=12, tickets=[1, 5]),
         agent.Refusals(figures=[[1, 3], [4, 2317]]),
+        agent.Trapped(
+            calls=[[56, 10], [257, 4000]],
+            answers=[[9_000_000, *[0] * 13, 1], [0] * 15],
+            recounts=3,
+            recounting=400_000,
+        ),
     ],
     "agent.ON_CHANNEL": [agent.Listening(job=3)],
     "agent.TO_AGENT": [
@@ -70,6 +76,7 @@ SAMPLES: dict[str, list[Message]] = {
         client.Tasks(request=9, hierarchy="load", path="/a"),
         client.Snapshot(request=10),
         client.Look(request=10, endings=[".held", ".limit"]),
+        client.Scrape(request=10, shapes={"load": 7}, keep=60.0),
         client.Spawn(
             request=11,
             name="make",
