@@ -20,7 +20,7 @@ from tests.capabilities import need
 from tests.process.helpers import DEADLINE, ROOT
 
 MONITORING = ROOT / "examples" / "monitoring"
-INTERVAL = "200ms"
+INTERVAL = "500ms"
 _PAUSE = 0.1
 """Between two looks at a server that tells nobody when it has scraped."""
 
@@ -85,8 +85,8 @@ class Prometheus:
         found = self.get("query", query=expr, **when)["result"]
         return [Series(each["metric"], [number(each["value"])]) for each in found]
 
-    def course(self, expr: str, start: float, end: float, step: float = 1.0) -> list[Series]:
-        """What an expression gives from one time to another."""
+    def course(self, expr: str, start: float, end: float, step: float = 0.2) -> list[Series]:
+        """What an expression gives at these times: an end to come makes sure of what is now."""
         asked = {"query": expr, "start": start, "end": end, "step": step}
         found = self.get("query_range", **asked)["result"]
         return [Series(each["metric"], list(map(number, each["values"]))) for each in found]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from governor.api import Governor
+from governor.serving import Serving
 from tests.end_to_end.prometheus import Prometheus
 from tests.end_to_end.running import Shell
 from tests.process.helpers import (
@@ -29,8 +30,9 @@ BURN = "import time\nwhile time.process_time() < 0.3: pass"
 
 @pytest.fixture
 def gov(prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch) -> Iterator[Governor]:
-    """A governor that is scraped."""
-    with nothing_left(monkeypatch), Governor(metrics=prometheus.target) as gov:
+    """A governor that is scraped, and says nothing of what is gone."""
+    serving = Serving(prometheus.target, keep=0)
+    with nothing_left(monkeypatch), Governor(metrics=serving) as gov:
         yield gov
 
 
@@ -87,7 +89,7 @@ def test_counters_go_on_when_the_agent_dies(prometheus: Prometheus, gov: Governo
         eventually(lambda: len(children(spawner_of(gov))) == 2, "there is another agent")
         assert [job.is_refused() for _ in range(2)] == [True] * 2
         prometheus.scraped()
-    course = prometheus.course(refused, start, time.time(), 0.1)[0].points
+    course = prometheus.course(refused, start, time.time() + 1)[0].points
     assert (course[0][1], course[-1][1]) == (3, 5)
     assert prometheus.value(used) >= before
     for counter in (refused, used):
