@@ -348,11 +348,24 @@ class Accounts:
         for counter in named:
             if counter.interval:
                 counter.tick(self._clock())
-        wanted = with_pools(counter for counter in named if not counter.interval)
+        wanted = [counter for counter in named if not counter.interval]
         if not wanted:
             return
         self._settle()
-        self._count(wanted, self._members())
+        members = self._members()
+        if counters is None:
+            wanted = self._awake(wanted, members)
+        if wanted:
+            self._count(with_pools(wanted), members)
+
+    def _awake(self, counters: list[Counter], members: Mapping[int, list[int]]) -> list[Counter]:
+        """Those that a recount may change: somebody is there, or something is held or charged.
+
+        Of ten thousand containers most are empty.
+        """
+        groups = {*members, *(group for note in self.pending.values() for group in note.groups)}
+        touched = {id for group in groups for id in self._counts.get(group, ())}
+        return [c for c in counters if c.held or c.charged or c.id in touched or c.minheld > 0]
 
     def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
         """Count these, which are in the order of `with_pools`."""

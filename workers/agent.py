@@ -89,6 +89,8 @@ class Agent:
         self._docket = Docket(
             self._table, self.accounts, self._confinement, self._hits, estate, self._tell
         )
+        self._told: dict[int, list[int]] = {}
+        """The figures of counters that the supervisor knows."""
         self._unsampled = 0
         self._next_sample = self._next_show = 0.0
         self._epoll = select.epoll()
@@ -217,8 +219,10 @@ class Agent:
                 self._forget_bills()
             case wire.Reset(id, figure):
                 accounts.reset(id, figure)
+                self._told.pop(id, None)
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
+                self._told.pop(id, None)
                 self._hits.forget(id)
                 self._estate.drop(COUNTER, id)
             case wire.SetPlan(group, charges, counts, confined):
@@ -385,10 +389,12 @@ class Agent:
         self.accounts.book()
         self.accounts.recount()
         members = self._census.members()
-        figures = [
-            [c.id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
-            for c in self.accounts.counters.values()
-        ]
+        told, figures = self._told, []
+        for id, c in self.accounts.counters.items():
+            row = [id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
+            if told.get(id) != row:
+                told[id] = row
+                figures.append(row)
         unreadable = self._census.unreadable_groups(members)
         if (done := self.accounts.tally.take()) is not None:
             self._peer.send(done)

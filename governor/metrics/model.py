@@ -44,6 +44,11 @@ class Rows:
         )
         self.texts: list[str] = [known.get(row) or _labels(names, row) for row in values]
 
+    @classmethod
+    def of(cls, old: Rows | None, names: Sequence[str], values: Sequence[tuple[str, ...]]) -> Rows:
+        """Those with these values: the old ones where they are."""
+        return old if old is not None and old.values == values else cls(names, values, old)
+
 
 def _labels(names: Sequence[str], row: Sequence[str]) -> str:
     """As in the text formats, without the braces."""
@@ -160,7 +165,7 @@ class Model:
     """All columns, brought up to date by each answer to `governor.wire.client.Scrape`."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, Rows] = {}
+        self._rows: dict[tuple[object, ...], Rows] = {}
         self.shapes: dict[str, int] = {}
         """The versions of the paths that are known, by hierarchy."""
         self._columns: dict[tuple[object, ...], Column] = {}
@@ -171,20 +176,21 @@ class Model:
     def update(self, answer: dict[str, Any]) -> None:
         """Take over what there is now; what is not told of is no more."""
         self._used = {}
+        old, self._rows = self._rows, {}
         shapes = {}
         for hierarchy, version, paths, files, levels in answer["blocks"]:
+            key = hierarchy, bool(version)
             if version:
                 shapes[hierarchy] = version
-                if paths is not None:
-                    self._rows[hierarchy] = self._rows_of(hierarchy, paths)
-                rows = self._rows[hierarchy]
-            else:
-                rows = self._rows_of(hierarchy, paths)
-            self._add_levels((hierarchy, bool(version)), rows, levels)
-            self._add_files((hierarchy, bool(version)), rows, levels, files)
-        self._add_jobs(answer["jobs"])
+            rows = self._rows[key] = (
+                old[key]
+                if paths is None
+                else Rows.of(old.get(key), _WHERE, [(path, hierarchy) for path in paths])
+            )
+            self._add_levels(key, rows, levels)
+            self._add_files(key, rows, levels, files)
+        self._add_jobs(answer["jobs"], old.get(_JOB))
         self.shapes = shapes
-        self._rows = {hierarchy: self._rows[hierarchy] for hierarchy in shapes}
         self._columns = self._used
         self._families = {column.family.name: column.family for column in self._columns.values()}
 
@@ -196,10 +202,6 @@ class Model:
                 found.setdefault(column.family.name, []).append(column)
         for columns in found.values():
             yield columns[0].family, columns
-
-    def _rows_of(self, hierarchy: str, paths: list[str]) -> Rows:
-        values = [(path, hierarchy) for path in paths]
-        return Rows(_WHERE, values, self._rows.get(hierarchy))
 
     def _column(
         self,
@@ -261,8 +263,9 @@ class Model:
             self._known[subsystem] = {name: file.metric for name, file in files.items()}
         return self._known[subsystem]
 
-    def _add_jobs(self, jobs: list[list[Any]]) -> None:
-        rows = Rows(_JOB, [(str(id), name) for id, name, *_ in jobs], None)
+    def _add_jobs(self, jobs: list[list[Any]], old: Rows | None) -> None:
+        rows = Rows.of(old, _JOB, [(str(id), name) for id, name, *_ in jobs])
+        self._rows[_JOB] = rows
         states, ages, codes = ([job[place] for job in jobs] for place in (2, 3, 4))
         for state in _STATES:
             self._column(("jobs",), _STATE, _is(state), rows, states, state=state)

@@ -156,7 +156,8 @@ class Counted(NamedTuple):
 class Figures(NamedTuple):
     """Agent: the answer to `Count`, in place of `Counted`.
 
-    ``counters``: id, held, minheld, maxheld, failcnt, admitted; the rest is as in `Counted`.
+    ``counters``: id, held, minheld, maxheld, failcnt, admitted, of those that have changed since
+    the last time; the rest is as in `Counted`.
     """
 
     request: int
