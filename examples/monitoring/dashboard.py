@@ -42,7 +42,7 @@ TALL: Final = 8
 SHORT: Final = 4
 FEW: Final = 10
 """Series in a panel: among thousands of containers only the first ones are of interest."""
-QUANTILES: Final = ((0.5, "half"), (0.99, "99 %"))
+QUANTILES: Final = ((0.5, "{{way}}, half"), (0.99, "{{way}}, 99 %"))
 
 Graph: TypeAlias = timeseries.Panel
 AnyPanel: TypeAlias = Graph | bargauge.Panel | stat.Panel | table.Panel
@@ -196,7 +196,7 @@ def agent(board: dashboard.Dashboard) -> None:
     """Whether limits hold, and what it costs."""
     by = "by (instance)"
     traps = f"sum by (syscall) (rate(governor_agent_traps_total{{{GOVERNOR}}}[{RATE}]))"
-    buckets = f"sum by (le) (rate(governor_agent_answer_seconds_bucket{{{GOVERNOR}}}[{RATE}]))"
+    buckets = f"sum by (le, way) (rate(governor_agent_answer_seconds_bucket{{{GOVERNOR}}}[{RATE}]))"
     answers = [(f"histogram_quantile({part}, {buckets})", name) for part, name in QUANTILES]
     recounts = f"sum {by} (rate(governor_agent_recount_seconds_total{{{GOVERNOR}}}[{RATE}]))"
     levels = f'governor_enforcement_level{{{CHOSEN},level!="enforced"}}'
