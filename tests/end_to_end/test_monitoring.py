@@ -96,6 +96,14 @@ def test_the_dashboard_is_what_the_code_makes() -> None:
     assert made == BOARD.read_text(), f"run: python {command[1]} > {BOARD}"
 
 
+def choices() -> list[tuple[str, str]]:
+    """The metrics, with a label of theirs, from which one chooses at the top of the dashboard."""
+    variables = json.loads(BOARD.read_text())["templating"]["list"]
+    queries = [each["query"] for each in variables if each["type"] == "query"]
+    found = [re.fullmatch(r"label_values\((.*), (\w+)\)", query) for query in queries]
+    return [(re.sub(r"\$\w+", ".*", each[1]), each[2]) for each in found if each]
+
+
 def asked_for() -> set[str]:
     """The metrics that alerts are about."""
     exprs = re.findall(
@@ -150,10 +158,16 @@ def test_every_panel_shows_something(
             finally:
                 assert empty == []
             absent = [name for name in asked_for() if not prometheus.query(name)]
+            chosen = {
+                label: {series.labels[label] for series in prometheus.query(metric)}
+                for metric, label in choices()
+            }
             values = {
                 panel.title: prometheus.query(panel.expr)[0].points[0][1]
                 for panel in panels()
                 if panel.instant
             }
     assert absent == []
+    assert chosen.pop("instance") == {f"127.0.0.1:{prometheus.target}"}
+    assert chosen == {"hierarchy": {"who", "work"}, "container": {"/", "/ada", "/box"}}
     assert {title: values[title] for title in KNOWN} == KNOWN
