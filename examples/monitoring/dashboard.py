@@ -33,6 +33,7 @@ GOVERNOR: Final = 'job="governor",instance=~"$instance"'
 """Which series: those of the governors that are chosen."""
 CHOSEN: Final = f'{GOVERNOR},hierarchy=~"$hierarchy",container=~"$container"'
 """Those of the containers that are chosen."""
+FIRING: Final = 'alertstate="firing"'
 WHERE: Final = "{{hierarchy}}:{{container}}"
 RATE: Final = "$__rate_interval"
 
@@ -87,8 +88,8 @@ def overview(board: dashboard.Dashboard) -> None:
     containers = f'sum(governor_hierarchy_containers{{{GOVERNOR},hierarchy=~"$hierarchy"}})'
     at_roots = f'max by (instance) (governor_numtasks_held{{{GOVERNOR},container="/"}})'
     running = f'sum(governor_job_state{{{GOVERNOR},state="running"}})'
-    firing = f'count(ALERTS{{{GOVERNOR},alertstate="firing"}})'
-    failing = f'count(ALERTS{{{CHOSEN},alertname="GovernorLimitNotEnforced"}})'
+    firing = f"count(ALERTS{{{GOVERNOR},{FIRING}}})"
+    failing = f'count(ALERTS{{{CHOSEN},{FIRING},alertname="GovernorLimitNotEnforced"}})'
     refused = f"sum(increase(resource:governor_failures:total{{{CHOSEN}}}[$__range]))"
     restarts = f"sum(increase(governor_agent_restarts_total{{{GOVERNOR}}}[$__range]))"
     board.with_row(dashboard.Row("Overview"))
@@ -270,7 +271,7 @@ def alarm(title: str, meaning: str, expr: str) -> stat.Panel:
 
 def alerts() -> table.Panel:
     """What fires now."""
-    expr = f'ALERTS{{{GOVERNOR},alertstate="firing"}}'
+    expr = f"ALERTS{{{GOVERNOR},{FIRING}}}"
     panel = table.Panel().title("Alerts that fire").datasource(SOURCE)
     panel.description("What to do about each is in docs/monitoring.md.").no_value("none fires")
     hidden = {

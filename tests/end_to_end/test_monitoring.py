@@ -157,7 +157,9 @@ def test_every_panel_shows_something(
                 prometheus.eventually(all_show, "every panel has been seen to show something")
             finally:
                 assert empty == []
-            absent = [name for name in asked_for() if not prometheus.query(name)]
+            prometheus.eventually(
+                lambda: all(map(prometheus.query, asked_for())), f"there are {asked_for()}"
+            )
             chosen = {
                 label: {series.labels[label] for series in prometheus.query(metric)}
                 for metric, label in choices()
@@ -167,7 +169,32 @@ def test_every_panel_shows_something(
                 for panel in panels()
                 if panel.instant
             }
-    assert absent == []
     assert chosen.pop("instance") == {f"127.0.0.1:{prometheus.target}"}
     assert chosen == {"hierarchy": {"who", "work"}, "container": {"/", "/ada", "/box"}}
     assert {title: values[title] for title in KNOWN} == KNOWN
+
+
+def test_alerts_of_what_lasts_are_pending(
+    prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fire after minutes, which the unit tests of the rules let pass."""
+
+    def pends(name: str, **labels: str) -> None:
+        which = "".join(f',{label}="{value}"' for label, value in labels.items())
+        asked = f'ALERTS{{alertstate="pending",alertname="{name}"{which}}}'
+        prometheus.eventually(lambda: bool(prometheus.query(asked)), f"{name} is pending")
+
+    with nothing_left(monkeypatch):
+        with (
+            Governor(metrics=prometheus.target) as gov,
+            subprocess.Popen(["cat"], stdin=subprocess.PIPE) as stranger,
+        ):
+            hierarchy = gov.mount("alerts", ["numtasks"])
+            full, foreign = hierarchy.mkdir("/full"), hierarchy.mkdir("/foreign")
+            full["numtasks.limit"] = foreign["numtasks.limit"] = 10
+            foreign.attach(stranger.pid)
+            with puppet(gov, full) as job:
+                job.fill(9)
+                pends("GovernorNearLimit", container="/full")
+                pends("GovernorLimitNotEnforced", container="/foreign")
+        pends("GovernorDown")
