@@ -52,7 +52,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._context = _context(serving)
         self.passwords = None if serving.auth is None else _passwords(serving.auth)
         self.answer = answer
-        self._open: dict[socket.socket, None] = {}
+        # Connections, the oldest first, and the sockets that have their descriptors now.
+        self._open: dict[socket.socket, socket.socket] = {}
         self._lock = threading.Lock()
         if ":" in serving.host:
             self.address_family = socket.AF_INET6
@@ -74,34 +75,43 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             except OSError:  # stopped; or out of descriptors, or the peer has gone already
                 self._stopping.wait(_PAUSE)
                 continue
-            self._make_room()
+            self._admit(request)
             try:
                 self.process_request(request, address)
             except RuntimeError:  # no thread to be had
                 self.shutdown_request(request)
 
-    def _make_room(self) -> None:
+    def _admit(self, connection: socket.socket) -> None:
         """End the oldest connection when there are many: it has had its time."""
         with self._lock:
             if len(self._open) >= CONNECTIONS_MAX:
-                oldest = next(iter(self._open))
-                del self._open[oldest]
-                _shut(oldest)
+                oldest = self._open.pop(next(iter(self._open)))
+                with contextlib.suppress(OSError):  # it has gone by itself
+                    # Not an SSLSocket's own, which its thread is about to use.
+                    socket.socket.shutdown(oldest, socket.SHUT_RDWR)
+            self._open[connection] = connection
+
+    def shutdown_request(self, request: Any) -> None:
+        """A connection is over."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection, in a thread of its own: whoever is slow to shake hands is alone."""
-        with self._lock:
-            self._open[request] = None
-        try:
-            request.settimeout(PATIENCE)
-            if self._context is None:
-                super().finish_request(request, client_address)
-                return
-            with self._context.wrap_socket(request, server_side=True) as wrapped:
-                super().finish_request(wrapped, client_address)
-        finally:
+        request.settimeout(PATIENCE)
+        if self._context is None:
+            super().finish_request(request, client_address)
+            return
+        with self._context.wrap_socket(
+            request, server_side=True, do_handshake_on_connect=False
+        ) as wrapped:
             with self._lock:
-                self._open.pop(request, None)
+                if request not in self._open:
+                    return
+                self._open[request] = wrapped  # which has taken over the descriptor
+            wrapped.do_handshake()
+            super().finish_request(wrapped, client_address)
 
     def stop(self) -> None:
         """Wake `serve` for the last time."""
@@ -259,8 +269,3 @@ def _unserved(serving: Serving, error: OSError) -> GovernorError:
         f"cannot serve metrics: port {serving.port} of {serving.host} {reason}; choose another"
     )
     return GovernorError(number, message)
-
-
-def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has gone by itself
-        connection.shutdown(socket.SHUT_RDWR)

@@ -20,10 +20,15 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from governor.api import Governor
+from governor import registry
+from governor.api import Container, Governor
+from governor.metrics import model
 from governor.serving import Serving
 from tests.capabilities import need
 from tests.leftovers import Mark
+from tests.process.helpers import agent_of, eventually
+from tests.programs.build import CannotCompile
+from tests.stress import brief
 
 RUN = [sys.executable, "-m", "governor", "run"]
 
@@ -150,8 +155,9 @@ class Documented(NamedTuple):
 def documented(resources: set[str]) -> dict[str, Documented]:
     """The table of docs/metrics.md, with NAME and PAGES replaced by all resources."""
     page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    table = page.partition("## What is gone")[0]
     found: dict[str, Documented] = {}
-    for row in re.findall(r"^\| (`governor_.*) \|$", page, re.M):
+    for row in re.findall(r"^\| (`governor_.*) \|$", table, re.M):
         names, type, unit, labels, _, meaning = (cell.strip() for cell in row.split("|"))
         assert meaning
         told = Documented(type, unit, frozenset(re.findall(r"`(\w+)`", labels)))
@@ -184,6 +190,108 @@ def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
     never = {name for name in told if name.startswith("governor_numsiginfo")} - found.keys()
     assert found == {name: row for name, row in told.items() if name not in never}
     assert "pid" not in {label for row in found.values() for label in row.labels}
+
+
+def test_columns_say_what_rows_say() -> None:
+    """Every figure, against what `Governor.containers` has of every container."""
+    with Governor(metrics=0) as governor:
+        load = governor.mount("load", ["numtasks", "numfiles", "cpuset", "memset"])
+        cpu = governor.mount("cpu", ["cpuacct", "privvmpages"])
+        for tree in load, cpu:
+            for path in ("/b", "/b/c", "/a", "/b/a", "/b/c/d"):
+                tree.mkdir(path)
+        load["/b/c"]["numtasks.limit"] = 40
+        places = [load["/b/c/d"], cpu["/a"]]
+        governor.spawn(["sh", "-c", "(:)"], containers=places).wait(60)
+        load["/b/a"].rename("z")
+        found = samples(governor.metrics_port)
+        reports = governor.containers()
+    told = {}
+    for report in reports:
+        where = f"{report.hierarchy}:{report.path}"
+        for subsystem, level in report.level.items():
+            told[f"governor_enforcement_level/{subsystem}", where] = float(level == "enforced")
+            for name, file in registry.load(subsystem).populate().items():
+                if file.metric is not None and name in report.files:
+                    counter = "_total" if file.metric.kind == "counter" else ""
+                    sample = model.family_name(subsystem, name, file.metric) + counter
+                    told[sample, where] = file.metric.number(report.files[name])
+    containers = {key: value for key, value in found.items() if key[1].partition(":")[2]}
+    assert containers == told
+
+
+def test_no_short_lived_process_is_missed() -> None:
+    try:
+        seen = brief.run(300)
+    except CannotCompile as error:
+        need(False, str(error))
+        raise
+    brief.check(seen)
+    assert seen.metric >= 0.3
+
+
+def agents_work(port: int | None) -> dict[str, float]:
+    """What is told of agents: by the name of the sample and its label's value, if any."""
+    return {
+        "/".join(
+            [sample.name.removeprefix("governor_agent_"), *sample.labels.values()]
+        ): sample.value
+        for family in text_string_to_metric_families(text(port))
+        for sample in family.samples
+        if sample.name.startswith("governor_agent_")
+    }
+
+
+def forks(work: dict[str, float]) -> float:
+    return sum(work.get(f"traps_total/{name}", 0) for name in ("clone", "clone3", "fork", "vfork"))
+
+
+def test_the_work_of_agents_is_told_even_if_one_dies() -> None:
+    with Governor(metrics=0) as governor, open(os.devnull, "w") as nowhere:
+        container = governor.mount("load", ["numtasks"]).mkdir("/c")
+        need(governor_traps(governor, container), "nothing is trapped on this host")
+        twenty = ["sh", "-c", "i=0; while [ $i -lt 20 ]; do (:); i=$((i + 1)); done"]
+        before = agents_work(governor.metrics_port)
+        governor.spawn(twenty, containers=[container]).wait(60)
+        after = agents_work(governor.metrics_port)
+        assert forks(after) - forks(before) == 20
+        assert after["recounts_total"] > 0 < after["recount_seconds_total"]
+
+        container["numtasks.limit"] = 1
+        governor.spawn(["sh", "-c", "(:)"], containers=[container], stderr=nowhere).wait(60)
+        refused = agents_work(governor.metrics_port)
+        closely = "answer_seconds_count/closely"
+        assert refused[closely] > after[closely]
+        assert refused["answer_seconds_sum/closely"] > after["answer_seconds_sum/closely"]
+        assert forks(refused) > forks(after)
+
+        os.kill(agent_of(governor), signal.SIGKILL)
+        container["numtasks.limit"] = "max"
+        governor.spawn(twenty, containers=[container]).wait(60)
+        last = agents_work(governor.metrics_port)
+        assert last["restarts_total"] == 1
+        assert forks(last) == forks(refused) + 20
+        assert all(last[name] >= value for name, value in refused.items())
+
+
+def governor_traps(governor: Governor, container: Container) -> bool:
+    return bool(governor.spawn(["true"], containers=[container]).traps)
+
+
+def test_the_short_way_is_a_sample() -> None:
+    """Some answers of a long row are measured, each of which stands in one bucket."""
+    with Governor(metrics=0) as governor:
+        container = governor.mount("load", ["numfiles"]).mkdir("/c")
+        need(governor_traps(governor, container), "nothing is trapped on this host")
+        opening = "import os\nwhile True: os.close(os.open('/dev/null', 0))"
+        job = governor.spawn([sys.executable, "-c", opening], containers=[container])
+        short = "answer_seconds_count/short"
+        eventually(lambda: agents_work(governor.metrics_port)[short] > 3, "some are measured")
+        governor.stop([job], grace=0)
+        work = agents_work(governor.metrics_port)
+        assert work["answer_seconds_bucket/+Inf/short"] == work[short]
+        assert work[short] < work["traps_total/openat"]
+        assert work["answer_seconds_sum/short"] > 0
 
 
 def test_minor_resources_are_exported() -> None:
