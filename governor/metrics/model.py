@@ -21,7 +21,8 @@ from governor.subsystem import Metric, to_number
 
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 _WHERE: Final = ("container", "hierarchy")
-_JOB: Final = ("job", "name")
+_JOB: Final = ("id", "name")
+"""Not `job`: Prometheus has a label of that name for whatever it scrapes."""
 _STATES: Final = ("starting", "running", "ended")
 _TEXTS_MAX: Final = 65536
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from governor.api import Container, Governor
 from governor.metrics import model
 from governor.serving import Serving
 from tests.capabilities import need
+from tests.end_to_end.prometheus import free_port, program
 from tests.leftovers import Mark
 from tests.process.helpers import agent_of, eventually
 from tests.programs.build import CannotCompile
@@ -59,12 +59,6 @@ def samples(port: int | None) -> dict[Sample, float]:
             if labels.pop("level", "enforced") == "enforced":
                 found["/".join([sample.name, *labels.values()]), where] = sample.value
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -105,10 +99,7 @@ def test_what_a_job_did_is_exported() -> None:
 
 @pytest.fixture
 def promtool() -> str:
-    found = shutil.which("promtool")
-    need(found is not None, "promtool, of Debian's package prometheus, is not there")
-    assert found is not None
-    return found
+    return program("promtool")
 
 
 @pytest.fixture

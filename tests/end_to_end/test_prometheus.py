@@ -1,0 +1,153 @@
+"""What a real Prometheus has recorded of a running governor."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from governor.api import Governor
+from governor.serving import Serving
+from tests.end_to_end.prometheus import Prometheus
+from tests.end_to_end.running import Shell
+from tests.process.helpers import (
+    agent_of,
+    children,
+    eventually,
+    kill_and_see,
+    nothing_left,
+    puppet,
+    run_job,
+    spawner_of,
+)
+
+COUNTERS = ("numtasks_failures", "cpuacct_usage_seconds")
+BURN = "import time\nwhile time.process_time() < 0.3: pass"
+
+
+@pytest.fixture
+def gov(prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch) -> Iterator[Governor]:
+    """A governor that is scraped, and says nothing of what is gone."""
+    serving = Serving(prometheus.target, keep=0)
+    with nothing_left(monkeypatch), Governor(metrics=serving) as gov:
+        yield gov
+
+
+def test_what_was_true_then_and_what_is_now(prometheus: Prometheus, gov: Governor) -> None:
+    box = gov.mount("then", ["numtasks", "numfiles"]).mkdir("/box")
+    box["numtasks.limit"] = 4
+    where = '{job="governor",hierarchy="then",container="/box"}'
+    with puppet(gov, box) as job:
+        job.fill(3)
+        assert [job.is_refused() for _ in range(5)] == [True] * 5
+        prometheus.scraped()
+        then = time.time()
+        job.end(2)
+        box["numtasks.limit"] = 7
+        prometheus.scraped()
+        figures = ("held", "held_max", "limit", "failures_total")
+        recorded = {
+            at: [prometheus.query(f"governor_numtasks_{name}{where}", at) for name in figures]
+            for at in (then, time.time())
+        }
+    values = [[series.points[0][1] for (series,) in each] for each in recorded.values()]
+    assert values == [[4, 4, 4, 5], [2, 4, 7, 5]]
+    assert prometheus.value(f"governor_numfiles_limit{where}") == float("inf")
+
+
+def test_cpu_time_is_all_there(prometheus: Prometheus, gov: Governor) -> None:
+    cpu = gov.mount("cpu", ["cpuacct"])
+    boxes = [cpu.mkdir("/a"), cpu.mkdir("/a/b")]
+    spent = [run_job(gov, [sys.executable, "-c", BURN], [box])[0].cpu_seconds for box in boxes]
+    prometheus.scraped()
+    usage = 'governor_cpuacct_usage{}_seconds_total{{hierarchy="cpu",container="{}"}}'
+    all_of_a, all_of_b = (prometheus.value(usage.format("", box)) for box in ("/a", "/a/b"))
+    assert all_of_b == pytest.approx(spent[1], abs=0.005)
+    assert all_of_a == pytest.approx(sum(spent), abs=0.01)
+    assert all_of_a == int(boxes[0]["cpuacct.usage"]) / 1e9
+    parts = [prometheus.value(usage.format(part, "/a")) for part in ("_user", "_sys")]
+    assert sum(parts) == pytest.approx(all_of_a, abs=0.02)
+    own = prometheus.value('sum(governor_cpuacct_usage_own_seconds_total{hierarchy="cpu"})')
+    assert own == pytest.approx(prometheus.value(usage.format("", "/")))
+
+
+def test_counters_go_on_when_the_agent_dies(prometheus: Prometheus, gov: Governor) -> None:
+    box = gov.mount("dies", ["numtasks", "cpuacct"]).mkdir("/box")
+    box["numtasks.limit"] = 2
+    where = '{hierarchy="dies",container="/box"}'
+    refused, used = (f"governor_{name}_total{where}" for name in COUNTERS)
+    with puppet(gov, box) as job:
+        job.fill(1)
+        assert [job.is_refused() for _ in range(3)] == [True] * 3
+        prometheus.scraped()
+        start = time.time()
+        before = prometheus.value(used)
+        kill_and_see([agent_of(gov, job.pid)])
+        eventually(lambda: len(children(spawner_of(gov))) == 2, "there is another agent")
+        assert [job.is_refused() for _ in range(2)] == [True] * 2
+        prometheus.scraped()
+    course = prometheus.course(refused, start, time.time() + 1)[0].points
+    assert (course[0][1], course[-1][1]) == (3, 5)
+    assert prometheus.value(used) >= before
+    for counter in (refused, used):
+        assert prometheus.value(f"resets({counter}[1m])") == 0
+    assert prometheus.value("governor_agent_restarts_total") == 1
+
+
+def test_counters_go_on_when_the_supervisor_dies(
+    prometheus: Prometheus, shell: Shell, tmp_path: Path
+) -> None:
+    up = ["--state", str(tmp_path / "state"), "--metrics", str(prometheus.target)]
+    up += ["--hierarchy", "state=numtasks,cpuacct", "--set", "state:/box:numtasks.limit=1"]
+    supervisor = shell.up(*up)
+    for _ in range(2):
+        shell.governor("run", "--at", "--in", "state:/box", "--", "sh", "-c", "(exit 0); exit 0")
+        prometheus.scraped()
+        kill_and_see([supervisor])
+        supervisor = shell.up(*up)
+    prometheus.scraped()
+    for name in COUNTERS:
+        counter = f'governor_{name}_total{{hierarchy="state",container="/box"}}'
+        assert prometheus.value(f"resets({counter}[1m])") == 0
+        assert prometheus.value(f"changes({counter}[1m])") >= 1
+    assert prometheus.value('governor_numtasks_failures_total{container="/box"}') == 2
+
+
+def test_names_are_recorded_as_they_are(prometheus: Prometheus, gov: Governor) -> None:
+    path = '/a "b" \\c ü'
+    box = gov.mount("names", ["numtasks"]).mkdir(path)
+    prometheus.scraped()
+    asked = 'governor_numtasks_held{hierarchy="names",container!="/"}'
+    assert [series.labels["container"] for series in prometheus.query(asked)] == [path]
+    box.rmdir()
+    prometheus.scraped()
+    assert prometheus.query(asked) == []
+
+
+SUFFIXES = {
+    "counter": ["_total"],
+    "gauge": [""],
+    "histogram": ["_bucket", "_count", "_sum"],
+    "info": ["_info"],
+}
+"""What OpenMetrics adds to the name of a metric to make those of its series."""
+
+
+def test_prometheus_knows_what_metrics_are(prometheus: Prometheus, gov: Governor) -> None:
+    gov.mount("everything", ["all"])
+    prometheus.scraped()
+    (target,) = prometheus.get("targets")["activeTargets"]
+    assert (target["health"], target["lastError"]) == ("up", "")
+    told = prometheus.get("metadata")
+    known = {
+        name + suffix: of[0]["help"]
+        for name, of in told.items()
+        for suffix in SUFFIXES.get(of[0]["type"], ())
+    }
+    names = prometheus.query('group by (__name__) ({__name__=~"governor_.+"})')
+    recorded = {series.labels["__name__"] for series in names}
+    assert len(recorded) > 50
+    assert {name for name in recorded if not known.get(name)} == set()
