@@ -34,6 +34,7 @@ COMMANDS = {
     "mv": "containers",
     "get": "files",
     "set": "files",
+    "exec": "cgexec",
     "attach": "processes",
     "ps": "processes",
     "kill": "processes",
