@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from governor.cli import systemd
-from governor.units import UNLIMITED
+from governor.units import UNLIMITED, format_cpus
 
 RLIMIT: Final = "RLIMIT_"
 """How the target of a property begins that is a limit of each process, as of getrlimit(2)."""
@@ -141,7 +141,7 @@ _TABLE = (
         "physpages.limit",
         "memory of the unit; over it the OOM killer ends processes",
         "`physpages.limit`, and `physpages.action` is `kill`: the largest process is killed",
-        "partial: memory is looked at ten times a second and is over the limit until then; the "
+        "memory is looked at ten times a second, and may be over the limit until then; the "
         "page cache, the kernel's memory and swap are not counted",
     ),
     Property(
@@ -166,7 +166,7 @@ _TABLE = (
         "cwd",
         "directory it runs in",
         "the command starts there",
-        "the same: an absolute path or `~`; after `-` it need not be there",
+        "the same; an absolute path or `~`, which after `-` need not be there",
     ),
     Property(
         "Environment",
@@ -308,3 +308,22 @@ def _control_file(name: str, value: str) -> tuple[Property, Any]:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return Property(name, str, name, "", "", ""), value or None
+
+
+def files() -> list[str]:
+    """The control files that can be written, of all subsystems."""
+    from governor import registry
+
+    return [
+        name
+        for subsystem in registry.names()
+        for name, file in registry.load(subsystem).populate().items()
+        if file.writable
+    ]
+
+
+def usual_values(name: str) -> list[str]:
+    """Values that a property may have anywhere, for who does not know what to write."""
+    if name == "AllowedCPUs":
+        return [format_cpus(os.sched_getaffinity(0))]
+    return [] if name in ("WorkingDirectory", "Environment", "AllowedMemoryNodes") else ["infinity"]

@@ -45,10 +45,10 @@ is not found, 128+n when signal n ended it."""
 _EXAMPLES = """\
 examples:
   governor run --max-tasks 64 -- make -j8
-  governor run --max-files 1k --cpus 0-1 --timeout 10m --report run.json -- ./simulate
-  governor run -p TasksMax=64 -p LimitNOFILE=256 -p RuntimeMaxSec=10min -- ./simulate
-  governor run --hierarchy users=numtasks --hierarchy kinds=numfiles,cpuacct \\
-      --in users:/students/bob --set users:/students:numtasks.limit=200 -- sh job.sh
+  governor run --cpus 0-1 --timeout 10m --report run.json -- ./simulate
+  governor run -p TasksMax=64 -p RuntimeMaxSec=10min -- ./simulate
+  governor run --hierarchy users=numtasks --in users:/students/bob \\
+      --set users:/students:numtasks.limit=200 -- sh job.sh
 """
 
 GRACE = 2.0
@@ -63,7 +63,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         usage="governor run [options] [--] CMD [ARG ...]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.usage_error = OWN_FAILURE
@@ -90,8 +89,8 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a limit as systemd writes it, such as TasksMax=64, or a control file of its "
-        "container, such as numsock.limit=10; see governor-run(1)",
+        help="a limit as systemd writes it (TasksMax=64), or a control file of the command's "
+        "container (numsock.limit=10)",
     )
     completes(action, "properties")
     add("--limits", metavar="FILE", help="properties from FILE, one a line; options win")
