@@ -118,6 +118,15 @@ class Parser(argparse.ArgumentParser):
                 action, f"{value!r} is none{near}; allowed are {', '.join(choices)}"
             )
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help so that a full disk is no success, and a closed output no failure."""
+        if file is sys.stderr and file is not None:
+            super()._print_message(message, file)
+        else:
+            from governor.cli.output import show
+
+            show(message.rstrip("\n"))
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; argparse would print the whole usage first."""
         self.exit(self.usage_error, f"{self.prog}: {message}; see '{self.prog} --help'\n")
@@ -185,12 +194,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _check_command(arguments)
-    args = build_parser(arguments).parse_args(arguments)
+    failure = FAILED
     try:
+        args = build_parser(arguments).parse_args(arguments)
+        failure = getattr(args, "failure", OWN_FAILURE)
         code: int = args.run(args)
         return code
     except GovernorError as error:
-        return _explain(error, getattr(args, "failure", OWN_FAILURE))
+        return _explain(error, failure)
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -249,7 +249,12 @@ def test_bash_completes_from_the_running_governor(load: Shell, tmp_path: Path) -
         ["load:/"],
         ["/a"],
         ["numtasks.limit="],
-        ["mount", "mkdir", "mv"],
+        ["mount", "mkdir", "mv", "man"],
+        ["TasksMax="],
+        ["infinity"],
+        ["numtasks"],
+        ["/a"],
+        ["numtasks"],
     ]
 
 

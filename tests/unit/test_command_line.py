@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from governor.cli import COMMANDS, HEADINGS, main
 
 pytestmark = pytest.mark.once
+
+ROOT = Path(__file__).parents[2]
 
 
 def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -63,3 +70,23 @@ def test_help_fits_on_a_terminal(
     output, errors = capsys.readouterr()
     assert (ended.value.code, errors) == (0, "")
     assert max(map(len, output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("line", ["--help", "--version", "run --help", "man run"])
+def test_what_cannot_be_printed_is_no_success(line: str) -> None:
+    command = [sys.executable, "-m", "governor", *line.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "governor: cannot print: No space left on device [ENOSPC]\n"
+
+
+def test_help_to_somebody_who_reads_no_more_is_fine() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "governor", "run", "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
