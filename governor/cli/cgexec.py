@@ -9,7 +9,7 @@ import argparse
 import errno
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from governor.cli.arguments import add_directory, checked, completes
+from governor.cli.arguments import add_directory, checked, command_of, completes
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE
 
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from governor.cli.target import Target
     from governor.cli.verb import container
 
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    command = command_of(args)
     if not args.groups:
         raise GovernorError(
             errno.EINVAL, "no container is named: governor exec -g SUBSYS:/PATH CMD"

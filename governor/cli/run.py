@@ -12,7 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_agent_timeout, add_metrics, checked, completes, serving
+from governor.cli.arguments import (
+    add_agent_timeout,
+    add_metrics,
+    checked,
+    command_of,
+    completes,
+    serving,
+)
 from governor.cli.layout import Layout, Setting, add_layout, parse_place
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE
@@ -137,7 +144,7 @@ def _property(text: str) -> tuple[Property, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    command = command_of(args)
     if not command:
         raise GovernorError(22, "no command to run; give it after the options: governor run -- CMD")
     if args.properties or args.limits is not None:

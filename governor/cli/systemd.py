@@ -1,9 +1,9 @@
 """Values as systemd writes them: sizes, time spans, percentages, lists, ``infinity``.
 
-The rules are those of systemd.syntax(7), systemd.time(7) and systemd.resource-control(5). They are
-not governor's own: there ``4K`` is 4096 here and ``m`` a minute in both, so what comes from a unit
-file means what it meant there. Every parser raises ValueError with a message that says what is
-allowed, and returns None for ``infinity`` where that stands for no limit.
+The rules are those of systemd.syntax(7), systemd.time(7) and systemd.resource-control(5), and not
+governor's own: 4K is 4096 here, and 4000 in a control file. What comes from a unit file means what
+it meant there. Every parser raises ValueError with a message that says what is allowed; None
+stands for ``infinity``, no limit.
 """
 
 from __future__ import annotations

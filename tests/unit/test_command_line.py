@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,13 @@ def test_help_to_somebody_who_reads_no_more_is_fine() -> None:
     done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_documents_have_every_command() -> None:
+    text = (ROOT / "docs/cli.md").read_text()
+    table = text.split("\n`governor --help`")[0]
+    assert [name for name in COMMANDS if not re.search(rf"`(governor )?{name}\b", table)] == []
+    _, tools = text.split("\n### cgroup-tools beside governor\n")
+    named = re.findall(r"`governor (\w+)", tools.split("\n#")[0])
+    assert set(named) <= set(COMMANDS)
+    assert len(named) > 6
