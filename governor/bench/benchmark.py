@@ -1,65 +1,105 @@
-"""One run of the benchmark, from the variants the host has to the result."""
+"""One run of the benchmark, from the sections asked for to the result."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import errno
+import time
+from collections.abc import Sequence
 
-from governor.bench import governed, helpers, machine, runner, startup, variants
-from governor.bench.operations import OPERATIONS, STARTUP
-from governor.bench.report import Result
-from governor.bench.runner import Progress, Settings
-from governor.bench.variants import CGROUP_V1, UNGOVERNED, CommandVariant, Variant
+from governor.bench import helpers, machine, statistics
+from governor.bench.helpers import Programs
+from governor.bench.operations import Operation
+from governor.bench.result import Part, Place, Result
+from governor.bench.runner import Measured, Progress, Runner, Settings
+from governor.bench.sections import Offer, Section
+from governor.bench.surroundings import Surrounding
 from governor.errors import GovernorError
 
-HIERARCHIES = (1, 4, 8)
 
+class _Run:
+    """The sections one after the other, and what could not be done."""
 
-def run(only: Sequence[str], settings: Settings, progress: Progress) -> Result:
-    """Measure the operations named in ``only``.
+    def __init__(self, programs: Programs, progress: Progress) -> None:
+        self._programs, self._progress = programs, progress
+        self.parts: dict[str, Part] = {}
+        self.failed: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
 
-    Raises GovernorError when nothing can be measured at all.
-    """
-    before = machine.describe()
-    samples: dict[str, dict[str, list[float]]] = {}
-    failed: dict[str, str] = {}
-    skipped: dict[str, str] = {}
-    rounds = settings.rounds
-    operations = [operation for operation in OPERATIONS if operation.name in only]
-    if operations:
+    def section(self, section: Section, operations: list[Operation], settings: Settings) -> None:
+        """Measure one; its surroundings are there only as long."""
+
+        def progress(text: str) -> None:
+            self._progress(f"{section.name}: {text}")
+
         with contextlib.ExitStack() as stack:
-            found = _open_variants(stack, failed, skipped)
-            measured = runner.measure(operations, found, settings, progress)
-        samples, rounds = measured.samples, measured.rounds
-        failed |= measured.failed
-    if STARTUP in only:
-        try:
-            samples[STARTUP] = startup.measure(rounds, progress)
-        except GovernorError as error:
-            failed[startup.GOVERNED] = str(error)
-    return Result(before, machine.describe(), rounds, samples, failed, skipped)
+            found = self._open(section, stack)
+            measured = Runner(operations, found, settings, progress).measure(section.spread)
+            self.parts[section.name] = _part(section, measured)
+            for name, reason in measured.failed.items():
+                self.failed[f"{section.name} {name}"] = reason
+
+    def _open(self, section: Section, stack: contextlib.ExitStack) -> dict[str, Surrounding]:
+        """Return the surroundings that work, closed with ``stack``."""
+        found: dict[str, Surrounding] = {}
+        for offer in section.offers:
+            self._progress(f"{section.name}: setting up {offer.name}")
+            try:
+                surrounding = found[offer.name] = stack.enter_context(offer.open(self._programs))
+            except GovernorError as error:
+                self._missing(section, offer, error.message)
+                continue
+            if surrounding.note:
+                self.notes[offer.name] = surrounding.note
+        return found
+
+    def _missing(self, section: Section, offer: Offer, reason: str) -> None:
+        """Note what cannot be had: once, when it is the same for every point of a sweep."""
+        if offer.optional:
+            whole = offer.series or offer.name
+            if self.skipped.get(whole, reason) == reason:
+                self.skipped[whole] = reason
+            else:
+                self.skipped[offer.name] = reason
+        else:
+            self.failed[f"{section.name} {offer.name}"] = reason
 
 
-def _open_variants(
-    stack: contextlib.ExitStack, failed: dict[str, str], skipped: dict[str, str]
-) -> list[Variant]:
-    """Return the variants that work, to be closed with ``stack``.
+def run(
+    wanted: Sequence[Section], only: Sequence[str], settings: Settings, progress: Progress
+) -> Result:
+    """Measure the operations named in ``only`` in the wanted sections.
 
-    Those that do not are failed, or skipped where a host may well be without them.
+    The sections share the time there is. Raises GovernorError when nothing can be measured at all.
     """
-    programs = stack.enter_context(helpers.compiled_helpers())
-    loop = programs.loop
-    opened: list[Variant] = [CommandVariant(UNGOVERNED, [loop])]
+    before, steal = machine.describe(), machine.Steal()
+    chosen = [(s, [o for o in s.operations if o.name in only]) for s in wanted]
+    chosen = [(section, operations) for section, operations in chosen if operations]
+    if not chosen:
+        raise GovernorError(
+            errno.EINVAL, "no section has any of the operations: nothing to measure"
+        )
+    end = time.monotonic() + settings.deadline_seconds
+    with helpers.compiled_helpers() as programs:
+        running = _Run(programs, progress)
+        for number, (section, operations) in enumerate(chosen):
+            share = (end - time.monotonic()) / (len(chosen) - number)
+            running.section(section, operations, settings._replace(deadline_seconds=share))
+    after = machine.describe() | {"stolen": steal.share()}
+    return Result(before, after, running.parts, running.failed, running.skipped, running.notes)
 
-    def attempt(name: str, make: Callable[[], Variant], reasons: dict[str, str]) -> None:
-        try:
-            opened.append(make())
-        except GovernorError as error:
-            reasons[name] = str(error)
 
-    attempt(variants.FLOOR, lambda: variants.floor_variant(programs.floor, loop), failed)
-    for number in HIERARCHIES:
-        context = governed.governed_variant(number, loop)
-        attempt(variants.governed(number), lambda c=context: stack.enter_context(c), failed)  # type: ignore[misc]
-    attempt(CGROUP_V1, lambda: stack.enter_context(variants.cgroup_v1_variant(loop)), skipped)
-    return opened
+def _part(section: Section, measured: Measured) -> Part:
+    """Return the section's result: rows that nothing was measured in are left out."""
+    places = {
+        offer.name: Place(offer.series, offer.point)
+        for offer in section.offers
+        if offer.point is not None
+    }
+    latencies = {
+        operation: {name: statistics.quantiles(values) for name, values in row.items()}
+        for operation, row in measured.singles.items()
+    }
+    samples = {operation: row for operation, row in measured.samples.items() if row}
+    return Part(section.title, measured.rounds, samples, places, latencies)

@@ -16,7 +16,7 @@ from governor.subsystem import CountedSubsystem
 
 RESOURCES: Final = ("tasks", "files")
 """What is counted and trapped in every hierarchy."""
-LARGEST: Final = 8
+LARGEST: Final = 16
 """The most hierarchies that can be asked for."""
 
 

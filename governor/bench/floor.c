@@ -9,7 +9,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "filter.h"
+
 /* Newer than the headers of some supported systems: Linux 5.19 and 6.6, include/uapi/linux/seccomp.h. */
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
@@ -30,29 +31,6 @@
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
-
-static struct sock_filter program[BPF_MAXINSNS];
-
-static void die(const char *what)
-{
-	fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
-	_exit(125);
-}
-
-static struct sock_fprog parse(const char *hex)
-{
-	size_t length = strlen(hex) / 2;
-	unsigned char *bytes = (unsigned char *)program;
-	struct sock_fprog parsed = {length / sizeof *program, program};
-
-	errno = EINVAL;
-	if (!length || length % sizeof *program || length > sizeof program)
-		die("the filter is no BPF program");
-	for (size_t i = 0; i < length; i++)
-		if (sscanf(hex + 2 * i, "%2hhx", bytes + i) != 1)
-			die("the filter is not hexadecimal");
-	return parsed;
-}
 
 union control {
 	struct cmsghdr header;

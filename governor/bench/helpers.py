@@ -1,4 +1,4 @@
-"""The benchmark's two C programs, compiled at first use and kept in the user's cache directory."""
+"""The benchmark's C programs, compiled at first use and kept in the user's cache directory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ _FLAGS = ("-O2", "-pthread")
 _SOURCES = Path(__file__).parent
 
 
-class Helpers(NamedTuple):
-    """Paths of the compiled programs."""
+class Programs(NamedTuple):
+    """Paths of the compiled programs; what each is for is said at the head of its source."""
 
     loop: str
     floor: str
+    tracer: str
+    idle: str
+    watch: str
 
 
 def find_compiler() -> str:
@@ -34,13 +37,13 @@ def find_compiler() -> str:
             return found
     raise GovernorError(
         errno.ENOENT,
-        "no C compiler: the benchmark compiles two small programs and needs cc, gcc or clang on "
+        "no C compiler: the benchmark compiles small programs and needs cc, gcc or clang on "
         "PATH, or one named by CC",
     )
 
 
 @contextlib.contextmanager
-def compiled_helpers() -> Iterator[Helpers]:
+def compiled_helpers() -> Iterator[Programs]:
     """Give the compiled programs for as long as the context lasts.
 
     Raises GovernorError when there is no compiler or it fails.
@@ -51,7 +54,7 @@ def compiled_helpers() -> Iterator[Helpers]:
             # A user without a writable home, such as a service account: compile again each time.
             temporary = tempfile.TemporaryDirectory(prefix="governor-bench-")
             directory = Path(stack.enter_context(temporary))
-        yield Helpers(*(str(_compile(name, directory)) for name in Helpers._fields))
+        yield Programs(*(str(_compile(name, directory)) for name in Programs._fields))
 
 
 def cache_directory() -> Path | None:
@@ -74,7 +77,8 @@ def cache_directory() -> Path | None:
 def _compile(name: str, directory: Path) -> Path:
     """Return the program compiled from ``name``.c; compile when it is not there of this source."""
     source = _SOURCES / f"{name}.c"
-    digest = hashlib.sha256(source.read_bytes() + os.uname().machine.encode()).hexdigest()[:16]
+    parts = [source.read_bytes(), *(path.read_bytes() for path in sorted(_SOURCES.glob("*.h")))]
+    digest = hashlib.sha256(b"".join([*parts, os.uname().machine.encode()])).hexdigest()[:16]
     program = directory / f"{name}-{digest}"
     if program.exists():
         return program

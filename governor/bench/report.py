@@ -1,153 +1,84 @@
-"""The result as tables for people and as JSON for programs; docs/performance.md explains both."""
+"""The result as tables for people; docs/performance.md explains how to read them."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, Final, NamedTuple
+import textwrap
+from typing import Final
 
-from governor.bench import machine, startup, statistics, targets
-from governor.bench.machine import Machine
-from governor.bench.operations import OPERATIONS, STARTUP
-from governor.bench.statistics import Estimate, Verdict
-from governor.bench.targets import Kind, Outcome, Samples
-from governor.bench.variants import FLOOR, UNGOVERNED
+from governor.bench import machine, statistics, targets
+from governor.bench.compare import Change, Comparison, Row
+from governor.bench.operations import TITLES
+from governor.bench.result import Part, Result
+from governor.bench.statistics import Verdict
+from governor.bench.surroundings import FLOOR
+from governor.bench.targets import Kind, Outcome
+from governor.bench.text import duration, interval, times
 
-VERSION: Final = 1
-"""Of the JSON layout: raised when a key changes its meaning or goes."""
-
-_TITLES = {operation.name: operation.title for operation in OPERATIONS} | {
-    STARTUP: "whole processes"
-}
-_BASES = {STARTUP: startup.TRUE}
-
-
-class Result(NamedTuple):
-    """Everything one run found. ``failed`` and ``skipped`` map variants to reasons."""
-
-    before: Machine
-    after: Machine
-    rounds: int
-    samples: Samples
-    failed: dict[str, str]
-    skipped: dict[str, str]
-
-
-def to_json(result: Result) -> dict[str, Any]:
-    """Return the documented JSON object."""
-    return {
-        "version": VERSION,
-        "machine": result.before | {"load_after": result.after["load"]},
-        "rounds": result.rounds,
-        "operations": {
-            name: {variant: _summary(name, row, variant) for variant in row}
-            for name, row in result.samples.items()
-        },
-        "targets": [_target_json(outcome) for outcome in targets.check(result.samples)],
-        "failed": result.failed,
-        "skipped": result.skipped,
-    }
-
-
-def _summary(operation: str, row: dict[str, list[float]], variant: str) -> dict[str, Any]:
-    """Return the figures of one variant of one operation; a figure that cannot be made is None."""
-    values, base = row[variant], row[_BASES.get(operation, UNGOVERNED)]
-    trap = statistics.excess_ratio(values, row[FLOOR], base) if FLOOR in row else None
-    return {
-        "ns": _estimate_json(statistics.estimate(values)),
-        "ratio": _estimate_json(statistics.ratio(values, base)),
-        "excess_ns": _estimate_json(statistics.difference(values, base)),
-        "excess_ratio": _estimate_json(trap),
-        "samples_ns": values,
-    }
-
-
-def _estimate_json(found: Estimate | None) -> dict[str, float | int | None] | None:
-    """Return an estimate as an object; JSON has no infinity, so an open end is null."""
-    if found is None:
-        return None
-    numbers = {
-        name: number if math.isfinite(number) else None for name, number in found._asdict().items()
-    }
-    return {"median": numbers.pop("value"), **numbers}
-
-
-def _target_json(outcome: Outcome) -> dict[str, Any]:
-    target = outcome.target
-    return {
-        "target": target.text,
-        "operation": target.operation,
-        "variant": target.variant,
-        "base": target.base,
-        "unit": target.kind.value,
-        "bound": target.bound,
-        "found": _estimate_json(outcome.found),
-        "verdict": outcome.verdict.value,
-    }
+_WIDTH: Final = 80
+_HEAD: Final = ("per op", "ratio", "95 % interval", "excess", "x floor", "out")
+_LINE: Final = "{:>10}{:>9}{:>15}{:>10}{:>8}{:>4}"
 
 
 def to_text(result: Result) -> str:
     """Return the tables."""
-    lines = [_machine_line(result), ""]
-    for name, row in result.samples.items():
-        lines += _operation_lines(name, row)
-    lines += [_target_line(outcome) for outcome in targets.check(result.samples)]
-    for what, reasons in (("failed", result.failed), ("skipped", result.skipped)):
-        lines += [f"{variant} {what}: {reason}" for variant, reason in reasons.items()]
+    lines = [*_machine_lines(result), ""]
+    for name, part in result.parts.items():
+        lines += [f"{name}: {part.title}, {part.rounds} rounds"]
+        for operation, row in part.samples.items():
+            lines += _operation_lines(operation, row, part)
+    lines += [_target_line(outcome) for outcome in targets.check(result.parts)]
+    remarks = (("failed", result.failed), ("skipped", result.skipped), ("note", result.notes))
+    for what, reasons in remarks:
+        for name, reason in reasons.items():
+            lines += textwrap.wrap(f"{name} {what}: {reason}", _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
 
 
-def _machine_line(result: Result) -> str:
+def _machine_lines(result: Result) -> list[str]:
     facts = result.before
     load = facts["load"]
     line = (
         f"Linux {facts['kernel']} {facts['machine']}, "
         f"{facts['cpu'] or 'unnamed CPU'} x {facts['cpus_usable']}, Python {facts['python']}, "
-        f"load {load[0] if isinstance(load, list) else 0:.2f}, {result.rounds} rounds"
+        f"load {load[0] if isinstance(load, list) else 0:.2f}"
     )
+    lines = textwrap.wrap(line, _WIDTH)
+    stolen = result.after.get("stolen")
+    if isinstance(stolen, float) and stolen > 0.01:
+        lines.append(f"A hypervisor gave {stolen:.0%} of the processors' time to others.")
     if machine.busy(facts):
-        line += "\nThe machine was busy when the benchmark began: expect wide intervals."
-    return line
+        lines.append("The machine was busy when the benchmark began: expect wide intervals.")
+    return lines
 
 
-_HEAD = ("per op", "+-", "ratio", "95 % interval", "excess", "x floor's")
-
-
-def _operation_lines(operation: str, row: dict[str, list[float]]) -> list[str]:
-    """Return one operation's table: a heading and a line for each variant."""
-    first = f"{_TITLES[operation]:24}"
-    lines = [first + "{:>10}{:>10}{:>9}{:>16}{:>11}{:>11}".format(*_HEAD)]
-    base = row[_BASES.get(operation, UNGOVERNED)]
-    for variant, values in row.items():
-        found, ratio = statistics.estimate(values), statistics.ratio(values, base)
-        cells = (
-            f"  {variant:22}{_time(found.value):>10}{_time(found.spread):>10}{ratio.value:>8.3f}x"
-        )
-        if values is not base:
-            cells += f"{_interval(ratio):>16}" + _excess_cells(values, row, base)
-        lines.append(cells.rstrip())
+def _operation_lines(operation: str, row: dict[str, list[float]], part: Part) -> list[str]:
+    """Return one operation's table: a heading and a line for each surrounding."""
+    lines = [(f"{TITLES[operation]:24}" + _LINE.format(*_HEAD)).rstrip()]
+    base = next(iter(row.values()))
+    for name, values in row.items():
+        place = part.places.get(name)
+        shown = f"{place.series} {place.point}" if place else name
+        lines.append((f"  {shown:22}" + _cells(values, base, row)).rstrip())
     return [*lines, ""]
 
 
-def _excess_cells(values: list[float], row: dict[str, list[float]], base: list[float]) -> str:
-    """Return what a variant adds, and how often the floor's addition that is, or "noise"."""
-    excess = statistics.difference(values, base)
-    cells = f"{_time(excess.value) if excess.excludes(0.0) else 'noise':>11}"
-    if FLOOR in row:
-        trap = statistics.excess_ratio(values, row[FLOOR], base)
-        cells += f"{f'{trap.value:.2f}x' if trap and trap.conclusive else 'noise':>11}"
-    return cells
-
-
-def _interval(found: Estimate) -> str:
-    return f"{found.low:.3f}-{found.high:.3f}" if found.conclusive else "too few"
-
-
-def _time(nanoseconds: float) -> str:
-    """Return a duration with three or four digits and the unit that fits."""
-    for size, unit in ((1e6, "ms"), (1e3, "us")):
-        if abs(nanoseconds) >= size:
-            return f"{nanoseconds / size:.2f} {unit}"
-    return f"{nanoseconds:.1f} ns"
+def _cells(values: list[float], base: list[float], row: dict[str, list[float]]) -> str:
+    """Return what is said of one surrounding; of the base only its own figures."""
+    found, outliers = statistics.estimate(values), statistics.outliers(values)
+    out = str(len(outliers)) if outliers else ""
+    if values is base:
+        return _LINE.format(duration(found.value), "1.000x", "", "", "", out)
+    ratio, excess = statistics.ratio(values, base), statistics.difference(values, base)
+    trap = statistics.excess_ratio(values, row[FLOOR], base) if FLOOR in row else None
+    floors = f"{trap.value:.2f}x" if trap and trap.conclusive else "noise"
+    return _LINE.format(
+        duration(found.value),
+        times(ratio.value),
+        interval(ratio),
+        duration(excess.value) if excess.excludes(0.0) else "noise",
+        floors if FLOOR in row else "",
+        out,
+    )
 
 
 def _target_line(outcome: Outcome) -> str:
@@ -157,13 +88,50 @@ def _target_line(outcome: Outcome) -> str:
     if outcome.verdict is Verdict.ABSENT:
         return line + " not measured"
     if found is None:
-        return line + " the noise is larger than the floor's trap: use --repeat for more rounds"
-    show = _time if target.kind is Kind.EXCESS else _times
+        return line + " noise beyond the floor's trap: use --repeat"
+    show = duration if target.kind is Kind.EXCESS else times
     if not found.conclusive:
-        return f"{line} {show(found.value)}, too few rounds to tell: use --repeat"
-    noisy = ", too noisy to tell: use --repeat" if outcome.verdict is Verdict.NOISE else ""
+        return f"{line} {show(found.value)}, too few rounds: use --repeat"
+    noisy = ": use --repeat" if outcome.verdict is Verdict.NOISE else ""
     return f"{line} {show(found.value)} [{show(found.low)}, {show(found.high)}]{noisy}"
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.3f}x"
+_COMPARED_HEAD: Final = ("old", "new", "factor", "interval", "")
+_COMPARED: Final = "{:>10}{:>10}{:>8}{:>14} {}"
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Return what changed between two results."""
+    lines = [
+        f"{fact}: {old} before, {new} now" for fact, (old, new) in comparison.differences.items()
+    ]
+    heading = ""
+    for row in comparison.rows:
+        if heading != (heading := f"{row.section}: {TITLES.get(row.operation, row.operation)}"):
+            lines += ["", f"{heading:28}" + _COMPARED.format(*_COMPARED_HEAD)]
+        lines.append(_compared(row))
+    for what, names in (("old", comparison.only_old), ("new", comparison.only_new)):
+        if names:
+            lines += ["", *textwrap.wrap(f"only in the {what} result: {', '.join(names)}", _WIDTH)]
+    return "\n".join([*lines, "", _verdict(comparison)]).lstrip("\n")
+
+
+def _compared(row: Row) -> str:
+    said = row.change.value + (" (time)" if row.absolute else "")
+    cells = (
+        duration(row.old),
+        duration(row.new),
+        times(row.found.value),
+        interval(row.found),
+        said,
+    )
+    return f"  {row.surrounding:26}" + _COMPARED.format(*cells)
+
+
+def _verdict(comparison: Comparison) -> str:
+    """Return the sum of it in one line."""
+    judged = [row.change for row in comparison.rows if not row.absolute]
+    if not judged:
+        return "Nothing to compare: the results have no row with a base in common."
+    counts = ", ".join(f"{judged.count(change)} {change.value}" for change in Change)
+    return f"{len(judged)} rows compared by ratio to their base: {counts}."

@@ -1,13 +1,13 @@
-"""Taking turns: every round runs every operation in every variant, in an order that rotates."""
+"""Taking turns: every round does every operation in every surrounding, in an order that rotates."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from governor.bench.operations import Operation
-from governor.bench.variants import Variant
+from governor.bench.surroundings import Surrounding
 from governor.errors import GovernorError
 
 
@@ -19,81 +19,126 @@ class Settings(NamedTuple):
     deadline_seconds: float
 
 
-QUICK = Settings(rounds=21, sample_seconds=0.03, deadline_seconds=40.0)
-FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=600.0)
+QUICK = Settings(rounds=21, sample_seconds=0.01, deadline_seconds=40.0)
+FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=900.0)
 
+_MOST_SINGLE: Final = 20_000
+_SINGLE_RUNS: Final = 5
 
-class Measured(NamedTuple):
-    """Nanoseconds per operation in ``samples[operation][variant]``, one value per round.
-
-    ``failed`` says why a variant is missing from ``samples``.
-    """
-
-    samples: dict[str, dict[str, list[float]]]
-    rounds: int
-    failed: dict[str, str]
-
-
+Samples = dict[str, dict[str, list[float]]]
+"""Nanoseconds per operation: operation, surrounding, one value per round."""
 Progress = Callable[[str], None]
 
 
-def measure(
-    operations: Sequence[Operation],
-    variants: Sequence[Variant],
-    settings: Settings,
-    progress: Progress,
-    clock: Callable[[], float] = time.monotonic,
-) -> Measured:
-    """Measure all ``operations`` in all ``variants``; one that fails once is left out, and told.
+class Measured(NamedTuple):
+    """What was found; ``failed`` says why a surrounding is missing from ``samples``.
 
-    At least one round is run, and no round begins after the deadline.
+    ``singles`` are the nanoseconds of single operations, in no order.
     """
-    failed: dict[str, str] = {}
-    deadline = clock() + settings.deadline_seconds
-    counts: dict[tuple[str, str], int] = {}
-    for operation in operations:
-        for variant in variants:
-            progress(f"calibrating {operation.name} {variant.name}")
-            counts[operation.name, variant.name] = _calibrate(operation, variant, settings, failed)
 
-    samples: dict[str, dict[str, list[float]]] = {
-        operation.name: {variant.name: [] for variant in variants} for operation in operations
-    }
-    rounds = 0
-    while rounds < settings.rounds and (rounds == 0 or clock() < deadline):
-        progress(f"round {rounds + 1} of {settings.rounds}")
-        for operation in operations:
-            for variant in rotated(variants, rounds):
-                count = counts[operation.name, variant.name]
-                sample = _sample(operation, variant, count, failed)
-                samples[operation.name][variant.name].append(sample)
-        rounds += 1
-    for row in samples.values():
-        for name in failed:
-            del row[name]
-    return Measured(samples, rounds, failed)
+    samples: Samples
+    rounds: int
+    failed: dict[str, str]
+    singles: Samples
 
 
-def rotated(variants: Sequence[Variant], turn: int) -> list[Variant]:
-    """Return the variants beginning with another one in each turn, so that none is always first."""
-    start = turn % len(variants) if variants else 0
-    return [*variants[start:], *variants[:start]]
+class Runner:
+    """One measurement of some operations in some surroundings, by name."""
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        surroundings: Mapping[str, Surrounding],
+        settings: Settings,
+        progress: Progress,
+    ) -> None:
+        self._surroundings, self._settings, self._progress = surroundings, settings, progress
+        self._able = {
+            operation: [name for name in surroundings if surroundings[name].can(operation.name)]
+            for operation in operations
+        }
+        self._failed: dict[str, str] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def measure(
+        self, singly: Sequence[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> Measured:
+        """Measure everything; a surrounding that fails once is left out, and told.
+
+        At least one round is run, and no round begins after the deadline. The single operations of
+        ``singly`` are timed after the rounds.
+        """
+        deadline = clock() + self._settings.deadline_seconds
+        for operation, names in self._able.items():
+            for name in names:
+                self._progress(f"calibrating {operation.name} {name}")
+                self._counts[operation.name, name] = self._calibrate(operation, name)
+        samples: Samples = {
+            operation.name: {name: [] for name in names} for operation, names in self._able.items()
+        }
+        rounds = 0
+        while rounds < self._settings.rounds and (rounds == 0 or clock() < deadline):
+            self._progress(f"round {rounds + 1} of {self._settings.rounds}")
+            for operation, names in self._able.items():
+                for name in rotated(names, rounds):
+                    count = self._counts[operation.name, name]
+                    samples[operation.name][name].append(self._sample(operation, name, count))
+            rounds += 1
+        singles = self._singles(singly)
+        return Measured(self._working(samples), rounds, self._failed, self._working(singles))
+
+    def _singles(self, singly: Sequence[str]) -> Samples:
+        """Time single operations, again in turns."""
+        wanted = {o.name: names for o, names in self._able.items() if o.name in singly}
+        found: Samples = {name: {other: [] for other in names} for name, names in wanted.items()}
+        for turn in range(min(_SINGLE_RUNS, self._settings.rounds)):
+            for operation, names in wanted.items():
+                for name in rotated(names, turn):
+                    self._progress(f"single operations: {operation} {name}")
+                    count = min(self._counts[operation, name], _MOST_SINGLE)
+                    self._attempt(
+                        name,
+                        lambda n=name, o=operation, c=count: found[o][n].extend(  # type: ignore[misc]
+                            self._surroundings[n].each(o, c)
+                        ),
+                    )
+        return found
+
+    def _calibrate(self, operation: Operation, name: str) -> int:
+        """Return how many operations fill a sample's time, at least as many as the probe did."""
+        nanoseconds = self._sample(operation, name, operation.probe)
+        wanted = int(self._settings.sample_seconds * 1e9 / max(nanoseconds, 1.0))
+        return max(operation.probe, wanted)
+
+    def _sample(self, operation: Operation, name: str, count: int) -> float:
+        """Return one sample, or 0.0 of a surrounding that fails or has failed."""
+        taken = 0.0
+
+        def run() -> None:
+            nonlocal taken
+            taken = self._surroundings[name].run(operation.name, count)
+
+        self._attempt(name, run)
+        return taken
+
+    def _attempt(self, name: str, act: Callable[[], None]) -> None:
+        """Do something in a surrounding unless it has failed; note when it does now."""
+        if name in self._failed:
+            return
+        try:
+            act()
+        except (GovernorError, OSError) as error:
+            self._failed[name] = str(error)
+
+    def _working(self, samples: Samples) -> Samples:
+        """Return the samples without the rows of what failed."""
+        return {
+            operation: {name: row[name] for name in row if name not in self._failed}
+            for operation, row in samples.items()
+        }
 
 
-def _calibrate(
-    operation: Operation, variant: Variant, settings: Settings, failed: dict[str, str]
-) -> int:
-    """Return how many operations fill a sample's time, at least as many as the probe did."""
-    nanoseconds = _sample(operation, variant, operation.probe, failed)
-    return max(operation.probe, int(settings.sample_seconds * 1e9 / max(nanoseconds, 1.0)))
-
-
-def _sample(operation: Operation, variant: Variant, count: int, failed: dict[str, str]) -> float:
-    """Return one sample, or 0.0 when the variant fails or has failed: its row is dropped then."""
-    if variant.name in failed:
-        return 0.0
-    try:
-        return variant.run(operation.name, count)
-    except GovernorError as error:
-        failed[variant.name] = str(error)
-        return 0.0
+def rotated(names: Sequence[str], turn: int) -> list[str]:
+    """Return the names beginning with another one in each turn, so that none is always first."""
+    start = turn % len(names) if names else 0
+    return [*names[start:], *names[:start]]

@@ -11,9 +11,21 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from statistics import NormalDist
+from typing import Final, NamedTuple
 
-CONFIDENCE = 0.95
+CONFIDENCE: Final = 0.95
+
+SHARES: Final = (
+    *(percent / 100 for percent in range(100)),
+    *(0.995, 0.999, 0.9995, 0.9999, 1.0),
+)
+"""Of which a distribution keeps the quantiles: every percent, and more of the slow end."""
+
+_FAR: Final = 3.5
+"""Modified z-scores beyond which a sample counts as an outlier (Iglewicz and Hoaglin, 1993)."""
+_ENOUGH: Final = 400
+"""Samples of which more would only make the pairs of all with all too many."""
 
 
 class Estimate(NamedTuple):
@@ -65,6 +77,23 @@ def deviation(values: Sequence[float]) -> float:
     """Return the median absolute deviation from the median."""
     centre = median(values)
     return median(abs(value - centre) for value in values)
+
+
+def outliers(values: Sequence[float]) -> list[int]:
+    """Return where the values are that lie too far from the median to be of the same kind.
+
+    They stay in every figure: medians bear them, and they may be what somebody looks for.
+    """
+    centre, spread = median(values), deviation(values)
+    far = _FAR * spread / 0.6745
+    return [at for at, value in enumerate(values) if abs(value - centre) > far > 0]
+
+
+def quantiles(values: Sequence[float]) -> list[float]:
+    """Return, for each of SHARES, the least value that this share of the values does not exceed."""
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return [ordered[min(max(math.ceil(share * len(ordered)) - 1, 0), last)] for share in SHARES]
 
 
 def interval_rank(count: int, confidence: float = CONFIDENCE) -> int | None:
@@ -121,6 +150,31 @@ def excess_ratio(
     )
     quotients = estimate([a / b if b > 0 else math.inf if a > 0 else 0.0 for a, b in pairs])
     return quotients._replace(value=difference(subject, base).value / below.value)
+
+
+def change(
+    after: Sequence[float], before: Sequence[float], confidence: float = CONFIDENCE
+) -> Estimate:
+    """Return how many times ``before`` the values ``after`` are, for samples that are no pairs.
+
+    It is the median of the quotients of all with all (Hodges and Lehmann), with the interval of the
+    rank sum test (Mann and Whitney), for which the samples need not follow any distribution, only
+    the same one but for a factor.
+    """
+    above, below = _thinned(after), _thinned(before)
+    quotients = sorted(a / b for a in above for b in below)
+    pairs = len(quotients)
+    width = NormalDist().inv_cdf((1 + confidence) / 2)
+    deviate = math.sqrt(pairs * (len(above) + len(below) + 1) / 12)
+    rank = math.floor(pairs / 2 - width * deviate)
+    low, high = (quotients[rank - 1], quotients[-rank]) if rank > 0 else (-math.inf, math.inf)
+    count = min(len(after), len(before))
+    return Estimate(median(quotients), low, high, deviation(quotients), count)
+
+
+def _thinned(values: Sequence[float]) -> Sequence[float]:
+    """Return at most _ENOUGH of the values, evenly taken."""
+    return values[:: math.ceil(len(values) / _ENOUGH)]
 
 
 def judge(found: Estimate | None, bound: float) -> Verdict:

@@ -8,16 +8,19 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from governor.bench.result import Result
     from governor.bench.runner import Settings
+    from governor.bench.sections import Section
 
 _DESCRIPTION = """\
-Time fork+wait, thread create+join, open+close and an untrapped system call without governor, under
-it with 1, 4 and 8 hierarchies, under an answerer in C that only says "continue" (the floor), and in
-a cgroup v1 where that can be used; and the start of "governor run". Needs a C compiler the first
-time.
+Time what a job does (fork, vfork and exec, threads, open, socket, an untrapped system call), what
+is done to containers (moves, mkdir, limits, reading, metrics) and the start of jobs: without
+governor, under it, under an answerer in C that only says "continue" (the floor), under ptrace, in
+kernel cgroups, and by other tools that start programs; and how that grows with hierarchies, depth,
+limits, groups and processes. Needs a C compiler the first time.
 
-Exit status: 0 measured (targets missed or not), 1 when a variant failed, 125 when nothing could be
-measured."""
+Exit status: 0 measured (targets missed or not), 1 when something failed that is then named or,
+with --compare, when something has become slower, 125 when nothing could be measured."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,44 +30,118 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="measure what governor costs on this machine",
         description=_DESCRIPTION,
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="take under a minute, not some minutes"
-    )
-    parser.add_argument(
-        "--repeat", type=_rounds, metavar="N", help="rounds to measure (1 to 10000)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the result to FILE too")
-    parser.add_argument(
-        "--only",
-        type=_only,
-        metavar="OP,...",
-        help="of fork, thread, open, getppid and startup, only these",
-    )
+    _add_measuring(parser)
+    _add_results(parser)
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the benchmark and print the tables; returns the exit status."""
-    from governor.bench import benchmark, operations, report
+def _add_measuring(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to measure")
+    group.add_argument(
+        "--quick", action="store_true", help="take about a minute, not a quarter of an hour"
+    )
+    group.add_argument("--repeat", type=_rounds, metavar="N", help="rounds to measure (1 to 10000)")
+    group.add_argument(
+        "--only",
+        type=_operations,
+        metavar="OP,...",
+        help="of fork, vfork, thread, open, socket, getppid, attach, mkdir, limit, read, scrape "
+        "and spawn, only these",
+    )
+    group.add_argument(
+        "--section",
+        type=_sections,
+        metavar="NAME,...",
+        help="of calls, controls, spawn and the sweeps hierarchies, depth, limits, groups and "
+        "processes, only these",
+    )
 
-    only = operations.NAMES if args.only is None else args.only
-    # Opened first: a name that cannot be written is not to cost somebody ten minutes. Emptied last:
-    # a run that is broken off leaves the result of the one before.
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("results")
+    group.add_argument("--json", metavar="FILE", help="write the result to FILE too")
+    group.add_argument(
+        "--figures", metavar="DIR", help="draw figures into DIR too (needs governor[figures])"
+    )
+    source = group.add_mutually_exclusive_group()
+    source.add_argument(
+        "--from", dest="source", metavar="FILE", help="measure nothing; take the result in FILE"
+    )
+    source.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("OLD", "NEW"),
+        help="measure nothing; say what changed between two results",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, or read what was measured, and print the tables; returns the exit status."""
+    if args.compare is not None:
+        return _compare(*args.compare)
+    if args.figures is not None:
+        from governor.bench import figures
+
+        # First, as the file below: a mistake is not to cost somebody a quarter of an hour.
+        figures.prepare(args.figures)
     output = _open_output(args.json)
     try:
-        result = benchmark.run(only, _settings(args), _show_progress)
-        _show_progress("")
-        print(report.to_text(result))
-        if output is not None:
-            import json
-
-            output.truncate(0)
-            json.dump(report.to_json(result), output, indent=1, allow_nan=False)
-            output.write("\n")
+        result = _result(args)
+        _finish(result, args, output)
     finally:
         if output is not None:
             output.close()
     return 1 if result.failed else 0
+
+
+def _result(args: argparse.Namespace) -> Result:
+    """Return what was found now, or is in a file."""
+    if args.source is not None:
+        from governor.bench import store
+
+        return store.load(args.source)
+    from governor.bench import benchmark, operations
+
+    only = operations.NAMES if args.only is None else args.only
+    result = benchmark.run(_wanted(args), only, _settings(args), _show_progress)
+    _show_progress("")
+    return result
+
+
+def _wanted(args: argparse.Namespace) -> list[Section]:
+    from governor.bench import sections
+
+    names = sections.NAMES if args.section is None else args.section
+    return [section for section in sections.sections(args.quick) if section.name in names]
+
+
+def _finish(result: Result, args: argparse.Namespace, output: Any) -> None:
+    """Show and store a result."""
+    from governor.bench import report
+
+    print(report.to_text(result))
+    if output is not None:
+        import json
+
+        from governor.bench import store
+
+        # Emptied last: a run that is broken off leaves the result of the one before.
+        output.truncate(0)
+        json.dump(store.to_json(result), output, indent=1, allow_nan=False)
+        output.write("\n")
+    if args.figures is not None:
+        from governor.bench import figures
+
+        for path in figures.draw(result, args.figures):
+            print(path)
+
+
+def _compare(old: str, new: str) -> int:
+    from governor.bench import compare, report, store
+
+    found = compare.compare(store.load(old), store.load(new))
+    print(report.comparison_text(found))
+    return 1 if found.slower else 0
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -98,11 +175,23 @@ def _show_progress(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _only(text: str) -> list[str]:
+def _operations(text: str) -> list[str]:
     from governor.bench import operations
 
+    return _choice(text, "operation", operations.NAMES)
+
+
+def _sections(text: str) -> list[str]:
+    from governor.bench import sections
+
+    return _choice(text, "section", sections.NAMES)
+
+
+def _choice(text: str, what: str, allowed: tuple[str, ...]) -> list[str]:
+    from governor.bench import choice
+
     try:
-        return operations.parse_only(text)
+        return choice.parse(text, what, allowed)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

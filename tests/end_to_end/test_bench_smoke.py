@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from governor.bench import helpers, variants
+from governor.bench import governed, helpers, kernel, operations, spawners, surroundings
+from governor.bench.helpers import Programs
+from governor.bench.shape import SOME, Shape
 from governor.errors import GovernorError
 from tests.capabilities import need
 
 pytestmark = pytest.mark.once
 
 ENTRY = "from governor.cli import entry; entry()"
+LOOPS = tuple(operation.name for operation in operations.LOOPS)
 
 
 def bench(*options: str, cache: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -35,39 +39,75 @@ def bench(*options: str, cache: Path, path: str | None = None) -> subprocess.Com
     )
 
 
-@pytest.fixture
-def compiler() -> None:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all tests of this module keep the compiled programs."""
     need(shutil.which("cc") is not None, "the benchmark needs a C compiler")
+    return tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.usefixtures("compiler")
-def test_everything_is_measured_once(tmp_path: Path) -> None:
-    output = tmp_path / "result.json"
-    done = bench("--quick", "--repeat", "1", "--json", str(output), cache=tmp_path)
+@pytest.fixture
+def programs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    with helpers.compiled_helpers() as compiled:
+        return compiled
+
+
+@pytest.fixture(scope="module")
+def stored(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The result of one round of everything but most sweeps."""
+    output = tmp_path_factory.mktemp("result") / "result.json"
+    sections = "--section=calls,controls,spawn,hierarchies"
+    done = bench("--quick", "--repeat", "1", sections, "--json", str(output), cache=cache)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(output.read_text())
+    return output
+
+
+def test_everything_is_measured_once(stored: Path) -> None:
+    found = json.loads(stored.read_text())
     assert found["failed"] == {}
-    needed = {"ungoverned", "floor", "governed-1", "governed-4", "governed-8"}
-    loops = {name: row for name, row in found["operations"].items() if name != "startup"}
-    assert loops.keys() == {"fork", "thread", "open", "getppid"}
-    for row in loops.values():
-        assert needed <= row.keys()
-        assert all(figures["ns"]["median"] > 0 for figures in row.values())
-    assert found["operations"]["startup"].keys() == {
-        "true",
-        "python3 -c pass",
-        "governor run -- true",
-    }
+    sections = found["sections"]
+    measured = {name: section["operations"] for name, section in sections.items()}
+    assert measured["calls"].keys() == set(LOOPS)
+    for row in measured["calls"].values():
+        assert {"ungoverned", "floor", "governed"} <= row["surroundings"].keys()
+        assert all(figures["ns"]["median"] > 0 for figures in row["surroundings"].values())
+    for row in measured["controls"].values():
+        assert "governed" in row["surroundings"]
+    spawned = measured["spawn"]["spawn"]["surroundings"]
+    assert {"ungoverned", "governed", "governor run", "subprocess"} <= spawned.keys()
+    named = spawned.keys() | found["skipped"].keys()
+    assert {"cgexec", "systemd-run", "runexec", "parallel"} <= named
+    swept = [place["point"] for place in sections["hierarchies"]["sweep"].values()]
+    assert {1, 4, 16} == set(swept)
+    latencies = sections["calls"]["latencies_ns"]["open"]["governed"]
+    assert len(latencies) == len(sections["calls"]["shares"])
     # One round is no basis for a verdict.
     assert {target["verdict"] for target in found["targets"]} == {"noise"}
 
 
-@pytest.mark.usefixtures("compiler")
-def test_only_what_is_asked_for(tmp_path: Path) -> None:
-    done = bench("--quick", "--repeat", "1", "--only", "getppid", cache=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "untrapped getppid" in done.stdout
-    assert "fork+wait" not in done.stdout
+def test_a_stored_result_is_shown_and_compared_without_measuring(
+    stored: Path, tmp_path: Path
+) -> None:
+    nowhere = str(tmp_path)
+    shown = bench("--from", str(stored), cache=tmp_path, path=nowhere)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "untrapped getppid" in shown.stdout
+    compared = bench("--compare", str(stored), str(stored), cache=tmp_path, path=nowhere)
+    assert (compared.returncode, compared.stderr) == (0, "")
+    assert "0 SLOWER, 0 faster, 0 same" in compared.stdout, "one round compares nothing"
+
+
+def test_a_governor_that_became_slower_is_an_exit_status(tmp_path: Path) -> None:
+    from governor.bench import store
+    from tests.unit.bench_results import sample_result
+
+    names = []
+    for cost in (4.0, 4.4):
+        names.append(str(tmp_path / f"{cost}.json"))
+        Path(names[-1]).write_text(json.dumps(store.to_json(sample_result(cost))))
+    assert bench("--compare", *names, cache=tmp_path).returncode == 1
+    assert bench("--compare", *reversed(names), cache=tmp_path).returncode == 0
 
 
 def test_without_a_compiler_it_says_what_is_missing(tmp_path: Path) -> None:
@@ -80,39 +120,83 @@ def test_without_a_compiler_it_says_what_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
-        (["--only", "oven"], 2, 'no operation "oven": allowed are fork, thread'),
+        (["--only", "oven"], 2, 'no operation "oven": allowed are fork, vfork'),
+        (["--section", "oven"], 2, 'no section "oven": allowed are calls, controls'),
+        (["--only", "scrape", "--section", "calls"], 125, "no section has any of the operations"),
         (["--json", "/nowhere/result.json"], 125, "cannot write /nowhere/result.json"),
+        (["--figures", "/dev/null/figures"], 125, "cannot make /dev/null/figures"),
+        (["--from", "/nowhere/result.json"], 125, "cannot read /nowhere/result.json"),
+        (["--compare", "/nowhere/old", "/nowhere/new"], 125, "cannot read /nowhere/old"),
         (["--repeat", "0"], 2, "allowed are 1 to 10000"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(
     tmp_path: Path, options: list[str], status: int, said: str
 ) -> None:
+    if "--figures" in options:
+        pytest.importorskip("matplotlib")
     done = bench(*options, cache=tmp_path)
     assert done.returncode == status
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.usefixtures("compiler")
-def test_the_floor_answers_every_trap_and_passes_the_status_on(
+def test_answerer_and_tracer_stop_every_loop_and_pass_the_status_on(programs: Programs) -> None:
+    for surrounding in (surroundings.floor(programs), surroundings.tracer(programs)):
+        for operation in LOOPS:
+            assert surrounding.run(operation, 20) > 0
+        with pytest.raises(GovernorError, match="no operation nothing"):
+            surrounding.run("nothing", 1)
+
+
+def test_the_tracer_lets_signals_and_statuses_through(programs: Programs) -> None:
+    command = surroundings.tracer(programs)._command[:2]
+    for script, status in (("exit 7", 7), ("kill -TERM $$", 128 + 15), ("(exit 3); exit $?", 3)):
+        assert subprocess.run([*command, "sh", "-c", script], check=False).returncode == status
+
+
+def test_the_loop_tells_every_single_operation(programs: Programs) -> None:
+    found = surroundings.ungoverned(programs).each("open", 50)
+    assert len(found) == 50
+    assert min(found) > 0
+
+
+def test_all_that_a_sweep_varies_can_be_had_at_once(programs: Programs) -> None:
+    shape = Shape(hierarchies=2, depth=2, limits=SOME, groups=3, processes=3)
+    with governed.governed(programs, shape) as surrounding:
+        for operation in operations.OPERATIONS:
+            assert surrounding.run(operation.name, 1) > 0
+        assert len(surrounding.each("open", 5)) == 5
+
+
+def test_a_governor_that_cannot_have_the_shape_says_why(programs: Programs) -> None:
+    with (
+        governed.governed(programs, Shape(hierarchies=17)) as surrounding,
+        pytest.raises(GovernorError, match="bench17"),
+    ):
+        surrounding.run("open", 1)
+
+
+def test_a_tool_that_is_not_there_or_does_not_work_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with helpers.compiled_helpers() as programs:
-        variant = variants.floor_variant(programs.floor, programs.loop)
-        for operation in ("fork", "thread", "open", "getppid"):
-            assert variant.run(operation, 50) > 0
-        with pytest.raises(GovernorError, match="no operation nothing"):
-            variant.run("nothing", 1)
-    kept = sorted(path.name.partition("-")[0] for path in (tmp_path / "governor/bench").iterdir())
-    assert kept == ["floor", "loop"]
+    broken = tmp_path / "parallel"
+    broken.write_text("#!/bin/sh\nexit 9\n")
+    broken.chmod(0o755)
+    true = shutil.which("true")
+    assert true
+    (tmp_path / "true").symlink_to(true)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GovernorError, match="runexec is not installed"):
+        spawners.runexec()
+    with pytest.raises(GovernorError, match=r"parallel .* ended with 9"):
+        spawners.parallel()
 
 
-@pytest.mark.usefixtures("compiler")
 def test_a_user_without_a_cache_directory_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    need(shutil.which("cc") is not None, "the benchmark needs a C compiler")
     in_the_way = tmp_path / "file"
     in_the_way.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(in_the_way))
@@ -122,15 +206,21 @@ def test_a_user_without_a_cache_directory_leaves_nothing_behind(
     assert not os.path.exists(programs.loop)
 
 
-@pytest.mark.usefixtures("compiler")
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a cgroup takes root")
-def test_a_cgroup_is_removed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with helpers.compiled_helpers() as programs:
+@pytest.mark.parametrize("version", [1, 2])
+def test_cgroups_are_removed_again(programs: Programs, version: int) -> None:
+    shape = Shape(hierarchies=2, depth=2, limits=SOME, groups=2, processes=2)
+    mounts = Path("/proc/self/mounts").read_text()
+    with contextlib.ExitStack() as stack:
         try:
-            with variants.cgroup_v1_variant(programs.loop) as variant:
-                assert variant.run("fork", 20) > 0
+            found = stack.enter_context(kernel.cgroup("cgroup", version, programs, shape))
         except GovernorError as refusal:
             need(False, str(refusal))
+        for operation in ("fork", "attach", "mkdir", "limit", "read"):
+            if found.can(operation):
+                assert found.run(operation, 1) > 0
     mine = f"governor-bench-{os.getpid()}"
-    assert not any(mine in names for _, names, _ in os.walk("/sys/fs/cgroup"))
+    assert not any(
+        name.startswith(mine) for _, names, _ in os.walk("/sys/fs/cgroup") for name in names
+    )
+    assert Path("/proc/self/mounts").read_text() == mounts

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 from random import Random
 
@@ -8,21 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.bench import machine, operations, report, runner, statistics, targets
-from governor.bench.operations import OPERATIONS, Operation
-from governor.bench.runner import Settings
+from governor.bench import statistics
 from governor.bench.statistics import Estimate, Verdict
-from governor.bench.targets import Kind
-from governor.errors import GovernorError
+from tests.unit.bench_results import spread_around
 
 FINITE = st.floats(min_value=0.1, max_value=1e9)
 SAMPLES = st.lists(FINITE, min_size=1, max_size=60)
-
-
-def spread_around(centre: float, count: int = 21) -> list[float]:
-    """Samples in no order, half a percent apart, whose median is ``centre``."""
-    half = count // 2
-    return [centre * (1 + ((i * 8) % count - half) * 0.005) for i in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -117,123 +107,72 @@ def test_a_bound_is_met_missed_or_left_open(found: Estimate | None, verdict: Ver
     assert statistics.judge(found, 1.2) is verdict
 
 
-class FakeVariant:
-    """Takes as long as it is told, and can fail from its n-th run on."""
-
-    def __init__(self, name: str, nanoseconds: float, fails_at: int | None = None) -> None:
-        self.name = name
-        self.runs: list[tuple[str, int]] = []
-        self._nanoseconds = nanoseconds
-        self._fails_at = fails_at
-
-    def run(self, operation: str, count: int) -> float:
-        self.runs.append((operation, count))
-        if self._fails_at is not None and len(self.runs) >= self._fails_at:
-            raise GovernorError(5, f"{self.name} broke")
-        return self._nanoseconds
+@given(SAMPLES)
+def test_quantiles_rise_to_the_slowest(values: list[float]) -> None:
+    found = statistics.quantiles(values)
+    assert len(found) == len(statistics.SHARES)
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (min(values), max(values))
+    assert set(found) <= set(values)
 
 
-OPEN = Operation("open", "open+close", 10)
+def test_a_quantile_is_the_least_value_that_the_share_does_not_exceed() -> None:
+    found = dict(zip(statistics.SHARES, statistics.quantiles([*range(1, 101)]), strict=True))
+    assert (found[0.01], found[0.5], found[0.99], found[0.999], found[1.0]) == (1, 50, 99, 100, 100)
 
 
-def ignore(_: str) -> None:
-    """Show no progress."""
+def test_outliers_are_told_by_their_place() -> None:
+    assert statistics.outliers([1.0, 1.1, 0.9, 50.0, 1.05, 0.95, 1.0]) == [3]
+    assert statistics.outliers([1.0, 1.0, 1.0, 9.0]) == [], "without any spread nothing is far"
 
 
-def test_a_sample_takes_its_time_in_every_variant() -> None:
-    slow, fast = FakeVariant("slow", 1000.0), FakeVariant("fast", 10.0)
-    runner.measure([OPEN], [slow, fast], Settings(2, 0.001, 60.0), ignore)
-    assert [count for _, count in slow.runs] == [10, 1000, 1000]
-    assert [count for _, count in fast.runs] == [10, 100_000, 100_000]
+@given(SAMPLES, st.floats(min_value=0.5, max_value=2.0))
+def test_outliers_do_not_depend_on_the_unit(values: list[float], unit: float) -> None:
+    scaled = [value * 2.0 ** round(unit) for value in values]
+    assert statistics.outliers(scaled) == statistics.outliers(values)
 
 
-def test_a_variant_that_fails_is_left_out_and_told() -> None:
-    good, bad = FakeVariant("good", 7.0), FakeVariant("bad", 7.0, fails_at=3)
-    measured = runner.measure([OPEN], [good, bad], Settings(4, 0.001, 60.0), ignore)
-    assert measured.samples == {"open": {"good": [7.0] * 4}}
-    assert "bad broke" in measured.failed["bad"]
-    assert len(bad.runs) == 3
+@given(SAMPLES)
+def test_nothing_changed_between_a_result_and_itself(values: list[float]) -> None:
+    found = statistics.change(values, values)
+    assert found.low <= 1.0 <= found.high
+    assert found.value == pytest.approx(1.0)
 
 
-def test_no_round_begins_after_the_deadline_but_one_always_runs() -> None:
-    ticks = iter([0.0, 61.0])
-    variant = FakeVariant("only", 7.0)
-    settings = Settings(9, 0.001, 60.0)
-    measured = runner.measure([OPEN], [variant], settings, ignore, clock=lambda: next(ticks))
-    assert measured.rounds == 1
-    assert measured.samples == {"open": {"only": [7.0]}}
+@given(SAMPLES, SAMPLES)
+def test_a_change_back_is_the_inverse(old: list[float], new: list[float]) -> None:
+    there, back = statistics.change(new, old), statistics.change(old, new)
+    assert there.conclusive == back.conclusive
+    if there.conclusive:
+        assert there.low == pytest.approx(1 / back.high)
+        assert there.high == pytest.approx(1 / back.low)
 
 
-def test_every_variant_is_first_in_turn() -> None:
-    variants = [FakeVariant(name, 1.0) for name in "abc"]
-    orders = ["".join(v.name for v in runner.rotated(variants, turn)) for turn in range(4)]
-    assert orders == ["abc", "bca", "cab", "abc"]
+@given(SAMPLES, SAMPLES, st.integers(min_value=-8, max_value=8))
+def test_a_change_scales_with_the_samples(old: list[float], new: list[float], power: int) -> None:
+    factor = 2.0**power
+    found = statistics.change([value * factor for value in new], old)
+    once = statistics.change(new, old)
+    assert found.value == pytest.approx(once.value * factor)
+    assert (found.low, found.high) == (once.low * factor, once.high * factor)
 
 
-def test_only_names_what_there_is() -> None:
-    assert operations.parse_only("open, fork") == ["fork", "open"]
-    with pytest.raises(ValueError, match='no operation "oven": allowed are fork, thread, open'):
-        operations.parse_only("open,oven")
+@given(SAMPLES, SAMPLES)
+def test_more_confidence_is_a_wider_interval(old: list[float], new: list[float]) -> None:
+    narrow, wide = (statistics.change(new, old, confidence) for confidence in (0.9, 0.999))
+    assert wide.low <= narrow.low <= narrow.value <= narrow.high <= wide.high
 
 
-def sample_result() -> report.Result:
-    """A run in which the governor meets every target but the start-up one."""
-    cost = {"ungoverned": 1.0, "floor": 3.0, "governed-1": 4.0, "governed-8": 4.1}
-    samples = {"open": {name: spread_around(1000.0 * times) for name, times in cost.items()}}
-    samples["startup"] = {
-        "true": spread_around(1e6),
-        "governor run -- true": spread_around(300e6),
-    }
-    facts = machine.describe()
-    return report.Result(facts, facts, 21, samples, {}, {"cgroup-v1": "not mounted"})
+def test_an_interval_of_a_change_covers_as_often_as_it_says() -> None:
+    random = Random(7)
+    covered = 0
+    for _ in range(300):
+        old, new = ([random.lognormvariate(0, 0.2) for _ in range(20)] for _ in range(2))
+        found = statistics.change(new, old)
+        covered += found.low <= 1.0 <= found.high
+    assert covered > 300 * 0.9
 
 
-def test_targets_are_judged_only_for_what_was_measured() -> None:
-    outcomes = targets.check(sample_result().samples)
-    verdicts = {outcome.target.text: outcome.verdict for outcome in outcomes}
-    assert verdicts == {
-        "a trap of open+close <= 1.6x of the floor's": Verdict.OK,
-        "open+close <= 12 us over ungoverned": Verdict.OK,
-        "open+close: 8 hierarchies <= 1.05x of 1": Verdict.OK,
-        "governor run -- true <= 120 ms over true": Verdict.MISSED,
-    }
-
-
-def test_a_target_without_its_variant_is_not_met() -> None:
-    samples = sample_result().samples
-    del samples["open"]["governed-1"]
-    verdicts = [o.verdict for o in targets.check(samples) if o.target.operation == "open"]
-    assert verdicts == [Verdict.ABSENT] * 3
-
-
-def test_targets_speak_of_operations_there_are() -> None:
-    known = {operation.name for operation in OPERATIONS} | {operations.STARTUP}
-    assert {target.operation for target in targets.TARGETS} <= known
-    assert {target.kind for target in targets.TARGETS} == set(Kind)
-
-
-def test_the_table_shows_ratios_verdicts_and_reasons() -> None:
-    text = report.to_text(sample_result())
-    assert "4.000x" in text
-    assert "1.50x" in text
-    assert "MISSED governor run -- true" in text
-    assert "cgroup-v1 skipped: not mounted" in text
-
-
-def test_the_json_has_its_documented_keys() -> None:
-    found = json.loads(json.dumps(report.to_json(sample_result()), allow_nan=False))
-    keys = {"version", "machine", "rounds", "operations", "targets", "failed", "skipped"}
-    assert found.keys() == keys
-    assert found["version"] == 1
-    figures = found["operations"]["open"]["governed-1"]
-    assert figures.keys() == {"ns", "ratio", "excess_ns", "excess_ratio", "samples_ns"}
-    assert figures["ratio"]["median"] == pytest.approx(4.0)
-    assert figures["ratio"].keys() == {"median", "low", "high", "spread", "samples"}
-
-
-def test_json_without_enough_samples_has_no_interval() -> None:
-    result = sample_result()
-    few = {op: {v: s[:3] for v, s in row.items()} for op, row in result.samples.items()}
-    found = json.loads(json.dumps(report.to_json(result._replace(samples=few)), allow_nan=False))
-    assert found["operations"]["open"]["governed-1"]["ratio"]["low"] is None
-    assert {target["verdict"] for target in found["targets"]} == {"noise"}
+def test_thousands_of_samples_are_thinned_before_all_are_paired_with_all() -> None:
+    found = statistics.change([2.0] * 10_000, [1.0] * 9_999)
+    assert (found.value, found.low, found.high, found.samples) == (2.0, 2.0, 2.0, 9_999)

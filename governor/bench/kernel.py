@@ -1,0 +1,199 @@
+"""The kernel's own containers, cgroups of version 1 and 2, in the same shapes as governor's."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from governor.bench.controls import Controls, Wait
+from governor.bench.helpers import Programs
+from governor.bench.operations import LOOP_NAMES
+from governor.bench.shape import HIGH_LIMIT, Shape
+from governor.bench.surroundings import CommandSurrounding
+from governor.errors import GovernorError
+
+_ENTER: Final = 'while [ "$1" != -- ]; do echo 0 >"$1"/cgroup.procs; shift; done; shift; exec "$@"'
+"""Shell commands that enter the groups named before ``--`` and run what is named after it."""
+_numbers = itertools.count()
+
+
+class Tree(NamedTuple):
+    """Where a hierarchy is mounted and whether it has the pids controller."""
+
+    mount: Path
+    limited: bool
+    unified: bool = False
+
+
+class CgroupSite:
+    """Groups of one or several trees, of which the first counts: a `controls.Site`.
+
+    The others of version 1 are hierarchies with a name and no controller: of the controllers of a
+    kernel only one limits tasks, and nothing but a name can be mounted any number of times.
+    """
+
+    def __init__(self, trees: list[Tree], shape: Shape, stack: contextlib.ExitStack) -> None:
+        self._shape, self._stack, self._first = shape, stack, trees[0]
+        self.limited = trees[0].limited
+        self._counting: list[Path] = []
+        name = f"governor-bench-{os.getpid()}-{next(_numbers)}"
+        self.innermost = [self._descend(tree, name) for tree in trees]
+        self._inner = self.innermost[0]
+        self._aside = self._beside("aside")
+
+    def enter(self, command: list[str]) -> list[str]:
+        """Return the command that runs ``command`` in the innermost groups."""
+        return ["/bin/sh", "-c", _ENTER, "sh", *map(str, self.innermost), "--", *command]
+
+    def _descend(self, tree: Tree, name: str) -> Path:
+        """Make the groups of a tree; return the innermost."""
+        group = tree.mount / name
+        for level in range(1, self._shape.depth + 1):
+            group = group / "level" if level > 1 else group
+            self._make(group, tree, level)
+            if tree.unified and tree.limited and level < self._shape.depth:
+                _write(group / "cgroup.subtree_control", "+pids")
+        return group
+
+    def _make(self, group: Path, tree: Tree, level: int) -> None:
+        group.mkdir()
+        self._stack.callback(group.rmdir)
+        if tree.limited:
+            self._counting.append(group)
+            if self._shape.limited(level):
+                _write(group / "pids.max", HIGH_LIMIT)
+
+    def _beside(self, name: str) -> Path:
+        """Make a group beside the innermost one, with its limit."""
+        group = self._inner.with_name(f"{self._inner.name}-{name}")
+        self._make(group, self._first, self._shape.depth)
+        return group
+
+    def start(self, command: list[str], stdin: int, stdout: int) -> Wait:
+        """See `Site`."""
+        return subprocess.Popen(self.enter(command), stdin=stdin, stdout=stdout).wait
+
+    def attach(self, pid: int, aside: bool) -> None:
+        """See `Site`."""
+        _write((self._aside if aside else self._inner) / "cgroup.procs", pid)
+
+    def settle(self, pid: int, number: int) -> None:
+        """See `Site`."""
+        _write(self._beside(f"other{number}") / "cgroup.procs", pid)
+
+    def make(self) -> None:
+        """See `Site`."""
+        group = self._inner.with_name(f"{self._inner.name}-made")
+        group.mkdir()
+        group.rmdir()
+
+    def limit(self, tasks: int) -> None:
+        """See `Site`."""
+        _write(self._inner / "pids.max", tasks)
+
+    def read(self) -> None:
+        """See `Site`."""
+        for group in self._counting:
+            (group / "pids.current").read_text()
+            (group / "pids.max").read_text()
+
+    def scrape(self) -> None:
+        """The kernel has no metrics."""
+        raise NotImplementedError
+
+    def spawn(self) -> None:
+        """A kernel starts no jobs."""
+        raise NotImplementedError
+
+
+class CgroupSurrounding(CommandSurrounding):
+    """Operations in such groups: a `governor.bench.surroundings.Surrounding`."""
+
+    def __init__(self, name: str, site: CgroupSite, controls: Controls, loop: str) -> None:
+        super().__init__(name, site.enter([loop]))
+        self._controls = controls
+        self._can = LOOP_NAMES | {"attach", "mkdir"}
+        if site.limited:
+            self._can |= {"limit", "read"}
+        else:
+            self.note = "without the pids controller: it groups processes and limits nothing"
+
+    def can(self, operation: str) -> bool:
+        """Whether the kernel does such a thing with the controllers that are there."""
+        return operation in self._can
+
+    def run(self, operation: str, count: int) -> float:
+        """Do it in or to the groups; raises GovernorError [EIO]."""
+        if operation in LOOP_NAMES:
+            return super().run(operation, count)
+        return self._controls.run(operation, count)
+
+
+@contextlib.contextmanager
+def cgroup(
+    name: str, version: int, programs: Programs, shape: Shape
+) -> Iterator[CgroupSurrounding]:
+    """Groups of a version, removed at the end.
+
+    Raises GovernorError [ENOTSUP] without a pids controller, or when this user may not make groups.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            trees = _v1_trees(shape, stack) if version == 1 else [_v2_tree()]
+            site = CgroupSite(trees, shape, stack)
+            controls = stack.enter_context(contextlib.closing(Controls(site, programs, shape)))
+        except OSError as refusal:
+            reason = f"no cgroup can be made or entered: {refusal.strerror}"
+            raise GovernorError(errno.ENOTSUP, reason) from refusal
+        yield CgroupSurrounding(name, site, controls, programs.loop)
+
+
+def _v1_trees(shape: Shape, stack: contextlib.ExitStack) -> list[Tree]:
+    """Return the pids hierarchy and as many named ones, mounted for the time, as are missing."""
+    found = [where for where, kind, words in _mounts() if kind == "cgroup" and "pids" in words]
+    if not found:
+        raise GovernorError(errno.ENOTSUP, "the pids controller of cgroup v1 is not mounted")
+    trees = [Tree(Path(found[0]), limited=True)]
+    while len(trees) < shape.hierarchies:
+        where = stack.enter_context(tempfile.TemporaryDirectory(prefix="governor-bench-"))
+        options = f"none,name=governor-bench-{os.getpid()}-{next(_numbers)}"
+        _mount("mount", "-t", "cgroup", "-o", options, "cgroup", where)
+        stack.callback(_mount, "umount", where)
+        trees.append(Tree(Path(where), limited=False))
+    return trees
+
+
+def _v2_tree() -> Tree:
+    """Return the unified hierarchy; groups made there limit tasks only where it says so."""
+    found = next((path for path, kind, _ in _mounts() if kind == "cgroup2"), None)
+    if found is None:
+        raise GovernorError(errno.ENOTSUP, "cgroup v2 is not mounted")
+    given = (Path(found) / "cgroup.subtree_control").read_text().split()
+    return Tree(Path(found), limited="pids" in given, unified=True)
+
+
+def _mounts() -> Iterator[tuple[str, str, list[str]]]:
+    """Give mount point, file system type and options of every line of /proc/mounts (fstab(5))."""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, where, kind, options, *_ = line.split()
+        yield where, kind, options.split(",")
+
+
+def _mount(*command: str) -> None:
+    """Run mount(8) or umount(8); raises GovernorError [ENOTSUP] with what it says."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GovernorError(errno.ENOTSUP, f"{command[0]} cgroup: {done.stderr.strip()}")
+
+
+def _write(file: Path, value: int | str) -> None:
+    """Write a value in one call, as these files want it, and never make a file."""
+    with open(file, "r+") as opened:
+        opened.write(str(value))

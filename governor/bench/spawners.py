@@ -1,0 +1,120 @@
+"""Other ways to start a program and wait for its end: surroundings that can only `spawn`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from governor.bench.controls import timed
+from governor.bench.operations import SPAWN
+from governor.bench.surroundings import need
+from governor.errors import GovernorError
+
+PYTHON: Final = "python3 -c pass"
+COLD: Final = "governor run"
+
+# What the installed console script does, so that the benchmark works in a source tree too.
+_ENTRY: Final = "from governor.cli import entry; entry()"
+
+
+class Spawner:
+    """Whole processes, from before the start until they are reaped."""
+
+    note = ""
+
+    def __init__(self, start: Callable[[], None]) -> None:
+        self._start = start
+        start()
+
+    def can(self, operation: str) -> bool:
+        """Whether the operation is to start a job."""
+        return operation == SPAWN.name
+
+    def run(self, operation: str, count: int) -> float:
+        """Return the mean nanoseconds of one start; raises GovernorError [EIO]."""
+        return timed(self._start, count)
+
+    def each(self, operation: str, count: int) -> list[float]:
+        """Return the nanoseconds of every start; raises GovernorError [EIO]."""
+        return [timed(self._start, 1) for _ in range(count)]
+
+
+def bare() -> Spawner:
+    """`true`, started as cheaply as Python can."""
+    return _command([need("true")])
+
+
+def python() -> Spawner:
+    """An interpreter with nothing to do: what any tool in Python costs at least."""
+    return _command([sys.executable, "-c", "pass"])
+
+
+def cold() -> Spawner:
+    """`governor run -- true`: a governor for one job."""
+    return _command([sys.executable, "-c", _ENTRY, "run", "--", "true"])
+
+
+def with_subprocess() -> Spawner:
+    """What a Python program would do itself."""
+    true = need("true")
+
+    def start() -> None:
+        subprocess.run([true], check=True)
+
+    return Spawner(start)
+
+
+def with_multiprocessing() -> Spawner:
+    """A function that does nothing, by this Python's usual way to start a process."""
+    import multiprocessing
+
+    def start() -> None:
+        process = multiprocessing.Process(target=int)
+        process.start()
+        process.join()
+
+    return Spawner(start)
+
+
+def cgexec() -> Spawner:
+    """libcgroup: the command in a cgroup that is there."""
+    return _command([need("cgexec"), "-g", "pids:/", need("true")])
+
+
+def systemd_run() -> Spawner:
+    """systemd: the command in a scope, a cgroup of its own."""
+    whose = [] if os.geteuid() == 0 else ["--user"]
+    options = ["--scope", "--quiet", "--collect"]
+    return _command([need("systemd-run"), *whose, *options, need("true")])
+
+
+def runexec() -> Spawner:
+    """BenchExec: the command in cgroups and namespaces of its own, measured."""
+    return _command([need("runexec"), "--quiet", "--output", "/dev/null", need("true")])
+
+
+def parallel() -> Spawner:
+    """GNU parallel with one job."""
+    return _command([need("parallel"), "--will-cite", "true", ":::", "1"])
+
+
+def _command(command: list[str]) -> Spawner:
+    """Return the spawner of a command; raises GovernorError [ENOTSUP] when it does not succeed."""
+    path = shutil.which(command[0]) or command[0]
+
+    def start() -> None:
+        silent = [
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ]
+        pid = os.posix_spawn(path, command, os.environ, file_actions=silent)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status:
+            raise GovernorError(errno.ENOTSUP, f"{' '.join(command)} ended with {status}")
+
+    return Spawner(start)
