@@ -26,7 +26,10 @@ def to_text(result: Result) -> str:
         lines += [f"{name}: {part.title}, {part.rounds} rounds"]
         for operation, row in part.samples.items():
             lines += _operation_lines(operation, row, part)
-    lines += [_target_line(outcome) for outcome in targets.check(result.parts)]
+    outcomes = targets.check(result.parts)
+    lines += [_target_line(outcome) for outcome in outcomes]
+    if any(outcome.verdict is Verdict.NOISE for outcome in outcomes):
+        lines.append("Where it says noise, more rounds (--repeat) or a quieter machine may tell.")
     remarks = (("failed", result.failed), ("skipped", result.skipped), ("note", result.notes))
     for what, reasons in remarks:
         for name, reason in reasons.items():
@@ -84,16 +87,15 @@ def _cells(values: list[float], base: list[float], row: dict[str, list[float]]) 
 def _target_line(outcome: Outcome) -> str:
     """Return a target with what was found beside it."""
     target, found = outcome.target, outcome.found
-    line = f"{outcome.verdict.value:7}{target.text:45}"
+    line = f"{outcome.verdict.value:7}{target.text:40}"
     if outcome.verdict is Verdict.ABSENT:
         return line + " not measured"
     if found is None:
-        return line + " noise beyond the floor's trap: use --repeat"
+        return line + " the floor's trap drowns in noise"
     show = duration if target.kind is Kind.EXCESS else times
     if not found.conclusive:
-        return f"{line} {show(found.value)}, too few rounds: use --repeat"
-    noisy = ": use --repeat" if outcome.verdict is Verdict.NOISE else ""
-    return f"{line} {show(found.value)} [{show(found.low)}, {show(found.high)}]{noisy}"
+        return f"{line} {show(found.value)} in too few rounds"
+    return f"{line} {show(found.value)} [{show(found.low)}, {show(found.high)}]"
 
 
 _COMPARED_HEAD: Final = ("old", "new", "factor", "interval", "")
@@ -117,7 +119,7 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def _compared(row: Row) -> str:
-    said = row.change.value + (" (time)" if row.absolute else "")
+    said = row.change.value + ("*" if row.absolute else "")
     cells = (
         duration(row.old),
         duration(row.new),
@@ -134,4 +136,5 @@ def _verdict(comparison: Comparison) -> str:
     if not judged:
         return "Nothing to compare: the results have no row with a base in common."
     counts = ", ".join(f"{judged.count(change)} {change.value}" for change in Change)
-    return f"{len(judged)} rows compared by ratio to their base: {counts}."
+    legend = "* compared by time, which the machine changes as well\n"
+    return f"{legend}{len(judged)} rows compared by ratio to their base: {counts}."

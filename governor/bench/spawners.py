@@ -18,6 +18,8 @@ from governor.errors import GovernorError
 PYTHON: Final = "python3 -c pass"
 COLD: Final = "governor run"
 
+_SILENT: Final = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
+
 # What the installed console script does, so that the benchmark works in a source tree too.
 _ENTRY: Final = "from governor.cli import entry; entry()"
 
@@ -29,7 +31,6 @@ class Spawner:
 
     def __init__(self, start: Callable[[], None]) -> None:
         self._start = start
-        start()
 
     def can(self, operation: str) -> bool:
         """Whether the operation is to start a job."""
@@ -94,8 +95,12 @@ def systemd_run() -> Spawner:
 
 
 def runexec() -> Spawner:
-    """BenchExec: the command in cgroups and namespaces of its own, measured."""
-    return _command([need("runexec"), "--quiet", "--output", "/dev/null", need("true")])
+    """BenchExec: the command in cgroups of its own; in no namespaces, as nobody here.
+
+    It ends with 0 whatever the command does, but then does not say that that did so.
+    """
+    options = ["--quiet", "--no-container", "--output", "/dev/null"]
+    return _command([need("runexec"), *options, need("true")], says="returnvalue=0")
 
 
 def parallel() -> Spawner:
@@ -103,18 +108,22 @@ def parallel() -> Spawner:
     return _command([need("parallel"), "--will-cite", "true", ":::", "1"])
 
 
-def _command(command: list[str]) -> Spawner:
-    """Return the spawner of a command; raises GovernorError [ENOTSUP] when it does not succeed."""
+def _command(command: list[str], says: str = "") -> Spawner:
+    """Return the spawner of a command.
+
+    Raises GovernorError [ENOTSUP] when it does not succeed, or does not print ``says``.
+    """
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    if tried.returncode or says not in tried.stdout:
+        what = f"{os.path.basename(command[0])} ended with {tried.returncode}"
+        reason = ": ".join([what, *tried.stderr.strip().splitlines()[-1:]])
+        raise GovernorError(errno.ENOTSUP, reason)
     path = shutil.which(command[0]) or command[0]
 
     def start() -> None:
-        silent = [
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-        ]
-        pid = os.posix_spawn(path, command, os.environ, file_actions=silent)
+        pid = os.posix_spawn(path, command, os.environ, file_actions=_SILENT)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status:
-            raise GovernorError(errno.ENOTSUP, f"{' '.join(command)} ended with {status}")
+            raise GovernorError(errno.EIO, f"{' '.join(command)} ended with {status}")
 
     return Spawner(start)

@@ -46,7 +46,7 @@ _ONE, _MANY = f"{GOVERNED} hierarchies=1", f"{GOVERNED} hierarchies=16"
 _CALLS = (GOVERNED, UNGOVERNED)
 
 TARGETS: Final = (
-    Target("a trap of open+close <= 1.6x of the floor's", Kind.TRAP, "calls", "open", *_CALLS, 1.6),
+    Target("a trap of open <= 1.6x of the floor's", Kind.TRAP, "calls", "open", *_CALLS, 1.6),
     Target("fork+wait <= 1.25x of ungoverned", Kind.RATIO, "calls", "fork", *_CALLS, 1.25),
     Target("open+close <= 12 us over ungoverned", Kind.EXCESS, "calls", "open", *_CALLS, 12_000.0),
     Target("untrapped getppid <= 1.3x ungoverned", Kind.RATIO, "calls", "getppid", *_CALLS, 1.3),

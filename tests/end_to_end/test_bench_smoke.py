@@ -57,7 +57,7 @@ def programs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 def stored(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The result of one round of everything but most sweeps."""
     output = tmp_path_factory.mktemp("result") / "result.json"
-    sections = "--section=calls,controls,spawn,hierarchies"
+    sections = "--section=calls,controls,spawn,limits"
     done = bench("--quick", "--repeat", "1", sections, "--json", str(output), cache=cache)
     assert done.returncode == 0, done.stdout + done.stderr
     return output
@@ -78,8 +78,7 @@ def test_everything_is_measured_once(stored: Path) -> None:
     assert {"ungoverned", "governed", "governor run", "subprocess"} <= spawned.keys()
     named = spawned.keys() | found["skipped"].keys()
     assert {"cgexec", "systemd-run", "runexec", "parallel"} <= named
-    swept = [place["point"] for place in sections["hierarchies"]["sweep"].values()]
-    assert {1, 4, 16} == set(swept)
+    assert {place["point"] for place in sections["limits"]["sweep"].values()} == {"none", "all"}
     latencies = sections["calls"]["latencies_ns"]["open"]["governed"]
     assert len(latencies) == len(sections["calls"]["shares"])
     # One round is no basis for a verdict.
@@ -162,7 +161,7 @@ def test_the_loop_tells_every_single_operation(programs: Programs) -> None:
 
 
 def test_all_that_a_sweep_varies_can_be_had_at_once(programs: Programs) -> None:
-    shape = Shape(hierarchies=2, depth=2, limits=SOME, groups=3, processes=3)
+    shape = Shape(hierarchies=16, depth=2, limits=SOME, groups=3, processes=3)
     with governed.governed(programs, shape) as surrounding:
         for operation in operations.OPERATIONS:
             assert surrounding.run(operation.name, 1) > 0
@@ -181,16 +180,21 @@ def test_a_tool_that_is_not_there_or_does_not_work_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "parallel"
-    broken.write_text("#!/bin/sh\nexit 9\n")
+    broken.write_text("#!/bin/sh\necho no bus >&2; exit 9\n")
     broken.chmod(0o755)
+    silent = tmp_path / "runexec"
+    silent.write_text("#!/bin/sh\necho terminationreason=failed\n")
+    silent.chmod(0o755)
     true = shutil.which("true")
     assert true
     (tmp_path / "true").symlink_to(true)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(GovernorError, match="runexec is not installed"):
-        spawners.runexec()
-    with pytest.raises(GovernorError, match=r"parallel .* ended with 9"):
+    with pytest.raises(GovernorError, match="cgexec is not installed"):
+        spawners.cgexec()
+    with pytest.raises(GovernorError, match="parallel ended with 9: no bus"):
         spawners.parallel()
+    with pytest.raises(GovernorError, match="runexec ended with 0"):
+        spawners.runexec()
 
 
 def test_a_user_without_a_cache_directory_leaves_nothing_behind(
