@@ -7,7 +7,7 @@ row that is a base by its times, which tells of the machine.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from governor.bench import statistics
@@ -83,14 +83,21 @@ def compare(old: Result, new: Result) -> Comparison:
     rows = [_row(key, before[key], after[key], confidence) for key in both]
     return Comparison(
         rows,
-        [" ".join(key) for key in before if key not in after],
-        [" ".join(key) for key in after if key not in before],
+        _missing(before, after),
+        _missing(after, before),
         {
             fact: (old.before.get(fact), new.before.get(fact))
             for fact in _FACTS
             if old.before.get(fact) != new.before.get(fact)
         },
     )
+
+
+def _missing(here: Iterable[_Key], there: Collection[_Key]) -> list[str]:
+    """Return what is only here: a section by its name when nothing of it is there."""
+    sections = {section for section, _, _ in there}
+    names = (" ".join(key) if key[0] in sections else key[0] for key in here if key not in there)
+    return list(dict.fromkeys(names))
 
 
 def _series(result: Result) -> Iterator[tuple[_Key, _Series]]:

@@ -85,11 +85,11 @@ class Controls:
         }
         if operation == "limit":
             return self._time_of_effect(count)
+        if operation == "attach" and not self._idle:
+            self._idle = self._start_idle(1)
         return timed(actions[operation], count)
 
     def _attach(self) -> None:
-        if not self._idle:
-            self._idle = self._start_idle(1)
         self._site.attach(self._idle[0], next(self._aside))
 
     def _start_idle(self, count: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from governor.bench import governed, helpers, kernel, operations, spawners, surroundings
+from governor.bench import governed, helpers, operations, spawners, surroundings
 from governor.bench.helpers import Programs
 from governor.bench.shape import SOME, Shape
 from governor.errors import GovernorError
@@ -208,23 +207,3 @@ def test_a_user_without_a_cache_directory_leaves_nothing_behind(
     with helpers.compiled_helpers() as programs:
         assert os.access(programs.loop, os.X_OK)
     assert not os.path.exists(programs.loop)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="making a cgroup takes root")
-@pytest.mark.parametrize("version", [1, 2])
-def test_cgroups_are_removed_again(programs: Programs, version: int) -> None:
-    shape = Shape(hierarchies=2, depth=2, limits=SOME, groups=2, processes=2)
-    mounts = Path("/proc/self/mounts").read_text()
-    with contextlib.ExitStack() as stack:
-        try:
-            found = stack.enter_context(kernel.cgroup("cgroup", version, programs, shape))
-        except GovernorError as refusal:
-            need(False, str(refusal))
-        for operation in ("fork", "attach", "mkdir", "limit", "read"):
-            if found.can(operation):
-                assert found.run(operation, 1) > 0
-    mine = f"governor-bench-{os.getpid()}"
-    assert not any(
-        name.startswith(mine) for _, names, _ in os.walk("/sys/fs/cgroup") for name in names
-    )
-    assert Path("/proc/self/mounts").read_text() == mounts
