@@ -15,8 +15,8 @@ from governor.bench.targets import Kind, Outcome
 from governor.bench.text import duration, interval, times
 
 _WIDTH: Final = 80
-_HEAD: Final = ("per op", "ratio", "95 % interval", "excess", "x floor", "out")
-_LINE: Final = "{:>10}{:>9}{:>15}{:>10}{:>8}{:>4}"
+_HEAD: Final = ("per op", "ratio", "95 % interval", "excess", "floors", "out")
+_LINE: Final = "{:>10}{:>9}{:>15}{:>11}{:>7}{:>4}"
 
 
 def to_text(result: Result) -> str:

@@ -144,6 +144,10 @@ def main(arguments: list[str]) -> int:
     except GovernorError as error:
         print("error", error, flush=True)
         return 1
+    except BrokenPipeError:
+        # Nobody is there any more to be told. What is still buffered is not to be tried again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

@@ -20,7 +20,8 @@ def times(ratio: float) -> str:
 
 def number(ratio: float) -> str:
     """Return a factor without its unit."""
-    return f"{ratio:.3f}" if abs(ratio) < 10 else f"{ratio:.1f}"
+    decimals = 4 if abs(ratio) < 0.1 else 3 if abs(ratio) < 10 else 1
+    return f"{ratio:.{decimals}f}"
 
 
 def interval(found: Estimate) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_measuring(parser)
     _add_results(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +78,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, or read what was measured, and print the tables; returns the exit status."""
+    _refuse_what_means_nothing(args)
     if args.compare is not None:
         return _compare(*args.compare)
     if args.figures is not None:
@@ -94,6 +96,20 @@ def run(args: argparse.Namespace) -> int:
     return 1 if result.failed else 0
 
 
+def _refuse_what_means_nothing(args: argparse.Namespace) -> None:
+    """End with a usage error when an option would be ignored."""
+    if args.source is None and args.compare is None:
+        return
+    measuring = ("--quick", args.quick), ("--repeat", args.repeat), ("--only", args.only)
+    options = [*measuring, ("--section", args.section)]
+    if args.compare is not None:
+        options += [("--json", args.json), ("--figures", args.figures)]
+    for option, given in options:
+        if given not in (None, False):
+            what = "--from" if args.compare is None else "--compare"
+            args.parser.error(f"{what} measures nothing, so {option} means nothing with it")
+
+
 def _result(args: argparse.Namespace) -> Result:
     """Return what was found now, or is in a file."""
     if args.source is not None:
@@ -102,10 +118,17 @@ def _result(args: argparse.Namespace) -> Result:
         return store.load(args.source)
     from governor.bench import benchmark, operations
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     only = operations.NAMES if args.only is None else args.only
     result = benchmark.run(_wanted(args), only, _settings(args), _show_progress)
     _show_progress("")
     return result
+
+
+def _end(number: int, _: object) -> None:
+    """End in order, so that no kernel cgroup of the benchmark's stays behind."""
+    raise SystemExit(128 + number)
 
 
 def _wanted(args: argparse.Namespace) -> list[Section]:

@@ -125,6 +125,9 @@ def test_without_a_compiler_it_says_what_is_missing(tmp_path: Path) -> None:
         (["--figures", "/dev/null/figures"], 125, "cannot make /dev/null/figures"),
         (["--from", "/nowhere/result.json"], 125, "cannot read /nowhere/result.json"),
         (["--compare", "/nowhere/old", "/nowhere/new"], 125, "cannot read /nowhere/old"),
+        (["--compare", "a", "b", "--quick"], 2, "--compare measures nothing, so --quick means"),
+        (["--from", "a", "--repeat", "3"], 2, "--from measures nothing, so --repeat means"),
+        (["--from", "a", "--compare", "a", "b"], 2, "not allowed with argument"),
         (["--repeat", "0"], 2, "allowed are 1 to 10000"),
     ],
 )
