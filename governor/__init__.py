@@ -12,7 +12,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from governor.api import Container, Governor, Hierarchy, Job, JobResult
-    from governor.errors import GovernorError, NotRunning, ProtocolError
+    from governor.errors import (
+        GovernorError,
+        JobFailed,
+        JobTimeout,
+        LimitExceeded,
+        NotRunning,
+        ProtocolError,
+    )
+    from governor.results import Refusal
 
 __all__ = [
     "Container",
@@ -20,13 +28,26 @@ __all__ = [
     "GovernorError",
     "Hierarchy",
     "Job",
+    "JobFailed",
     "JobResult",
+    "JobTimeout",
+    "LimitExceeded",
     "NotRunning",
     "ProtocolError",
+    "Refusal",
     "__version__",
 ]
 
-_ERRORS = frozenset({"GovernorError", "NotRunning", "ProtocolError"})
+_ERRORS = frozenset(
+    {
+        "GovernorError",
+        "JobFailed",
+        "JobTimeout",
+        "LimitExceeded",
+        "NotRunning",
+        "ProtocolError",
+    }
+)
 
 
 def __getattr__(name: str) -> object:
