@@ -41,6 +41,7 @@ class Options(NamedTuple):
     grace: float
     resume: bool = False
     record: str | None = None
+    events: str | None = None
 
 
 def run(options: Options) -> int:
@@ -90,7 +91,10 @@ def _supervise(
     failure = None
     timeline = Timeline()
     with Governor(
-        metrics=options.metrics, agent_timeout=options.agent_timeout, lock=record.descriptor
+        metrics=options.metrics,
+        agent_timeout=options.agent_timeout,
+        lock=record.descriptor,
+        events=options.events,
     ) as governor:
         containers = make_containers(governor, plan)
         if options.report is not None:

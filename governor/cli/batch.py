@@ -6,7 +6,14 @@ import argparse
 import os
 import sys
 
-from governor.cli.arguments import add_agent_timeout, add_metrics, checked, number_of_jobs, serving
+from governor.cli.arguments import (
+    add_agent_timeout,
+    add_events,
+    add_metrics,
+    checked,
+    number_of_jobs,
+    serving,
+)
 from governor.units import parse_duration
 
 _DESCRIPTION = """\
@@ -47,6 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--report", metavar="FILE", help="write a JSON report to FILE")
     add_metrics(parser)
+    add_events(parser)
     parser.add_argument(
         "--grace",
         type=checked(parse_duration),
@@ -82,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
                 grace=args.grace,
                 resume=args.resume,
                 record=args.record,
+                events=args.events,
             )
         )
     except BatchFileError as error:

@@ -12,7 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_agent_timeout, add_metrics, checked, completes, serving
+from governor.cli.arguments import (
+    add_agent_timeout,
+    add_events,
+    add_metrics,
+    checked,
+    completes,
+    serving,
+)
 from governor.cli.layout import Layout, Setting, add_layout, parse_place
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE
@@ -94,6 +101,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     add("--report", metavar="FILE", help="write a JSON report to FILE")
     add_metrics(parser)
+    add_events(parser)
     add_agent_timeout(parser)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
@@ -117,7 +125,9 @@ def run(args: argparse.Namespace) -> int:
 
     began = time.monotonic()
     metrics = serving(args)
-    with Governor(metrics=metrics, fork=True, agent_timeout=args.agent_timeout) as governor:
+    with Governor(
+        metrics=metrics, fork=True, agent_timeout=args.agent_timeout, events=args.events
+    ) as governor:
         containers = layout.build(governor)
         with signals_held():
             job = governor.spawn(
@@ -148,13 +158,16 @@ def _settings(args: argparse.Namespace) -> list[Setting]:
 
 
 def explain(name: str, result: JobResult) -> None:
-    """Say what the exit code cannot: why it was not started, or that it was not governed."""
+    """Say what the exit code cannot: why it was not started, not governed, or could not go on."""
     if result.unenforced:
         print(f"governor: limits were not enforced: {result.unenforced}", file=sys.stderr)
     if result.timed_out:
         print(f"governor: {name} timed out", file=sys.stderr)
     elif result.error:
         print(f"governor: {result.error}", file=sys.stderr)
+    if result.exit_code and not result.error:
+        for refusal in result.refusals:
+            print(f"governor: {name} was refused {refusal}", file=sys.stderr)
 
 
 def _has_terminal() -> bool:

@@ -17,7 +17,14 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_agent_timeout, add_directory, add_metrics, checked, serving
+from governor.cli.arguments import (
+    add_agent_timeout,
+    add_directory,
+    add_events,
+    add_metrics,
+    checked,
+    serving,
+)
 from governor.cli.layout import Layout, add_layout
 from governor.errors import GovernorError
 
@@ -55,6 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     add_layout(parser)
     add_metrics(parser)
+    add_events(parser)
     add_agent_timeout(parser)
     add_directory(parser)
     parser.set_defaults(run=run, failure=1)
@@ -123,6 +131,7 @@ def _keep(
             _signals() as heard,
             Governor(
                 agent_timeout=args.agent_timeout,
+                events=args.events,
                 fork=True,
                 directory=path,
                 lock=lock,
