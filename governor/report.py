@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 from governor.errors import GovernorError
+from governor.results import Refusal
 
 if TYPE_CHECKING:
     from governor.api import ContainerReport, JobResult
@@ -45,6 +46,11 @@ class JobReport(NamedTuple):
     unenforced: str | None = None
     earlier: bool = False
     began_seconds: float | None = None
+    refusals: Sequence[Refusal] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as values for JSON."""
+        return {**self._asdict(), "refusals": [refusal._asdict() for refusal in self.refusals]}
 
 
 class Report(NamedTuple):
@@ -83,7 +89,7 @@ def to_json(report: Report) -> dict[str, Any]:
     """Return the report as values for JSON."""
     return {
         **report._asdict(),
-        "jobs": [job._asdict() for job in report.jobs],
+        "jobs": [job.to_json() for job in report.jobs],
         "enforcement": dict(report.enforcement),
         "containers": [container._asdict() for container in report.containers],
     }

@@ -50,7 +50,11 @@ def summarize(report: Report) -> str:
     parts = [_job_table(report.jobs)] if report.jobs else []
     for _, group in groupby(report.containers, key=lambda container: container.hierarchy):
         parts.extend(_container_tables(list(group)))
-    sentences = [*refusals(report.containers), *unenforced(report)]
+    sentences = [
+        *refusals(report.containers),
+        *job_refusals(report.jobs),
+        *unenforced(report),
+    ]
     if sentences:
         parts.append("\n".join(sentences))
     return "\n\n".join(parts)
@@ -112,6 +116,14 @@ def refusals(containers: Iterable[ContainerReport]) -> Iterator[str]:
                 f"{requests if refused != 1 else requests.removesuffix('s')} at its "
                 f"{_bounds(container, resource)} {noun(resource)}"
             )
+
+
+def job_refusals(jobs: Iterable[JobReport]) -> Iterator[str]:
+    """Yield a sentence for everything that was refused to a job that did not succeed."""
+    for job in jobs:
+        if job.exit_code and not job.error:
+            for refusal in job.refusals:
+                yield f"{job.name} was refused {refusal}"
 
 
 def _bounds(container: ContainerReport, resource: str) -> str:

@@ -148,8 +148,17 @@ def _job_cells(job: JobReport) -> list[Element | str]:
         format_duration(job.cpu_seconds) if known else "",
         " ".join(job.containers),
         element("code", " ".join(job.command)),
-        "; ".join(filter(None, [job.error, job.unenforced and f"ungoverned: {job.unenforced}"])),
+        "; ".join(_remarks(job)),
     ]
+
+
+def _remarks(job: JobReport) -> Iterator[str]:
+    if job.error:
+        yield job.error
+    if job.unenforced:
+        yield f"ungoverned: {job.unenforced}"
+    for refusal in job.refusals:
+        yield f"refused {refusal}"
 
 
 def _container_table(containers: Sequence[ContainerReport]) -> Element:

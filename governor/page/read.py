@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from governor.errors import GovernorError
 from governor.report import JobReport, Report
-from governor.results import ContainerReport
+from governor.results import ContainerReport, Refusal
 
 _LONGEST = 1e10
 """Seconds, three centuries; a page has to have room for a time."""
@@ -35,6 +35,7 @@ class _Job(BaseModel):
     unenforced: str | None = None
     earlier: bool = False
     began_seconds: Seconds | None = None
+    refusals: list[Refusal] = []
 
 
 class _Container(BaseModel):
@@ -105,7 +106,7 @@ def parse(text: str) -> Report:
         run.exit_code,
         run.signal,
         run.wall_seconds,
-        [JobReport(**job.model_dump()) for job in run.jobs],
+        [JobReport(**dict(job)) for job in run.jobs],
         run.enforcement,
         [ContainerReport(**container.model_dump()) for container in run.containers],
         run.title,
