@@ -161,7 +161,7 @@ def cpu(board: dashboard.Dashboard) -> None:
         for part, legend in (("user", "{{hierarchy}} user"), ("sys", "{{hierarchy}} kernel"))
     ]
     busy = [
-        (f"governor_cpuacct_load_ratio{{{root}}}", "{{hierarchy}} in use"),
+        (f"governor_cpuacct_load{{{root}}}", "{{hierarchy}} in use"),
         (f"governor_cpuset_effective_cpus{{{root}}}", "{{hierarchy}} allowed"),
     ]
     confined = first(f"governor_cpuset_effective_cpus{{{CHOSEN}}}", WHERE)

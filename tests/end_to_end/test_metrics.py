@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +23,11 @@ from governor import registry
 from governor.api import Container, Governor
 from governor.metrics import model
 from governor.serving import Serving
+from governor.subsystem import CountedSubsystem
 from tests.capabilities import need
 from tests.end_to_end.prometheus import free_port, program
 from tests.leftovers import Mark
-from tests.process.helpers import agent_of, eventually
+from tests.process.helpers import ROOT, agent_of, eventually
 from tests.programs.build import CannotCompile
 from tests.stress import brief
 
@@ -141,46 +142,74 @@ class Documented(NamedTuple):
     type: str
     unit: str
     labels: frozenset[str]
+    meaning: str
 
 
-def documented(resources: set[str]) -> dict[str, Documented]:
-    """The table of docs/metrics.md, with NAME and PAGES replaced by all resources."""
-    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+def documented(resources: dict[str, str]) -> dict[str, Documented]:
+    """The table of docs/metrics.md, with NAME and PAGES replaced by all resources.
+
+    ``*tasks*`` in the meaning stands for what a resource is of: the values of ``resources``.
+    """
+    page = (ROOT / "docs" / "metrics.md").read_text()
     table = page.partition("## What is gone")[0]
     found: dict[str, Documented] = {}
     for row in re.findall(r"^\| (`governor_.*) \|$", table, re.M):
         names, type, unit, labels, _, meaning = (cell.strip() for cell in row.split("|"))
-        assert meaning
-        told = Documented(type, unit, frozenset(re.findall(r"`(\w+)`", labels)))
+        told = Documented(type, unit, frozenset(re.findall(r"`(\w+)`", labels)), plain(meaning))
         for name in re.findall(r"`(\w+)`", names):
-            pages = {resource for resource in resources if resource.endswith("pages")}
-            for word, some in ("NAME", resources - pages), ("PAGES", pages):
-                if f"_{word}_" in name:
-                    found |= {name.replace(word, resource): told for resource in some}
-            if not re.search("NAME|PAGES", name):
-                found[name] = told
+            for one in among(name, resources):
+                of = resources.get(one.split("_")[1], "")
+                words = told.meaning.replace("*Tasks*", of.capitalize()).replace("*tasks*", of)
+                found[one] = told._replace(meaning=words)
     return found
 
 
-def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
-    with Governor(metrics=0) as governor:
-        container = governor.mount("everything", ["all"]).mkdir("/c")
-        governor.spawn(["true"], containers=[container]).wait(60)
-        exported = openmetrics(governor.metrics_port)
-        counted = {file.partition(".")[0] for file in container.list_files() if "held" in file}
+def among(name: str, resources: Iterable[str]) -> list[str]:
+    """The metrics that a name in the table is about."""
+    pages = {resource for resource in resources if resource.endswith("pages")}
+    for word, some in ("NAME", set(resources) - pages), ("PAGES", pages):
+        if f"_{word}_" in name:
+            return [name.replace(word, resource) for resource in some]
+    return [name]
+
+
+def plain(markdown: str) -> str:
+    """Without links and marks of code."""
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", markdown).replace("`", "")
+
+
+def told_of(exported: str) -> dict[str, Documented]:
+    """What an exporter tells of its metrics, as the text format has it, which queries go by."""
     found = {}
     for family in parse_openmetrics(exported):  # type: ignore[no-untyped-call]
-        # What the text format makes of them, which is what queries use.
         suffix, type = {"counter": ("_total", "counter"), "info": ("_info", "gauge")}.get(
             family.type, ("", family.type)
         )
         labels = {label for sample in family.samples for label in sample.labels}
         labels -= {"le"} if type == "histogram" else set()
-        found[family.name + suffix] = Documented(type, family.unit, frozenset(labels))
-    told = documented(counted)
-    never = {name for name in told if name.startswith("governor_numsiginfo")} - found.keys()
-    never |= {"governor_recording"}  # without a state directory
-    assert found == {name: row for name, row in told.items() if name not in never}
+        help = family.documentation.removesuffix(".")
+        found[family.name + suffix] = Documented(type, family.unit, frozenset(labels), help)
+    return found
+
+
+def test_every_metric_is_documented_and_every_documented_one_is_there(tmp_path: Path) -> None:
+    """With type, unit, labels, and a meaning that begins with what the exporter says."""
+    with Governor(metrics=0, state=str(tmp_path)) as governor:
+        container = governor.mount("everything", ["all"]).mkdir("/c")
+        governor.spawn(["true"], containers=[container]).wait(60)
+        found = told_of(openmetrics(governor.metrics_port))
+        counted = {file.partition(".")[0] for file in container.list_files() if "held" in file}
+    loaded = map(registry.load, counted)
+    table = documented({s.name: s.resource for s in loaded if isinstance(s, CountedSubsystem)})
+    table = {
+        name: row
+        for name, row in table.items()
+        if name in found or not name.startswith("governor_numsiginfo")
+    }
+    for name in found.keys() & table.keys():
+        if table[name].meaning.startswith(found[name].meaning):
+            found[name] = found[name]._replace(meaning=table[name].meaning)
+    assert found == table
     assert "pid" not in {label for row in found.values() for label in row.labels}
 
 
@@ -208,7 +237,11 @@ def test_columns_say_what_rows_say() -> None:
                     counter = "_total" if file.metric.kind == "counter" else ""
                     sample = model.family_name(subsystem, name, file.metric) + counter
                     told[sample, where] = file.metric.number(report.files[name])
-    containers = {key: value for key, value in found.items() if key[1].partition(":")[2]}
+    containers = {
+        key: value
+        for key, value in found.items()
+        if key[1].partition(":")[2] and "_job_" not in key[0]
+    }
     assert containers == told
 
 
@@ -336,9 +369,44 @@ def test_what_is_gone_is_kept_for_a_while() -> None:
         assert found["governor_enforcement_level/numtasks", "load:/builds"] == 1
         assert found["governor_job_exit_code/1/sh", ":"] == code != 0
         assert found["governor_job_state/1/sh/ended", ":"] == 1
+        assert found["governor_job_container_info/1/sh", "load:/builds"] == 1
         load.mkdir("/builds")  # the same name: only one of them is told of
         found = samples(governor.metrics_port)
         assert found["governor_numtasks_failures_total", "load:/builds"] == 0
+
+
+def places(port: int | None) -> set[tuple[str, str]]:
+    """Job and container, of all jobs that metrics tell of."""
+    found = {
+        (f"{labels['id']} {labels['name']}", f"{labels['hierarchy']}:{labels['container']}")
+        for family in text_string_to_metric_families(text(port))
+        for name, labels, value, *_ in family.samples
+        if name == "governor_job_container_info" and value == 1
+    }
+    return found
+
+
+def test_jobs_are_found_in_their_containers() -> None:
+    """Also when they move, when they have ended, and when the container has another name."""
+    with Governor(metrics=Serving(keep=600)) as governor:
+        load = governor.mount("load", ["numtasks"])
+        governor.mount("cpu", ["cpuacct"])
+        first, second = load.mkdir("/first"), load.mkdir("/second")
+        port = governor.metrics_port
+        job = governor.spawn(["sleep", "600"], name="j", containers=[first])
+        assert places(port) == {("1 j", "load:/first"), ("1 j", "cpu:/")}
+        second.attach(job.pid)
+        assert places(port) == {("1 j", "load:/second"), ("1 j", "cpu:/")}
+        governor.stop([job], grace=0)
+        second.rename("third")
+        assert places(port) == {("1 j", "load:/third"), ("1 j", "cpu:/")}
+        load["/third"].rmdir()
+        assert places(port) == {("1 j", "load:/third"), ("1 j", "cpu:/")}
+        governor.spawn(["true"], name="short", containers=[first]).wait(60)
+        first.rmdir()  # before anybody has looked
+        assert places(port) >= {("2 short", "load:/first"), ("2 short", "cpu:/")}
+        governor.umount("load")
+        assert {where for _, where in places(port)} == {"cpu:/"}
 
 
 def test_run_serves_metrics_while_the_command_runs(mark: Mark) -> None:

@@ -58,7 +58,8 @@ def blocks(draw: st.DrawFn, hierarchy: str, version: int) -> list[Any]:
 @st.composite
 def answers(draw: st.DrawFn, version: int) -> dict[str, Any]:
     states = st.sampled_from(["starting", "running", "ended"])
-    job = st.tuples(NAMES, states, st.floats(0, 1e9), st.none() | st.integers(0, 255))
+    places = st.lists(st.tuples(st.just("load"), NAMES), max_size=2, unique=True)
+    job = st.tuples(NAMES, states, st.floats(0, 1e9), st.none() | st.integers(0, 255), places)
     return {
         "blocks": [
             draw(blocks("load", version)),
