@@ -114,6 +114,7 @@ def busy() -> Iterator[Governor]:
         yield governor
 
 
+@pytest.mark.once
 def test_promtool_finds_nothing_wrong(promtool: str, busy: Governor) -> None:
     checked = subprocess.run(
         [promtool, "check", "metrics"],
@@ -125,6 +126,7 @@ def test_promtool_finds_nothing_wrong(promtool: str, busy: Governor) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
+@pytest.mark.once
 def test_prometheus_understands_openmetrics(promtool: str, busy: Governor, tmp_path: Path) -> None:
     """``promtool check metrics`` reads the text format only; this is its other parser."""
     lines = openmetrics(busy.metrics_port).splitlines()
@@ -192,6 +194,7 @@ def told_of(exported: str) -> dict[str, Documented]:
     return found
 
 
+@pytest.mark.once
 def test_every_metric_is_documented_and_every_documented_one_is_there(tmp_path: Path) -> None:
     """With type, unit, labels, and a meaning that begins with what the exporter says."""
     with Governor(metrics=0, state=str(tmp_path)) as governor:
@@ -213,6 +216,7 @@ def test_every_metric_is_documented_and_every_documented_one_is_there(tmp_path: 
     assert "pid" not in {label for row in found.values() for label in row.labels}
 
 
+@pytest.mark.once
 def test_columns_say_what_rows_say() -> None:
     """Every figure, against what `Governor.containers` has of every container."""
     with Governor(metrics=0) as governor:
@@ -303,6 +307,7 @@ def governor_traps(governor: Governor, container: Container) -> bool:
     return bool(governor.spawn(["true"], containers=[container]).traps)
 
 
+@pytest.mark.once
 def test_the_short_way_is_a_sample() -> None:
     """Some answers of a long row are measured, each of which stands in one bucket."""
     with Governor(metrics=0) as governor:
@@ -339,6 +344,7 @@ def test_minor_resources_are_exported() -> None:
     assert ("governor_numsiginfo_limit", where) not in found
 
 
+@pytest.mark.once
 def test_series_vanish_with_their_container_and_hierarchy() -> None:
     with Governor(metrics=Serving(keep=0)) as governor:
         load = governor.mount("load", ["numtasks"])
@@ -353,6 +359,7 @@ def test_series_vanish_with_their_container_and_hierarchy() -> None:
     assert without_load == {":"}
 
 
+@pytest.mark.once
 def test_what_is_gone_is_kept_for_a_while() -> None:
     with Governor(metrics=Serving(keep=600)) as governor:
         load = governor.mount("load", ["numtasks", "cpuacct"])
@@ -386,6 +393,7 @@ def places(port: int | None) -> set[tuple[str, str]]:
     return found
 
 
+@pytest.mark.once
 def test_jobs_are_found_in_their_containers() -> None:
     """Also when they move, when they have ended, and when the container has another name."""
     with Governor(metrics=Serving(keep=600)) as governor:
@@ -409,6 +417,7 @@ def test_jobs_are_found_in_their_containers() -> None:
         assert {where for _, where in places(port)} == {"cpu:/"}
 
 
+@pytest.mark.once
 def test_run_serves_metrics_while_the_command_runs(mark: Mark) -> None:
     port = free_port()
     program = (
@@ -429,6 +438,7 @@ def test_run_serves_metrics_while_the_command_runs(mark: Mark) -> None:
     assert mark.processes() == []
 
 
+@pytest.mark.once
 def test_run_with_metrics_passes_signals_on(mark: Mark) -> None:
     program = (
         "import signal, sys;"
@@ -452,6 +462,7 @@ def test_run_with_metrics_passes_signals_on(mark: Mark) -> None:
     assert mark.processes() == []
 
 
+@pytest.mark.once
 def test_run_with_a_port_in_use_starts_nothing(mark: Mark, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -27,6 +28,8 @@ from tests.process.helpers import (
     run_job,
 )
 
+pytestmark = pytest.mark.once
+
 WORK = ["numtasks", "numfiles", "numsock", "numpty", "numflock"]
 WORK += ["privvmpages", "physpages", "rsspages"]
 TESTS = sorted(MONITORING.glob("*_test.yml"))
@@ -41,6 +44,8 @@ KNOWN = {
     "Tasks": 2,
     "Jobs running": 1,
     "Limits that fail": 0,
+    "Spawners replaced": 0,
+    "Not recorded": 0,
     "Fullest now": 1,
 }
 """What single numbers are, then."""
@@ -140,10 +145,13 @@ def busy(prometheus: Prometheus, gov: Governor) -> Iterator[None]:
 
 
 def test_every_panel_shows_something(
-    prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch
+    prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     firing = 'ALERTS{alertname="GovernorForksRefused",hierarchy="work"}'
-    with nothing_left(monkeypatch), Governor(metrics=prometheus.target) as gov:
+    with (
+        nothing_left(monkeypatch),
+        Governor(metrics=prometheus.target, state=str(tmp_path)) as gov,
+    ):
         began = time.time()
         with busy(prometheus, gov):
             empty = panels()

@@ -24,6 +24,8 @@ from tests.process.helpers import (
     spawner_of,
 )
 
+pytestmark = pytest.mark.once
+
 COUNTERS = ("numtasks_failures", "cpuacct_usage_seconds")
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
 
