@@ -86,11 +86,14 @@ def build() -> Dashboard:
 def overview(board: dashboard.Dashboard) -> None:
     """What one wants to know at a glance."""
     containers = f'sum(governor_hierarchy_containers{{{GOVERNOR},hierarchy=~"$hierarchy"}})'
-    at_roots = f'max by (instance) (governor_numtasks_held{{{GOVERNOR},container="/"}})'
+    tasks, files = (
+        f'sum(max by (instance) (governor_{resource}_held{{{GOVERNOR},container="/"}}))'
+        for resource in ("numtasks", "numfiles")
+    )
     computing = f'rate(governor_cpuacct_usage_seconds_total{{{GOVERNOR},container="/"}}[{RATE}])'
     running = f'sum(governor_job_state{{{GOVERNOR},state="running"}})'
     firing = f"count(ALERTS{{{GOVERNOR},{FIRING}}})"
-    failing = f'count(ALERTS{{{CHOSEN},{FIRING},alertname="GovernorLimitNotEnforced"}})'
+    failing = f"count(resource:governor_limit:unenforced{{{CHOSEN}}})"
     refused = f"sum(increase(resource:governor_failures:total{{{CHOSEN}}}[$__range]))"
     agents, spawners = (
         f"sum(increase(governor_{process}_restarts_total{{{GOVERNOR}}}[$__range]))"
@@ -102,7 +105,8 @@ def overview(board: dashboard.Dashboard) -> None:
         board,
         figure("Governors", "Those that answer.", f"sum(up{{{GOVERNOR}}})"),
         figure("Containers", "Of all hierarchies.", containers),
-        figure("Tasks", "Processes and threads.", f"sum({at_roots})"),
+        figure("Tasks", "Processes and threads.", tasks),
+        figure("Open files", "Of all of them.", files),
         figure("CPUs in use", "By all.", f"sum(max by (instance) ({computing}))").decimals(1),
         figure("Jobs running", "Of all governors.", f"{running} or vector(0)"),
         height=SHORT,
@@ -221,8 +225,7 @@ def agent(board: dashboard.Dashboard) -> None:
     buckets = f"sum by (le, way) (rate(governor_agent_answer_seconds_bucket{{{GOVERNOR}}}[{RATE}]))"
     answers = [(f"histogram_quantile({part}, {buckets})", name) for part, name in QUANTILES]
     recounts = f"sum {by} (rate(governor_agent_recount_seconds_total{{{GOVERNOR}}}[{RATE}]))"
-    levels = f'governor_enforcement_level{{{CHOSEN},level!="enforced"}}'
-    weak = f"sum by (subsystem, level) ({levels}) > 0", "{{subsystem}} {{level}}"
+    failing = f"count by (resource) (resource:governor_limit:unenforced{{{CHOSEN}}})"
     restarts = [
         (
             f"sum {by} (governor_{process}_restarts_total{{{GOVERNOR}}})",
@@ -231,7 +234,7 @@ def agent(board: dashboard.Dashboard) -> None:
         for process in ("agent", "spawner")
     ]
     recorded = f"min {by} (governor_recording{{{GOVERNOR}}})"
-    weakly = "Containers where a subsystem is enforced in part only, or observes."
+    weakly = "Limits of containers that do not hold for every process there."
     where = "{{instance}}"
     board.with_row(dashboard.Row("Agent"))
     line(
@@ -242,7 +245,7 @@ def agent(board: dashboard.Dashboard) -> None:
     )
     line(
         board,
-        graph("Not enforced", weakly, "short", weak).no_value("all is enforced"),
+        graph("Limits that fail", weakly, "short", (failing, "{{resource}}")).no_value("all hold"),
         graph("Replaced", "Processes of governor, since it runs.", "short", *restarts),
         graph("Recorded", "1: all is, 0: nothing can be.", "short", (recorded, where))
         .max(1)
