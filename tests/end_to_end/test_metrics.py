@@ -29,7 +29,7 @@ from tests.end_to_end.prometheus import free_port, program
 from tests.leftovers import Mark
 from tests.process.helpers import ROOT, agent_of, eventually
 from tests.programs.build import CannotCompile
-from tests.stress import brief
+from tests.stress import brief, scrapes
 
 RUN = [sys.executable, "-m", "governor", "run"]
 
@@ -257,6 +257,19 @@ def test_no_short_lived_process_is_missed() -> None:
         raise
     brief.check(seen)
     assert seen.metric >= 0.3
+
+
+@pytest.mark.once
+def test_scrapes_of_many_containers() -> None:
+    """A sample of what ``make stress`` measures, which alone is long enough to compare times."""
+    try:
+        seen = scrapes.run(200, calls=1000, rounds=1)
+    except CannotCompile as error:
+        need(False, str(error))
+        raise
+    assert seen.lines >= 200 * scrapes.LINES
+    assert all(0 < sum(cost) < scrapes.MOST for cost in (seen.first, *seen.later.values()))
+    assert len(seen.calls) == 3
 
 
 def agents_work(port: int | None) -> dict[str, float]:
