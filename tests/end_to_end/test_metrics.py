@@ -395,6 +395,21 @@ def test_what_is_gone_is_kept_for_a_while() -> None:
         assert found["governor_numtasks_failures_total", "load:/builds"] == 0
 
 
+@pytest.mark.once
+def test_what_is_gone_goes_when_its_time_is_over() -> None:
+    with Governor(metrics=Serving(keep=0.3)) as governor:
+        builds = governor.mount("load", ["numtasks"]).mkdir("/builds")
+        text(governor.metrics_port)
+        governor.spawn(["true"], name="brief", containers=[builds]).wait(60)
+        builds.rmdir()
+
+        def gone() -> bool:
+            told = text(governor.metrics_port)
+            return "brief" not in told and "/builds" not in told
+
+        eventually(gone, "nothing is told of job and container")
+
+
 def places(port: int | None) -> set[tuple[str, str]]:
     """Job and container, of all jobs that metrics tell of."""
     found = {

@@ -76,7 +76,7 @@ def test_cpu_time_is_all_there(prometheus: Prometheus, gov: Governor) -> None:
     assert own == pytest.approx(prometheus.value(usage.format("", "/")))
 
 
-def test_counters_go_on_when_the_agent_dies(prometheus: Prometheus, gov: Governor) -> None:
+def test_counters_go_on_when_agent_and_spawner_die(prometheus: Prometheus, gov: Governor) -> None:
     box = gov.mount("dies", ["numtasks", "cpuacct"]).mkdir("/box")
     box["numtasks.limit"] = 2
     where = '{hierarchy="dies",container="/box"}'
@@ -89,6 +89,7 @@ def test_counters_go_on_when_the_agent_dies(prometheus: Prometheus, gov: Governo
         before = prometheus.value(used)
         kill_and_see([agent_of(gov, job.pid)])
         eventually(lambda: len(children(spawner_of(gov))) == 2, "there is another agent")
+        kill_and_see([spawner_of(gov)])
         assert [job.is_refused() for _ in range(2)] == [True] * 2
         prometheus.scraped()
     course = prometheus.course(refused, start, time.time() + 1)[0].points
@@ -97,6 +98,7 @@ def test_counters_go_on_when_the_agent_dies(prometheus: Prometheus, gov: Governo
     for counter in (refused, used):
         assert prometheus.value(f"resets({counter}[1m])") == 0
     assert prometheus.value("governor_agent_restarts_total") == 1
+    assert prometheus.value("governor_spawner_restarts_total") == 1
 
 
 def test_counters_go_on_when_the_supervisor_dies(
