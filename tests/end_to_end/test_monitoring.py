@@ -44,7 +44,6 @@ KNOWN = {
     "Tasks": 3,
     "Jobs running": 1,
     "Limits that fail": 1,
-    "Spawners replaced": 0,
     "Not recorded": 0,
     "Fullest now": 1,
 }

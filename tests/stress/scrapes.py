@@ -126,7 +126,7 @@ class Seen(NamedTuple):
 
 
 def run(containers: int, calls: int = 200_000, rounds: int = 4) -> Seen:
-    """So many containers are scraped, at last while so many calls are trapped."""
+    """So many containers are scraped, in so many rounds, at last while calls are trapped."""
     with Governor(metrics=0) as gov:
         tree = gov.mount("load", SUBSYSTEMS)
         made = [tree.mkdir(f"/c{number}") for number in range(containers)]
@@ -135,7 +135,7 @@ def run(containers: int, calls: int = 200_000, rounds: int = 4) -> Seen:
         later = {}
         for encoding in ("identity", "gzip"):
             scrape(gov, encoding)
-            costs = [scrape(gov, encoding)[0] for _ in range(5)]
+            costs = [scrape(gov, encoding)[0] for _ in range(rounds)]
             later[encoding] = Cost(*(median(cost[n] for cost in costs) for n in range(2)))
         cost = str(sum(later["identity"]))
         loads = {
