@@ -199,7 +199,8 @@ def jobs(board: dashboard.Dashboard) -> None:
     states = f"sum by (state) (governor_job_state{{{GOVERNOR}}})"
     running = f'governor_job_state{{{GOVERNOR},state="running"}} == 1'
     age = f"governor_job_age_seconds{{{GOVERNOR}}} and on (instance, id) ({running})"
-    ended = f'count_values("code", governor_job_exit_code{{{GOVERNOR}}})'
+    ended = f"sum by (outcome) (rate(governor_jobs_ended_total{{{GOVERNOR}}}[{RATE}]))"
+    codes = f'count_values("code", governor_job_exit_code{{{GOVERNOR}}})'
     where = f"governor_job_container_info{{{CHOSEN}}} and on (instance, id) ({running})"
     used = f"rate(governor_cpuacct_usage_seconds_total{{{CHOSEN}}}[{RATE}])"
     computing = f"({where}) * on (instance, hierarchy, container) group_left () {used}"
@@ -209,7 +210,8 @@ def jobs(board: dashboard.Dashboard) -> None:
     line(
         board,
         stacked(graph("Jobs", "Ended ones for a while.", "short", (states, "{{state}}"))),
-        graph("Exit codes", "Of the jobs that ended lately.", "short", (ended, "{{code}}")),
+        graph("Jobs ended", "Each second; failed: not with 0.", "ops", (ended, "{{outcome}}")),
+        graph("Exit codes", "Of the jobs that ended lately.", "short", (codes, "{{code}}")),
     )
     line(
         board,

@@ -1,4 +1,4 @@
-"""What governor tells of itself: build, agents, hierarchies. Few series, all made anew."""
+"""What governor tells of itself: build, agents, hierarchies, ends. Few series, all made anew."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def families(answer: dict[str, Any]) -> Iterator[Family]:
     yield build
     yield from _agent(answer)
     yield from _hierarchies(answer["hierarchies"])
+    ended = CounterMetricFamily(
+        "governor_jobs_ended",
+        "Jobs that have ended, with exit code 0 (success) or another one (failure).",
+        labels=("outcome",),
+    )
+    for outcome, times in zip(("success", "failure"), answer["ended"], strict=True):
+        ended.add_metric([outcome], times)
+    yield ended
 
 
 def _agent(answer: dict[str, Any]) -> Iterator[Family]:

@@ -59,8 +59,8 @@ class Columns:
     a value per path, None where there is no such file; what is missing at the end is None.
     Levels are places in `governor.results.LEVELS`. ``hierarchies``: name, containers, groups.
     ``jobs``: id, name, state, age in seconds, exit code or None, and hierarchy and path of each
-    container it is in. ``work``: the fields of `governor.wire.agent.Trapped`. ``restarts`` of the
-    agent, and ``spawner_restarts``.
+    container it is in. ``ended``: how many jobs have succeeded, and failed. ``work``: the fields
+    of `governor.wire.agent.Trapped`. ``restarts`` of the agent, and ``spawner_restarts``.
     """
 
     def __init__(self, policy: Policy, jobs: Jobs, figures: Figures, agent: AgentLink) -> None:
@@ -94,6 +94,7 @@ class Columns:
                 [h.name, len(self._shapes[h].containers), len(forest.groups)] for h in hierarchies
             ],
             "jobs": self._job_rows(),
+            "ended": [self._jobs.succeeded, self._jobs.failed],
             "work": [
                 [[nr, times] for nr, times in work.calls.items()],
                 work.answers,

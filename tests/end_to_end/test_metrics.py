@@ -388,6 +388,8 @@ def test_what_is_gone_is_kept_for_a_while() -> None:
         assert found["governor_cpuacct_usage_seconds_total", "load:/builds"] > 0
         assert found["governor_enforcement_level/numtasks", "load:/builds"] == 1
         assert found["governor_job_exit_code/1/sh", ":"] == code != 0
+        ended = [found[f"governor_jobs_ended_total/{how}", ":"] for how in ("success", "failure")]
+        assert ended == [0, 1]
         assert found["governor_job_state/1/sh/ended", ":"] == 1
         assert found["governor_job_container_info/1/sh", "load:/builds"] == 1
         load.mkdir("/builds")  # the same name: only one of them is told of
