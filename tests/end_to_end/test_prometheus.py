@@ -14,6 +14,7 @@ from governor.serving import Serving
 from tests.end_to_end.prometheus import Prometheus
 from tests.end_to_end.running import Shell
 from tests.process.helpers import (
+    ROOT,
     agent_of,
     children,
     eventually,
@@ -129,6 +130,30 @@ def test_names_are_recorded_as_they_are(prometheus: Prometheus, gov: Governor) -
     box.rmdir()
     prometheus.scraped()
     assert prometheus.query(asked) == []
+
+
+def test_the_documented_queries_find_what_they_say(prometheus: Prometheus, gov: Governor) -> None:
+    """Those of docs/metrics.md: every one is understood, and these find something at once."""
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    examples = page.partition("```promql\n")[2].partition("```")[0].strip().split("\n\n")
+    places = [gov.mount("load", ["numtasks", "cpuacct"]).mkdir("/builds")]
+    with puppet(gov, *places):
+        prometheus.scraped()
+        prometheus.scraped()
+        found = {title: prometheus.query(query) for title, query in map(split, examples)}
+    full, cpus = (
+        [s for title, all in found.items() if title.startswith(start) for s in all]
+        for start in ("how full", "CPUs in use where each job is")
+    )
+    assert {series.labels["container"] for series in full} == {"/", "/builds"}
+    assert {series.labels["container"] for series in cpus} == {"/builds"}
+    assert len(found) >= 9
+
+
+def split(example: str) -> tuple[str, str]:
+    """The comment, and the query."""
+    title, _, query = example.partition("\n")
+    return title.removeprefix("# "), query
 
 
 SUFFIXES = {
