@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +28,7 @@ from governor.serving import Serving
 from governor.subsystem import CountedSubsystem
 from tests.capabilities import need
 from tests.end_to_end.prometheus import free_port, program
+from tests.end_to_end.running import Shell
 from tests.leftovers import Mark
 from tests.process.helpers import ROOT, agent_of, eventually
 from tests.programs.build import CannotCompile
@@ -445,6 +448,25 @@ def test_jobs_are_found_in_their_containers() -> None:
         assert places(port) >= {("2 short", "load:/first"), ("2 short", "cpu:/")}
         governor.umount("load")
         assert {where for _, where in places(port)} == {"cpu:/"}
+
+
+@pytest.mark.once
+def test_up_finds_files_from_where_it_is_given(shell: Shell, tmp_path: Path) -> None:
+    """Who is detached is elsewhere."""
+    (tmp_path / "passwords").touch(0o600)
+    (tmp_path / "passwords").write_text("ada:secret\n")
+    url = f"127.0.0.1:{free_port()}"
+    ended = shell.governor(
+        "up", "--detach", "--metrics", url, "--metrics-auth", "passwords", cwd=tmp_path
+    )
+    assert (ended.exit_code, ended.errors) == (0, "")
+    asking = urllib.request.Request(f"http://{url}/metrics")
+    with pytest.raises(urllib.error.HTTPError, match="Unauthorized") as refused:
+        urllib.request.urlopen(asking, timeout=20)
+    refused.value.close()
+    asking.add_header("Authorization", "Basic " + b64encode(b"ada:secret").decode())
+    with urllib.request.urlopen(asking, timeout=20) as answer:
+        assert b"governor_build_info" in answer.read()
 
 
 @pytest.mark.once
