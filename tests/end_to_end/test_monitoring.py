@@ -82,6 +82,16 @@ def test_rules_do_as_they_say() -> None:
     promtool("test", "rules", *(test.name for test in TESTS))
 
 
+def test_prometheus_takes_the_documented_configurations(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    (tmp_path / "cert.pem").touch()
+    for number, block in enumerate(blocks):
+        (tmp_path / f"{number}.yml").write_text(block)
+    assert len(blocks) == 2
+    promtool("check", "config", *(str(tmp_path / f"{n}.yml") for n in range(len(blocks))))
+
+
 def test_alerts_are_tested_and_explained() -> None:
     alerts = re.findall(r"- alert: (\w+)", (MONITORING / "alerts.yml").read_text())
     tested = re.findall(r"alertname: (\w+)", "".join(test.read_text() for test in TESTS))
