@@ -43,6 +43,7 @@ TALL: Final = 8
 SHORT: Final = 4
 FEW: Final = 10
 """Series in a panel: among thousands of containers only the first ones are of interest."""
+PER_SECOND: Final = "suffix: /s"
 QUANTILES: Final = ((0.5, "{{way}}, half"), (0.99, "{{way}}, 99 %"))
 
 Graph: TypeAlias = timeseries.Panel
@@ -210,7 +211,9 @@ def jobs(board: dashboard.Dashboard) -> None:
     line(
         board,
         stacked(graph("Jobs", "Ended ones for a while.", "short", (states, "{{state}}"))),
-        graph("Jobs ended", "Each second; failed: not with 0.", "ops", (ended, "{{outcome}}")),
+        graph(
+            "Jobs ended", "Each second; failure: not with 0.", PER_SECOND, (ended, "{{outcome}}")
+        ),
         graph("Exit codes", "Of the jobs that ended lately.", "short", (codes, "{{code}}")),
     )
     line(

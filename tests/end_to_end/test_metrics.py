@@ -3,77 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as parse_openmetrics,
-)
 from prometheus_client.parser import text_string_to_metric_families
 
 from governor import registry
 from governor.api import Container, Governor
 from governor.metrics import model
 from governor.serving import Serving
-from governor.subsystem import CountedSubsystem
 from tests.capabilities import need
-from tests.end_to_end.prometheus import free_port, program
-from tests.end_to_end.running import Shell
-from tests.leftovers import Mark
-from tests.process.helpers import ROOT, agent_of, eventually
+from tests.end_to_end.prometheus import program
+from tests.end_to_end.scraped import openmetrics, samples, text
+from tests.process.helpers import agent_of, eventually
 from tests.programs.build import CannotCompile
 from tests.stress import brief, scrapes
-
-RUN = [sys.executable, "-m", "governor", "run"]
-
-Sample = tuple[str, str]
-"""Name of the metric, and container as hierarchy:/path."""
-
-
-def text(port: int | None) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
-        assert answer.status == 200
-        return str(answer.read(), "utf-8")
-
-
-def openmetrics(port: int | None) -> str:
-    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    asking = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=accept)
-    with urllib.request.urlopen(asking, timeout=20) as answer:
-        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
-        return str(answer.read(), "utf-8")
-
-
-def samples(port: int | None) -> dict[Sample, float]:
-    found = {}
-    for family in text_string_to_metric_families(text(port)):
-        for sample in family.samples:
-            labels = dict(sample.labels)
-            where = f"{labels.pop('hierarchy', '')}:{labels.pop('container', '')}"
-            if labels.pop("level", "enforced") == "enforced":
-                found["/".join([sample.name, *labels.values()]), where] = sample.value
-    return found
-
-
-@pytest.fixture
-def mark() -> Iterator[Mark]:
-    mark = Mark()
-    yield mark
-    mark.kill()
-
-
-def environment(mark: Mark) -> dict[str, str]:
-    return {**os.environ, **mark.environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def test_what_a_job_did_is_exported() -> None:
@@ -141,82 +89,6 @@ def test_prometheus_understands_openmetrics(promtool: str, busy: Governor, tmp_p
     )
     assert made.returncode == 0, made.stderr
     assert list((tmp_path / "blocks").iterdir())
-
-
-class Documented(NamedTuple):
-    type: str
-    unit: str
-    labels: frozenset[str]
-    meaning: str
-
-
-def documented(resources: dict[str, str]) -> dict[str, Documented]:
-    """The table of docs/metrics.md, with NAME and PAGES replaced by all resources.
-
-    ``*tasks*`` in the meaning stands for what a resource is of: the values of ``resources``.
-    """
-    page = (ROOT / "docs" / "metrics.md").read_text()
-    table = page.partition("## What is gone")[0]
-    found: dict[str, Documented] = {}
-    for row in re.findall(r"^\| (`governor_.*) \|$", table, re.M):
-        names, type, unit, labels, _, meaning = (cell.strip() for cell in row.split("|"))
-        told = Documented(type, unit, frozenset(re.findall(r"`(\w+)`", labels)), plain(meaning))
-        for name in re.findall(r"`(\w+)`", names):
-            for one in among(name, resources):
-                of = resources.get(one.split("_")[1], "")
-                words = told.meaning.replace("*Tasks*", of.capitalize()).replace("*tasks*", of)
-                found[one] = told._replace(meaning=words)
-    return found
-
-
-def among(name: str, resources: Iterable[str]) -> list[str]:
-    """The metrics that a name in the table is about."""
-    pages = {resource for resource in resources if resource.endswith("pages")}
-    for word, some in ("NAME", set(resources) - pages), ("PAGES", pages):
-        if f"_{word}_" in name:
-            return [name.replace(word, resource) for resource in some]
-    return [name]
-
-
-def plain(markdown: str) -> str:
-    """Without links and marks of code."""
-    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", markdown).replace("`", "")
-
-
-def told_of(exported: str) -> dict[str, Documented]:
-    """What an exporter tells of its metrics, as the text format has it, which queries go by."""
-    found = {}
-    for family in parse_openmetrics(exported):  # type: ignore[no-untyped-call]
-        suffix, type = {"counter": ("_total", "counter"), "info": ("_info", "gauge")}.get(
-            family.type, ("", family.type)
-        )
-        labels = {label for sample in family.samples for label in sample.labels}
-        labels -= {"le"} if type == "histogram" else set()
-        help = family.documentation.removesuffix(".")
-        found[family.name + suffix] = Documented(type, family.unit, frozenset(labels), help)
-    return found
-
-
-@pytest.mark.once
-def test_every_metric_is_documented_and_every_documented_one_is_there(tmp_path: Path) -> None:
-    """With type, unit, labels, and a meaning that begins with what the exporter says."""
-    with Governor(metrics=0, state=str(tmp_path)) as governor:
-        container = governor.mount("everything", ["all"]).mkdir("/c")
-        governor.spawn(["true"], containers=[container]).wait(60)
-        found = told_of(openmetrics(governor.metrics_port))
-        counted = {file.partition(".")[0] for file in container.list_files() if "held" in file}
-    loaded = map(registry.load, counted)
-    table = documented({s.name: s.resource for s in loaded if isinstance(s, CountedSubsystem)})
-    table = {
-        name: row
-        for name, row in table.items()
-        if name in found or not name.startswith("governor_numsiginfo")
-    }
-    for name in found.keys() & table.keys():
-        if table[name].meaning.startswith(found[name].meaning):
-            found[name] = found[name]._replace(meaning=table[name].meaning)
-    assert found == table
-    assert "pid" not in {label for row in found.values() for label in row.labels}
 
 
 @pytest.mark.once
@@ -448,87 +320,3 @@ def test_jobs_are_found_in_their_containers() -> None:
         assert places(port) >= {("2 short", "load:/first"), ("2 short", "cpu:/")}
         governor.umount("load")
         assert {where for _, where in places(port)} == {"cpu:/"}
-
-
-@pytest.mark.once
-def test_up_finds_files_from_where_it_is_given(shell: Shell, tmp_path: Path) -> None:
-    """Who is detached is elsewhere."""
-    (tmp_path / "passwords").touch(0o600)
-    (tmp_path / "passwords").write_text("ada:secret\n")
-    url = f"127.0.0.1:{free_port()}"
-    ended = shell.governor(
-        "up", "--detach", "--metrics", url, "--metrics-auth", "passwords", cwd=tmp_path
-    )
-    assert (ended.exit_code, ended.errors) == (0, "")
-    asking = urllib.request.Request(f"http://{url}/metrics")
-    with pytest.raises(urllib.error.HTTPError, match="Unauthorized") as refused:
-        urllib.request.urlopen(asking, timeout=20)
-    refused.value.close()
-    asking.add_header("Authorization", "Basic " + b64encode(b"ada:secret").decode())
-    with urllib.request.urlopen(asking, timeout=20) as answer:
-        assert b"governor_build_info" in answer.read()
-
-
-@pytest.mark.once
-def test_run_serves_metrics_while_the_command_runs(mark: Mark) -> None:
-    port = free_port()
-    program = (
-        "import urllib.request, sys;"
-        f"sys.stdout.buffer.write(urllib.request.urlopen('http://127.0.0.1:{port}/metrics').read())"
-    )
-    done = subprocess.run(
-        [*RUN, "--max-tasks", "50", "--metrics", str(port), "--", sys.executable, "-c", program],
-        env=environment(mark),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert 'governor_numtasks_limit{container="/job",hierarchy="load"} 50.0' in done.stdout
-    assert 'governor_numtasks_held{container="/job",hierarchy="load"} 1.0' in done.stdout
-    assert mark.processes() == []
-
-
-@pytest.mark.once
-def test_run_with_metrics_passes_signals_on(mark: Mark) -> None:
-    program = (
-        "import signal, sys;"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));"
-        "print('ready', flush=True);"
-        "signal.pause()"
-    )
-    port = free_port()
-    with subprocess.Popen(
-        [*RUN, "--metrics", str(port), "--", sys.executable, "-c", program],
-        env=environment(mark),
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as command:
-        assert command.stdout is not None
-        assert command.stdout.readline() == "ready\n"
-        assert "governor_build_info" in text(port)
-        command.send_signal(signal.SIGTERM)
-        assert command.wait(60) == 7
-    assert mark.processes() == []
-
-
-@pytest.mark.once
-def test_run_with_a_port_in_use_starts_nothing(mark: Mark, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        done = subprocess.run(
-            [*RUN, "--metrics", str(port), "--", "touch", str(tmp_path / "started")],
-            env={**environment(mark), "TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": ""},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert (done.returncode, done.stdout) == (125, "")
-    assert done.stderr == (
-        f"governor: cannot serve metrics: port {port} of 127.0.0.1 is in use; choose another\n"
-    )
-    assert list(tmp_path.iterdir()) == []
-    assert mark.processes() == []
