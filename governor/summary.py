@@ -161,9 +161,15 @@ def _job_figures(job: JobReport) -> list[str]:
 def _job_remark(job: JobReport) -> str:
     """Where the job ran, if it did, and what governor has to say about its end."""
     where = " ".join(job.containers)
-    if job.earlier:
-        return f"{where} (done earlier)".lstrip()
-    return f"{where} ({job.error})".lstrip() if job.error else where
+    attempts = len(job.attempts)
+    remarks = [
+        "done earlier" if job.earlier else None,
+        job.error or job.unmet or job.skipped,
+        "used up its CPU time" if job.cpu_timed_out else None,
+        f"{attempts} attempts" if attempts > 1 else None,
+    ]
+    told = ", ".join(filter(None, remarks))
+    return f"{where} ({told})".lstrip() if told else where
 
 
 def _container_tables(containers: Sequence[ContainerReport]) -> Iterator[str]:

@@ -7,10 +7,11 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
+from governor.batch.listener import Listener, Now, Running
 from governor.batch.plan import one_line
-from governor.report import OK, JobReport
+from governor.report import OK, SKIPPED, JobReport
 from governor.summary import noun, number, resources
 from governor.units import UNLIMITED, format_duration
 
@@ -28,15 +29,7 @@ _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 _GREEN, _RED, _RESET = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
 
-class Running(NamedTuple):
-    """A job that runs: since when (monotonic clock) and in which containers."""
-
-    name: str
-    since: float
-    containers: Sequence[str]
-
-
-class Progress:
+class Progress(Listener):
     """Plain lines, for files and pipes. ``total`` is the number of jobs, ``done`` of it before."""
 
     def __init__(self, write: Write, total: int, done: int = 0) -> None:
@@ -44,6 +37,7 @@ class Progress:
         self._total = total
         self._done = done
         self._failed = 0
+        self._skipped = 0
 
     def __enter__(self) -> Progress:
         return self
@@ -54,21 +48,34 @@ class Progress:
     def finished(self, job: JobReport) -> None:
         """Show that a job has ended."""
         self._done += 1
-        self._failed += job.status != OK
+        self._failed += job.status not in (OK, SKIPPED)
+        self._skipped += job.status == SKIPPED
+        attempts = len(job.attempts)
+        self._line(
+            self._painted(f"{job.status:<7}", _GREEN if job.status == OK else _RED),
+            job,
+            how_it_ended(job) if job.status != OK else "",
+            f"{attempts} attempts" if attempts > 1 else "",
+        )
+
+    def retrying(self, report: JobReport, seconds: float) -> None:
+        """Show that a job has failed for now."""
+        again = f"again in {format_duration(seconds)}"
+        self._line(self._painted(f"{'retry':<7}", _RED), report, how_it_ended(report), again)
+
+    def _line(self, word: str, job: JobReport, *remarks: str) -> None:
+        """Show a line about a job."""
         width = len(str(self._total))
-        status = self._painted(f"{job.status:<7}", _GREEN if job.status == OK else _RED)
-        reason = "" if job.status == OK else f" ({how_it_ended(job)})"
+        took = "" if job.status == SKIPPED else f" {format_duration(job.wall_seconds)}"
+        told = ", ".join(filter(None, remarks))
         self.message(
-            f"[{self._done:>{width}}/{self._total}] {status} {job.name} "
-            f"{format_duration(job.wall_seconds)}{reason}"
+            f"[{self._done:>{width}}/{self._total}] {word} {job.name}{took}"
+            + (f" ({told})" if told else "")
         )
 
     def message(self, text: str) -> None:
         """Show a line that stays."""
         self._write(f"{text}\n")
-
-    def tick(self, running: Sequence[Running], waiting: int) -> None:
-        """Show what is going on now; called a few times a second."""
 
     def _painted(self, text: str, colour: str) -> str:
         return text
@@ -101,25 +108,31 @@ class LiveProgress(Progress):
         """Show a line that stays, in the place of the block, which comes back at the next tick."""
         self._write(f"{self._erased()}{text}\n")
 
-    def tick(self, running: Sequence[Running], waiting: int) -> None:
+    def tick(self, now: Now) -> None:
         """Draw the block."""
-        now = time.monotonic()
-        if now - self._figures_at >= FIGURES_SECONDS:
+        moment = time.monotonic()
+        if moment - self._figures_at >= FIGURES_SECONDS:
             self._figures = list(figures(self._read()))
-            self._figures_at = now
+            self._figures_at = moment
         size = shutil.get_terminal_size()
-        lines = [self._headline(len(running), waiting, now)]
-        lines += [job_line(job, now) for job in running] + self._figures
+        lines = [self._headline(now, moment)]
+        lines += [job_line(job, moment) for job in now.running] + self._figures
         # A line of the full width, or a block of the full height, would make the terminal scroll.
         shown = [line[: size.columns - 1] for line in lines[: max(1, size.lines - 1)]]
         erased = self._erased()
         self._drawn = shown
         self._write(erased + "".join(f"{line}\n" for line in shown))
 
-    def _headline(self, running: int, waiting: int, now: float) -> str:
+    def _headline(self, now: Now, moment: float) -> str:
         """How many jobs are where."""
-        counts = f"{running} running, {self._done - self._failed} ok, {self._failed} failed"
-        return f"{self._title}: {counts}, {waiting} left  {format_duration(now - self._began)}"
+        succeeded = self._done - self._failed - self._skipped
+        counts = [f"{len(now.running)} running", f"{succeeded} ok", f"{self._failed} failed"]
+        if self._skipped:
+            counts.append(f"{self._skipped} skipped")
+        counts.append(f"{now.waiting} left")
+        if now.delayed:
+            counts.append(f"{now.delayed} to be retried")
+        return f"{self._title}: {', '.join(counts)}  {format_duration(moment - self._began)}"
 
     def _erased(self) -> str:
         """Return what takes the block off the screen, which may have become narrower since."""
@@ -139,8 +152,10 @@ def suits(stream: TextIO) -> bool:
 
 def how_it_ended(job: JobReport) -> str:
     """Return the reason a job did not succeed, in a few words."""
-    if job.error:
-        return job.error
+    if reason := job.error or job.unmet or job.skipped:
+        return reason
+    if job.cpu_timed_out:
+        return "used up its CPU time"
     if job.timed_out:
         return "timed out"
     if job.signal:

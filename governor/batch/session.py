@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from governor.batch.containers import make_containers
+from governor.batch.cpu_time import CpuTime
 from governor.batch.interrupts import Interrupts
 from governor.batch.keep import first_words, keep, last_words
 from governor.batch.load import load
@@ -17,7 +19,7 @@ from governor.batch.plan import BatchPlan
 from governor.batch.progress import LiveProgress, Progress, Write, how_it_ended, suits
 from governor.batch.record import Record
 from governor.batch.resume import resumption
-from governor.batch.runner import Runner, make_containers
+from governor.batch.runner import NEVER, Runner, Terms
 from governor.batch.scratch import Scratch
 from governor.batch.timeline import ENDINGS, Timeline
 from governor.errors import GovernorError
@@ -26,7 +28,7 @@ from governor.results import OWN_FAILURE
 from governor.summary import summarize
 
 if TYPE_CHECKING:
-    from governor.api import Governor
+    from governor.api import ContainerReport, Governor
     from governor.serving import Serving
 
 
@@ -41,6 +43,7 @@ class Options(NamedTuple):
     grace: float
     resume: bool = False
     record: str | None = None
+    halt: str = NEVER
 
 
 def run(options: Options) -> int:
@@ -93,15 +96,17 @@ def _supervise(
         metrics=options.metrics, agent_timeout=options.agent_timeout, lock=record.descriptor
     ) as governor:
         containers = make_containers(governor, plan)
+        cpu_time = CpuTime(governor, plan)
+        look = partial(_containers, governor, cpu_time.hierarchy)
         if options.report is not None:
-            timeline.follow(partial(governor.containers, ENDINGS))
+            timeline.follow(partial(look, ENDINGS))
         record.begin(governor, scratch, options.resume)
         with _progress(plan, governor, output, len(earlier)) as progress:
             runner = Runner(
-                governor, plan, containers, scratch, progress, record, earlier, timeline
+                governor, plan, containers, cpu_time, scratch, progress, record, earlier, timeline
             )
             try:
-                runner.run(options.parallel, interrupts, options.grace)
+                runner.run(Terms(options.parallel, options.grace, options.halt), interrupts)
             except GovernorError as error:
                 failure = error
                 print(f"governor: {error.message}", file=sys.stderr)
@@ -117,11 +122,16 @@ def _supervise(
         )
         # After a failure of governor there may be nobody to ask; the jobs' results still count.
         with suppress(GovernorError) if failure else nullcontext():
-            report = report._replace(
-                enforcement=governor.enforcement(), containers=governor.containers()
-            )
+            report = report._replace(enforcement=governor.enforcement(), containers=look())
             timeline.add(report.containers)
     return report._replace(samples=timeline.samples())
+
+
+def _containers(
+    governor: Governor, hidden: str | None, endings: Sequence[str] | None = None
+) -> list[ContainerReport]:
+    """Return the figures of all containers but those of a hierarchy that nobody has asked for."""
+    return [report for report in governor.containers(endings) if report.hierarchy != hidden]
 
 
 def _progress(plan: BatchPlan, governor: Governor, output: Write, done: int) -> Progress:

@@ -34,6 +34,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="jobs at once (default: the usable CPUs)",
     )
+    halt = parser.add_mutually_exclusive_group()
+    halt.add_argument(
+        "--keep-going",
+        dest="halt",
+        action="store_const",
+        const="never",
+        help="after a failure go on with all jobs that do not come after it (default)",
+    )
+    halt.add_argument(
+        "--fail-fast",
+        dest="halt",
+        action="store_const",
+        const="soon",
+        help="after a failure start no new job; what runs ends by itself",
+    )
+    halt.add_argument(
+        "--fail-now",
+        dest="halt",
+        action="store_const",
+        const="now",
+        help="after a failure start no new job, and end those that run",
+    )
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -55,7 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="from TERM to KILL when the batch is interrupted, such as 500ms or 1m (default: 5s)",
     )
     add_agent_timeout(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, halt="never")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
                 grace=args.grace,
                 resume=args.resume,
                 record=args.record,
+                halt=args.halt,
             )
         )
     except BatchFileError as error:

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from governor.api import ContainerReport, JobResult
+from governor.batch.cpu_time import CpuTime
 from governor.batch.interrupts import Impatient, Interrupts
+from governor.batch.listener import Now, Running
 from governor.batch.plan import BatchPlan, JobPlan
-from governor.batch.progress import LiveProgress, Progress, Running
+from governor.batch.progress import LiveProgress, Progress
 from governor.batch.record import Record
-from governor.batch.runner import Runner
+from governor.batch.runner import Runner, Terms
 from governor.batch.scratch import TAIL_LINES, Scratch
 from governor.batch.timeline import Timeline
 from governor.errors import GovernorError
@@ -77,7 +79,11 @@ def plan(*names: str) -> BatchPlan:
 
 
 def play(
-    governor: PlayedGovernor, batch: BatchPlan, parallel: int, interrupts: Interrupts | None = None
+    governor: PlayedGovernor,
+    batch: BatchPlan,
+    parallel: int,
+    interrupts: Interrupts | None = None,
+    halt: str = "never",
 ) -> tuple[list[JobReport], str]:
     shown: list[str] = []
     with Scratch() as scratch:
@@ -87,13 +93,14 @@ def play(
             governor,  # type: ignore[arg-type]
             batch,
             {},
+            CpuTime(governor, batch),  # type: ignore[arg-type]
             scratch,
             progress,
             record,
             {},
             Timeline(),
         )
-        runner.run(parallel, interrupts or Interrupts(), grace=3.0)
+        runner.run(Terms(parallel, 3.0, halt), interrupts or Interrupts())
     return runner.reports(), "".join(shown)
 
 
@@ -150,13 +157,14 @@ def recorded(
             governor,  # type: ignore[arg-type]
             batch,
             {},
+            CpuTime(governor, batch),  # type: ignore[arg-type]
             scratch,
             progress,
             PlayedRecord(events),
             known,
             Timeline(),
         )
-        runner.run(1, interrupts, grace=3.0)
+        runner.run(Terms(1, 3.0), interrupts)
     shown = [event for event, before in zip(events, ["", *events], strict=False) if event != before]
     return shown, [report.status for report in runner.reports()]
 
@@ -319,7 +327,8 @@ def test_the_live_block_is_below_the_lines_and_goes_away(monkeypatch: pytest.Mon
         lambda: [ContainerReport("load", "/bob", {}, files)],
     )
     with live as progress:
-        progress.tick([Running("build", 0.0, ["load:/bob"]), Running("x" * 99, 0.0, [])], 1)
+        running = [Running("build", 0.0, ["load:/bob"]), Running("x" * 99, 0.0, [])]
+        progress.tick(Now(running, 1))
         head, build, long, figures, below = screen("".join(written))
         assert head.startswith("University: 2 running, 0 ok, 0 failed, 1 left  ")
         assert build.startswith("  build  ")
@@ -328,7 +337,7 @@ def test_the_live_block_is_below_the_lines_and_goes_away(monkeypatch: pytest.Mon
         assert (figures, below) == ("  load:/bob  tasks 24/24 (2,316 refused)", "")
 
         progress.finished(JobReport("build", ["make"], [], "ok", 0, None, 4.2))
-        progress.tick([], 1)
+        progress.tick(Now([], 1))
         assert screen("".join(written))[0] == "[1/3] ok      build 4.2 s"
         assert screen("".join(written))[1].startswith("University: 0 running, 1 ok, 0 failed")
     assert screen("".join(written)) == ["[1/3] ok      build 4.2 s", ""]
