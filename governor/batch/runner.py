@@ -112,6 +112,10 @@ class Runner:
                     if terms.halt == AT_ONCE:
                         break
             self._tell()
+            if self._failure is not None and (left := self._schedule.left) and terms.halt != NEVER:
+                self._progress.message(
+                    f"{self._failure} failed: nothing more is started, {left} left"
+                )
             if self._running:
                 self._stop(interrupts, terms.grace)
             for report in self._tried.values():  # there is no time for another attempt
@@ -273,9 +277,8 @@ class Runner:
     def _stop(self, interrupts: Interrupts, grace: float) -> None:
         """End the jobs that run: TERM, and KILL after ``grace`` seconds or at another signal."""
         count = len(self._running)
-        why = "" if interrupts.signum is not None else f"{self._failure} failed: "
         self._progress.message(
-            f"{why}ending {count} running job{'s' * (count > 1)}: TERM now, KILL after "
+            f"ending {count} running job{'s' * (count > 1)}: TERM now, KILL after "
             f"{format_duration(grace)} or at another Ctrl-C"
         )
         try:
