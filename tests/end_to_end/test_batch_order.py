@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from governor.report import OK
 from tests.end_to_end.batches import HANGS, Bench, job
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 ALONE = """\
 [hierarchies.load]
@@ -43,6 +48,15 @@ def test_a_pipeline(bench: Bench) -> None:
     ]
     began = {one["name"]: one["began_seconds"] for one in jobs}
     assert began["merge"] > began["sort"] > max(began[one["name"]] for one in jobs[2:])
+
+
+def test_the_example(bench: Bench) -> None:
+    shutil.copytree(EXAMPLES / "university", bench.directory / "university")
+    ended = bench.run((EXAMPLES / "pipeline.toml").read_text(), "--jobs=4")
+    assert ended.exit_code == 0, ended.output
+    assert set(bench.statuses().values()) == {OK}
+    programs = len(list((EXAMPLES / "university").glob("*.py")))
+    assert len((bench.directory / "pipeline.out" / "list").read_text().splitlines()) == programs
 
 
 def test_attempts_and_what_depends_on_them(bench: Bench) -> None:
