@@ -82,7 +82,7 @@ def write(event: Event) -> bytes:
     """Return the line of an event."""
     fields = event._asdict()
     if isinstance(event, Ended):
-        fields["report"] = event.report._asdict()
+        fields["report"] = event.report.to_json()
     # Surrogates (of names that are not UTF-8) and line ends are escaped: a line is ASCII.
     text = json.dumps({"event": _NAMES[type(event)], **fields}).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)

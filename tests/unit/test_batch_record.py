@@ -20,12 +20,22 @@ from governor.batch.plan import BatchFileError, JobPlan
 from governor.batch.record import Record, claim
 from governor.batch.resume import Resumption, digest, resumption, sentences
 from governor.errors import GovernorError
-from governor.report import FAILED, INTERRUPTED, OK, JobReport
+from governor.report import FAILED, INTERRUPTED, OK, Attempt, JobReport
 
 NAMES = st.sampled_from(["a", "b", "c"])
 TIMES = st.floats(0, 2e9)
 # Names of files that are not UTF-8 reach messages as lone surrogates.
 TEXTS = st.text() | st.just("\udcff\n\x00")
+ATTEMPTS = st.builds(
+    Attempt,
+    st.sampled_from([OK, FAILED]),
+    st.none() | st.integers(0, 255),
+    st.none() | st.integers(1, 64),
+    TIMES,
+    TIMES,
+    st.none() | TIMES,
+    st.none() | TEXTS,
+)
 REPORTS = st.builds(
     JobReport,
     NAMES,
@@ -41,6 +51,8 @@ REPORTS = st.builds(
     st.none() | TEXTS,
     earlier=st.booleans(),
     began_seconds=st.none() | TIMES,
+    attempts=st.lists(ATTEMPTS, max_size=3).map(tuple),
+    unmet=st.none() | TEXTS,
 )
 EVENTS = st.lists(
     st.builds(Run, TIMES, st.integers(1, 4_000_000), TEXTS, st.integers(0, 2**23), TEXTS, TEXTS)

@@ -71,6 +71,10 @@ def test_the_json_has_the_documented_keys() -> None:
         "unenforced": None,
         "earlier": False,
         "began_seconds": None,
+        "attempts": [],
+        "cpu_timed_out": False,
+        "unmet": None,
+        "skipped": None,
     }
     assert value["containers"][1] == {
         "hierarchy": "load",

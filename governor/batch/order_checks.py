@@ -1,0 +1,54 @@
+"""Which jobs come after which: the names are those of jobs, and nobody waits for himself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Final
+
+from governor.batch.checks import Finding
+from governor.batch.matrix import Expansion, Instance
+from governor.batch.schema import unknown
+
+_TOLD: Final = 10
+"""So many jobs of a long cycle are named."""
+
+
+def predecessors(instance: Instance, tables: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """Return the jobs that come before one: a table's name stands for all of its jobs."""
+    named = (tables.get(name, [name]) for name in instance.job.after)
+    return tuple(dict.fromkeys(job for names in named for job in names))
+
+
+def check_order(found: Expansion) -> Iterator[Finding]:
+    """Yield every name in ``after`` that is none, and every cycle: one for each table."""
+    jobs = {instance.job.name or "": instance for instance in found.instances}
+    told: set[tuple[int, int]] = set()
+    for instance in found.instances:
+        for place, name in enumerate(instance.job.after):
+            if name not in jobs and name not in found.tables:
+                if (instance.number, place) not in told:
+                    yield ("jobs", instance.number, "after", place), unknown("job", name, jobs)
+                told.add((instance.number, place))
+    yield from _cycles(jobs, found.tables)
+
+
+def _cycles(jobs: Mapping[str, Instance], tables: Mapping[str, list[str]]) -> Iterator[Finding]:
+    graph = {name: predecessors(instance, tables) for name, instance in jobs.items()}
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+            return
+        except CycleError as error:
+            # From each job to one that comes after it, and back to the first.
+            cycle: list[str] = error.args[1]
+        index = jobs[cycle[-1]].number
+        way = [*cycle[:_TOLD], "...", cycle[-1]] if len(cycle) > _TOLD + 1 else cycle
+        yield (
+            ("jobs", index, "after"),
+            f"these jobs wait for each other, so that none could start: {' -> '.join(way)}"
+            if len(cycle) > 2
+            else f'"{cycle[0]}" waits for itself',
+        )
+        # Without what this table waits for, the other cycles are found.
+        graph |= {name: () for name, instance in jobs.items() if instance.number == index}
