@@ -11,7 +11,7 @@ import json
 from typing import Any, Final
 
 from governor import registry
-from governor.batch.checks import ALL, INSTANCE, NAME
+from governor.batch.checks import ALL, INSTANCE, MAX_JOBS, NAME
 from governor.batch.schema import File
 
 Schema = dict[str, Any]
@@ -47,7 +47,7 @@ def _tidied(value: Any) -> Any:
         if key in ("properties", "$defs")
         else _tidied(item)
         for key, item in value.items()
-        if key != "title" and not (key == "default" and item in (None, "", [], {}))
+        if key != "title" and not (key == "default" and (not item or isinstance(item, dict)))
     }
     choices = [choice for choice in tidy.pop("anyOf", []) if choice != {"type": "null"}]
     if len(choices) == 1:
@@ -71,13 +71,14 @@ def _subsystem() -> Schema:
 
 
 def _container() -> Schema:
-    """A table of control files: those that can be written."""
-    files = {
+    """A table of the control files that can be written."""
+    files: Schema = {
         name: _SETTING
         for subsystem in registry.names()
         for name, file in registry.load(subsystem).populate().items()
         if file.writable
     }
+    files[MAX_JOBS] = {"type": "integer", "minimum": 1}
     return {"type": "object", "properties": files, "additionalProperties": False}
 
 

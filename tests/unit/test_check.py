@@ -120,6 +120,9 @@ def test_the_examples_validate_and_name_the_schema(file: Path, schema: dict[str,
         ('"numtasks"', '"numtask"'),
         ("@projects", "@not a name"),
         ("load", '"not a name"'),
+        ("timeout = 1.5", 'retries = "often"'),
+        ("timeout = 1.5", "success = { exit_code = 1 }"),
+        ("timeout = 1.5", "matrix = { level = 3 }"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_seen(schema: dict[str, Any], good: str, wrong: str) -> None:
