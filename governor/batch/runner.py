@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from governor.batch.interrupts import Impatient, Interrupts
+from governor.batch.listener import Now, Running
 from governor.batch.plan import BatchPlan, JobPlan
-from governor.batch.progress import Progress, Running
+from governor.batch.progress import Progress
 from governor.batch.record import Record
 from governor.batch.scratch import Scratch
 from governor.batch.timeline import Timeline
@@ -84,9 +85,8 @@ class Runner:
                 # Now that all run that may, there is time to wait for a disk.
                 self._tell()
                 self._timeline.tick()
-                self._progress.tick(
-                    [running for _, running in self._running.values()], len(self._waiting)
-                )
+                running = [running for _, running in self._running.values()]
+                self._progress.tick(Now(running, len(self._waiting)))
                 if self._running:
                     for job in self._governor.wait(list(self._running), timeout=TICK_SECONDS):
                         self._finish(job)

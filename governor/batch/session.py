@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from governor.batch.forecast import Forecast, durations
 from governor.batch.interrupts import Interrupts
 from governor.batch.keep import first_words, keep, last_words
 from governor.batch.load import load
@@ -96,7 +97,7 @@ def _supervise(
         if options.report is not None:
             timeline.follow(partial(governor.containers, ENDINGS))
         record.begin(governor, scratch, options.resume)
-        with _progress(plan, governor, output, len(earlier)) as progress:
+        with _progress(plan, options, governor, output, record, earlier) as progress:
             runner = Runner(
                 governor, plan, containers, scratch, progress, record, earlier, timeline
             )
@@ -124,11 +125,26 @@ def _supervise(
     return report._replace(samples=timeline.samples())
 
 
-def _progress(plan: BatchPlan, governor: Governor, output: Write, done: int) -> Progress:
-    """Return the progress that suits standard output."""
-    if suits(sys.stdout):
-        return LiveProgress(output, len(plan.jobs), plan.title, governor.containers, done)
-    return Progress(output, len(plan.jobs), done)
+def _progress(
+    plan: BatchPlan,
+    options: Options,
+    governor: Governor,
+    output: Write,
+    record: Record,
+    earlier: Mapping[str, JobReport],
+) -> Progress:
+    """Return the progress that suits standard output, and what is installed."""
+    total, done = len(plan.jobs), len(earlier)
+    if not suits(sys.stdout):
+        return Progress(output, total, done)
+    live = LiveProgress
+    with suppress(ImportError):  # Rich is an extra
+        from governor.batch.bars import BarProgress
+
+        live = BarProgress
+    names = [job.name for job in plan.jobs if job.name not in earlier]
+    forecast = Forecast(durations(record.history), options.parallel)
+    return live(output, total, plan.title, governor.containers, names, forecast, done)
 
 
 def _exit_code(runner: Runner, interrupts: Interrupts) -> int:

@@ -1,4 +1,4 @@
-"""How jobs ended, for people: nothing that matters is lost among many, or beyond the 80th column."""
+"""How jobs ended, for people: nothing is lost among many, or beyond the 80th column."""
 
 from __future__ import annotations
 
