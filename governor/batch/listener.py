@@ -1,12 +1,13 @@
-"""What a runner tells those who follow a batch: what is shown, logged and written of it."""
+"""Who is told what happens to the jobs of a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from governor.batch.plan import JobPlan
-from governor.report import JobReport
+if TYPE_CHECKING:
+    from governor.batch.plan import JobPlan
+    from governor.report import JobReport
 
 
 class Running(NamedTuple):
@@ -18,7 +19,10 @@ class Running(NamedTuple):
 
 
 class Now(NamedTuple):
-    """What goes on now. ``waiting`` jobs are to come, ``delayed`` of these wait for a retry."""
+    """What is going on. ``waiting`` jobs have not ended and do not run.
+
+    ``delayed`` of them have failed, and wait for their next attempt.
+    """
 
     running: Sequence[Running]
     waiting: int
@@ -26,16 +30,16 @@ class Now(NamedTuple):
 
 
 class Listener:
-    """Hears what happens to jobs; nothing here does anything. None of these may raise."""
+    """Is told of starts and ends in their order; a subclass acts on those it cares for."""
 
     def started(self, job: JobPlan, attempt: int) -> None:
-        """A job has just been started, for the ``attempt``-th time, from 1."""
+        """A job was started, for the first time when ``attempt`` is 1."""
 
     def retrying(self, report: JobReport, seconds: float) -> None:
-        """An attempt has failed as ``report`` says, and another one comes after ``seconds``."""
+        """A job has failed, and is started again after so many seconds."""
 
     def finished(self, report: JobReport) -> None:
-        """A job has come to its end, which is on record, or was skipped."""
+        """A job has come to its end, which is on record; or it was skipped."""
 
     def tick(self, now: Now) -> None:
-        """Time has passed; called a few times a second."""
+        """Called a few times a second."""
