@@ -73,6 +73,11 @@ class JobReport(NamedTuple):
         return {**self._asdict(), "attempts": attempts}
 
 
+def attempt_of(job: JobReport) -> Attempt:
+    """Return the one start that a report is of."""
+    return Attempt(*(getattr(job, field) for field in Attempt._fields))
+
+
 class Report(NamedTuple):
     """A whole run; ``exit_code`` is governor's own, ``signal`` what ended the run, if one did.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
@@ -86,6 +87,15 @@ class BarProgress(LiveProgress):
                 )
             grid.add_row("", job.name, format_duration(ran), bar, " ".join(job.containers))
         return grid
+
+
+def can_be_shown(stream: TextIO) -> bool:
+    """Whether a stream's encoding has what bars are made of."""
+    try:
+        "━╸╺…".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _lines(console: Console, part: RenderableType) -> Iterator[Line]:

@@ -34,6 +34,11 @@ def check_jobs(
     for instance in found.instances:
         for path, text in _job(instance.job, directory, file.hierarchies):
             findings.setdefault(("jobs", instance.number, *path), []).append(text)
+    for number in found.broken:
+        for path, text in _job(file.jobs[number], directory, file.hierarchies):
+            # What is to be put into a text decides whether that is right.
+            if "{" not in str(getattr(file.jobs[number], str(path[0]))):
+                findings[("jobs", number, *path)] = [text]
     for path, texts in findings.items():
         others = len(texts) - 1
         yield path, texts[0] + (f" (and {others} more of its matrix)" if others else "")

@@ -106,7 +106,7 @@ def _told(job: JobReport) -> Sequence[str]:
         told.append(f"containers: {' '.join(job.containers)}")
     if job.earlier:
         told.append("ended in an earlier run, and was not run again")
-    else:
+    elif job.exit_code is not None:
         told.append(f"CPU time: {_seconds(job.cpu_seconds)} s")
     if len(job.attempts) > 1:
         told.append(f"attempts: {len(job.attempts)}")

@@ -43,10 +43,14 @@ class Instance(NamedTuple):
 
 
 class Expansion(NamedTuple):
-    """All jobs, the names of those of each table by its own name, and what is wrong."""
+    """All jobs, and the names of those of each table by its own name.
+
+    Of the tables in ``broken`` there are none; ``findings`` say what is wrong with them.
+    """
 
     instances: list[Instance]
     tables: Mapping[str, list[str]]
+    broken: list[int]
     findings: list[Finding]
 
 
@@ -57,6 +61,7 @@ def expand(file: File, directory: FilePath) -> Expansion:
     """
     instances: list[Instance] = []
     tables: dict[str, list[str]] = {}
+    broken: list[int] = []
     findings: list[Finding] = []
     for index, job in enumerate(file.jobs):
         made: list[Instance] = []
@@ -69,10 +74,11 @@ def expand(file: File, directory: FilePath) -> Expansion:
         else:
             made = [Instance(index, job, {})]
         instances += made
+        broken += [index] if wrong else []
         findings += [(("jobs", index, *path), text) for path, text in wrong]
         names = tables.setdefault(job.name or "", [])
         names += [instance.job.name or "" for instance in made]
-    return Expansion(instances, tables, findings)
+    return Expansion(instances, tables, broken, findings)
 
 
 def _values(

@@ -26,10 +26,10 @@ def check_order(found: Expansion) -> Iterator[Finding]:
     told: set[tuple[int, int]] = set()
     for instance in found.instances:
         for place, name in enumerate(instance.job.after):
-            if name not in jobs and name not in found.tables:
-                if (instance.number, place) not in told:
-                    yield ("jobs", instance.number, "after", place), unknown("job", name, jobs)
-                told.add((instance.number, place))
+            where = (instance.number, place)
+            if name not in jobs and name not in found.tables and where not in told:
+                told.add(where)
+                yield ("jobs", instance.number, "after", place), unknown("job", name, found.tables)
     yield from _cycles(jobs, found.tables)
 
 

@@ -83,7 +83,7 @@ class Outputs:
         jobs = _by_name(plan)
         failures = []
         if self._wanted.junit is not None:
-            text = junit.document(report, lambda job: _tail(scratch, jobs[job.name], job))
+            text = junit.document(report, lambda job: end_of_output(scratch, jobs[job.name], job))
             try:
                 write_text(text, self._wanted.junit)
             except GovernorError as error:
@@ -97,8 +97,8 @@ class Outputs:
             raise failures[0]
 
 
-def _tail(scratch: Scratch, plan: JobPlan, job: JobReport) -> list[str]:
-    """The end of a job's output; what is in a kept log of one that did not run is of before."""
+def end_of_output(scratch: Scratch, plan: JobPlan, job: JobReport) -> list[str]:
+    """Return the end of a job's output: of one that did not run, a kept log is of before."""
     return scratch.tail(plan) if job.began_seconds is not None else []
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from governor.batch.forecast import Forecast
 from governor.batch.listener import Listener, Now, Running
 from governor.batch.plan import one_line
-from governor.report import OK, JobReport
+from governor.report import OK, SKIPPED, JobReport
 from governor.summary import noun, number, resources
 from governor.units import UNLIMITED, format_duration
 
@@ -36,13 +36,17 @@ _GREEN, _RED, _RESET = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
 
 class Progress(Listener):
-    """Plain lines, for files and pipes. ``total`` is the number of jobs, ``done`` of it before."""
+    """Plain lines, for files and pipes.
 
-    def __init__(self, write: Write, total: int, done: int = 0) -> None:
+    ``total`` is the number of jobs, of which ``done`` have ended before, and ``failed`` badly.
+    """
+
+    def __init__(self, write: Write, total: int, done: int = 0, failed: int = 0) -> None:
         self._write = write
         self._total = total
         self._done = done
-        self._failed = 0
+        self._failed = failed
+        self._skipped = 0
 
     def __enter__(self) -> Progress:
         return self
@@ -53,13 +57,29 @@ class Progress(Listener):
     def finished(self, job: JobReport) -> None:
         """Show that a job has ended."""
         self._done += 1
-        self._failed += job.status != OK
+        self._failed += job.status not in (OK, SKIPPED)
+        self._skipped += job.status == SKIPPED
+        attempts = len(job.attempts)
+        self._line(
+            self._painted(f"{job.status:<7}", _GREEN if job.status == OK else _RED),
+            job,
+            how_it_ended(job) if job.status != OK else "",
+            f"{attempts} attempts" if attempts > 1 else "",
+        )
+
+    def retrying(self, report: JobReport, seconds: float) -> None:
+        """Show that a job has failed for now."""
+        again = f"again in {format_duration(seconds)}"
+        self._line(self._painted(f"{'retry':<7}", _RED), report, how_it_ended(report), again)
+
+    def _line(self, word: str, job: JobReport, *remarks: str) -> None:
+        """Show a line about a job."""
         width = len(str(self._total))
-        status = self._painted(f"{job.status:<7}", _GREEN if job.status == OK else _RED)
-        reason = "" if job.status == OK else f" ({how_it_ended(job)})"
+        took = "" if job.status == SKIPPED else f" {format_duration(job.wall_seconds)}"
+        told = ", ".join(filter(None, remarks))
         self.message(
-            f"[{self._done:>{width}}/{self._total}] {status} {job.name} "
-            f"{format_duration(job.wall_seconds)}{reason}"
+            f"[{self._done:>{width}}/{self._total}] {word} {job.name}{took}"
+            + (f" ({told})" if told else "")
         )
 
     def message(self, text: str) -> None:
@@ -85,8 +105,9 @@ class LiveProgress(Progress):
         names: Iterable[str],
         forecast: Forecast,
         done: int = 0,
+        failed: int = 0,
     ) -> None:
-        super().__init__(write, total, done)
+        super().__init__(write, total, done, failed)
         self._title = one_line(title)
         self._read = read
         self._left = dict.fromkeys(names)  # as a set that keeps their order
@@ -151,7 +172,10 @@ class LiveProgress(Progress):
 
     def _headline(self, now: Now, moment: float, columns: int) -> str:
         """How many jobs are where, and how long it takes; of the title what there is room for."""
-        ended = f"{self._done - self._failed} ok, {self._failed} failed"
+        succeeded = self._done - self._failed - self._skipped
+        ended = f"{succeeded} ok, {self._failed} failed"
+        if self._skipped:
+            ended += f", {self._skipped} skipped"
         again = f" ({now.delayed} to retry)" if now.delayed else ""
         left = "" if (seconds := self._seconds_left(now, moment)) is None else about(seconds)
         text = (
@@ -183,10 +207,12 @@ def suits(stream: TextIO) -> bool:
 
 def how_it_ended(job: JobReport) -> str:
     """Return the reason a job did not succeed, in a few words."""
-    if told := job.error or job.unmet or job.skipped:
-        return told
+    if reason := job.error or job.unmet or job.skipped:
+        return reason
+    if job.cpu_timed_out:
+        return "used up its CPU time"
     if job.timed_out:
-        return "out of CPU time" if job.cpu_timed_out else "timed out"
+        return "timed out"
     if job.signal:
         return f"killed by {signal.Signals(job.signal).name}"
     return f"exit {job.exit_code}" if job.exit_code is not None else "ended with the batch"

@@ -8,10 +8,12 @@ import os
 import stat
 import textwrap
 from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 from typing import Final, NamedTuple
 
 from governor.batch.history import Began, Ended, History
 from governor.batch.plan import JobPlan
+from governor.batch.verdict import missing
 from governor.report import OK, JobReport
 
 _WIDTH: Final = 80
@@ -49,32 +51,54 @@ def _version(path: str | None) -> tuple[int, int] | None:
 
 
 def resumption(jobs: tuple[JobPlan, ...], history: History) -> Resumption:
-    """Return which jobs have succeeded as they are now."""
+    """Return which jobs have succeeded as they are now, after all that they come after."""
     earlier: dict[str, JobReport] = {}
     again: dict[str, str] = {}
-    for job in jobs:
-        match history.jobs.get(job.name):
-            case Began():
-                again[job.name] = "had not ended"
-            case Ended(digest=before, report=report):
-                if report.status != OK:
-                    again[job.name] = report.status
-                elif before != digest(job):
-                    again[job.name] = "changed since"
-                else:
-                    # What does not change a result may have changed: where it is to run, say.
-                    known = report._replace(command=job.argv, containers=job.where)
-                    earlier[job.name] = known._replace(earlier=True, began_seconds=None)
-    return Resumption(earlier, again)
+    moments = {name: moment for moment, name in enumerate(history.jobs)}
+    # Jobs before those that come after them: whether these are done depends on it.
+    by_name = {job.name: job for job in jobs}
+    for name in TopologicalSorter({job.name: job.after for job in jobs}).static_order():
+        job, event = by_name[name], history.jobs.get(name)
+        if isinstance(event, Began):
+            again[name] = "had not ended"
+        elif event is not None:
+            undone = [before for before in job.after if before not in earlier]
+            since = [before for before in job.after if moments.get(before, -1) > moments[name]]
+            if reason := _reason(job, event, undone, since):
+                again[name] = reason
+            else:
+                # What does not change a result may have changed: where it is to run, say.
+                known = event.report._replace(command=job.argv, containers=job.where)
+                earlier[name] = known._replace(earlier=True, began_seconds=None)
+    # Of a graph the order is any that fits; people are told in the file's.
+    return Resumption(
+        {job.name: earlier[job.name] for job in jobs if job.name in earlier},
+        {job.name: again[job.name] for job in jobs if job.name in again},
+    )
+
+
+def _reason(job: JobPlan, event: Ended, undone: list[str], since: list[str]) -> str | None:
+    """Return why a job that has ended is not done."""
+    if event.report.status != OK:
+        return event.report.status
+    if event.digest != digest(job) or event.report.exit_code not in job.success.exit_codes:
+        return "changed since"
+    if undone:
+        return f"{undone[0]} runs before it"
+    if since:
+        return f"{since[0]} ran since"
+    return missing(job.success)
 
 
 def sentences(found: Resumption, total: int) -> Iterator[str]:
     """Yield what is to be said when a batch is resumed."""
     done = len(found.earlier)
+    succeeded = all(report.status == OK for report in found.earlier.values())
+    ended = "succeeded" if succeeded else "ended"
     if done == total:
-        yield "all jobs succeeded earlier: nothing is left to run"
+        yield f"all jobs {ended} earlier: nothing is left to run"
     else:
-        yield f"{done} of {total} jobs succeeded earlier and are not run again"
+        yield f"{done} of {total} jobs {ended} earlier and are not run again"
     if found.again:
         named = [f"{name} ({why})" for name, why in list(found.again.items())[:_NAMED]]
         if len(found.again) > _NAMED:

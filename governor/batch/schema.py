@@ -18,6 +18,9 @@ from governor.batch.locate import Path
 
 Table = dict[str, Any]
 
+_NAMED = 40
+"""So many names are listed in a message."""
+
 
 class Shape(BaseModel):
     """A table whose keys are known. Every field's description completes "KEY must be ..."."""
@@ -126,6 +129,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f'did you mean "{near[0]}"? ' if near else ""
+    if len(names) > _NAMED:
+        names[_NAMED:] = [f"and {len(names) - _NAMED} others"]
     return f'unknown {what} "{name}"; {hint}allowed: {", ".join(names) or "none"}'
 
 

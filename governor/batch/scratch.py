@@ -49,8 +49,10 @@ class Scratch:
         return self._directory.name
 
     def job_directory(self, job: JobPlan) -> str:
-        """Make and return the directory that ``job`` finds in GOVERNOR_JOB_DIR."""
+        """Make and return the directory that ``job`` finds in GOVERNOR_JOB_DIR, an empty one."""
         path = os.path.join(self._directory.name, "jobs", job.name)
+        if os.path.lexists(path):
+            shutil.rmtree(path)  # an attempt before has left it
         os.mkdir(path)
         return path
 
@@ -76,6 +78,10 @@ class Scratch:
                 descriptor(job.stdout or log, to_write | (os.O_APPEND if not job.stdout else 0)),
                 descriptor(job.stderr or log, to_write | (os.O_APPEND if not job.stderr else 0)),
             )
+
+    def outputs(self, job: JobPlan) -> list[str]:
+        """Return the files in which the output of ``job`` is."""
+        return [job.stdout or self._log(job), job.stderr or self._log(job)]
 
     def tail(self, job: JobPlan) -> list[str]:
         """Return the last lines of what ``job`` wrote to its log, safe to show on a terminal."""

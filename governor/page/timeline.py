@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from typing import Final
 
 from governor.page.element import Element, element
-from governor.report import FAILED, INTERRUPTED, NOT_RUN, OK, TIMEOUT, JobReport
+from governor.report import FAILED, INTERRUPTED, NOT_RUN, OK, SKIPPED, TIMEOUT, JobReport
 from governor.units import format_duration
 
 MOST_JOBS: Final = 1000
 """Jobs with a bar; the table has all."""
 
 KINDS: Final = {
-    OK: "ok", FAILED: "failed", TIMEOUT: "timeout", INTERRUPTED: "interrupted", NOT_RUN: "not-run"
+    OK: "ok", FAILED: "failed", TIMEOUT: "timeout", INTERRUPTED: "interrupted",
+    NOT_RUN: "not-run", SKIPPED: "not-run",
 }  # fmt: skip
 """Classes of the style sheet by status."""
 
-_MARKS: Final = {OK: "✓", FAILED: "✗", TIMEOUT: "◷", INTERRUPTED: "■", NOT_RUN: "·"}
+_MARKS: Final = {OK: "✓", FAILED: "✗", TIMEOUT: "◷", INTERRUPTED: "■", NOT_RUN: "·", SKIPPED: "·"}
 """So that nobody depends on colours."""
 
 

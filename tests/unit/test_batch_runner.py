@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from governor.api import JobResult
+from governor.batch.cpu_time import CpuTime
 from governor.batch.interrupts import Impatient, Interrupts
 from governor.batch.plan import BatchPlan, JobPlan
 from governor.batch.progress import Progress
 from governor.batch.record import Record
-from governor.batch.runner import Runner
+from governor.batch.runner import Runner, Terms
 from governor.batch.scratch import TAIL_LINES, Scratch
 from governor.batch.timeline import Timeline
 from governor.errors import GovernorError
@@ -77,7 +78,11 @@ def plan(*names: str) -> BatchPlan:
 
 
 def play(
-    governor: PlayedGovernor, batch: BatchPlan, parallel: int, interrupts: Interrupts | None = None
+    governor: PlayedGovernor,
+    batch: BatchPlan,
+    parallel: int,
+    interrupts: Interrupts | None = None,
+    halt: str = "never",
 ) -> tuple[list[JobReport], str]:
     shown: list[str] = []
     with Scratch() as scratch:
@@ -87,13 +92,14 @@ def play(
             governor,  # type: ignore[arg-type]
             batch,
             {},
+            CpuTime(governor, batch),  # type: ignore[arg-type]
             scratch,
             progress,
             record,
             {},
             Timeline(),
         )
-        runner.run(parallel, interrupts or Interrupts(), grace=3.0)
+        runner.run(Terms(parallel, 3.0, halt), interrupts or Interrupts())
     return runner.reports(), "".join(shown)
 
 
@@ -150,13 +156,14 @@ def recorded(
             governor,  # type: ignore[arg-type]
             batch,
             {},
+            CpuTime(governor, batch),  # type: ignore[arg-type]
             scratch,
             progress,
             PlayedRecord(events),
             known,
             Timeline(),
         )
-        runner.run(1, interrupts, grace=3.0)
+        runner.run(Terms(1, 3.0), interrupts)
     shown = [event for event, before in zip(events, ["", *events], strict=False) if event != before]
     return shown, [report.status for report in runner.reports()]
 
