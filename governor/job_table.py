@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from governor.report import OK, TIMEOUT, JobReport
-from governor.table import WIDTH, Column, render, wrapped
+from governor.table import Column, render, shortened, too_wide, wrapped
 from governor.units import format_duration
 
 MOST: Final = 40
 """Rows of a table of jobs: more of them would only push the others off the screen."""
+
+_LEAST_NAME: Final = 20
 
 _WORDS: Final = {TIMEOUT: "timed out"}
 """What a status is in a sentence, where that is not its own name."""
@@ -25,9 +27,12 @@ def job_table(jobs: Sequence[JobReport]) -> Iterator[str]:
     shown = list(jobs) if len(jobs) <= MOST else [job for job in jobs if job.status != OK][:MOST]
     if shown:
         table, below = _table(shown), []
-        if max(map(len, table.split("\n"))) > WIDTH:
+        if too_wide(table):
             table = _table(shown, remarks=False)
             below = [wrapped(f"{job.name}: ", text) for job in shown if (text := _remark(job))]
+        if excess := too_wide(table):
+            longest = max(len(job.name) for job in shown)
+            table = _table(shown, remarks=False, names=max(_LEAST_NAME, longest - excess))
         yield "\n".join([table, *below])
     if left := _left_out(jobs, shown):
         yield left
@@ -44,8 +49,8 @@ def tally(jobs: Sequence[JobReport], wall_seconds: float) -> str:
     return f"{count}: {', '.join(told)}{again}, in {format_duration(wall_seconds)}"
 
 
-def _table(jobs: Sequence[JobReport], remarks: bool = True) -> str:
-    """One row per job."""
+def _table(jobs: Sequence[JobReport], remarks: bool = True, names: int | None = None) -> str:
+    """One row per job; its name has ``names`` characters at most."""
     tried = any(len(job.attempts) > 1 for job in jobs)
     columns = [Column("job", right=False), Column("status", right=False), Column("exit")]
     columns += [Column("tries")] * tried + [Column("wall"), Column("cpu")]
@@ -56,7 +61,9 @@ def _table(jobs: Sequence[JobReport], remarks: bool = True) -> str:
         where = " ".join(job.containers)
         remark = f"{where} ({text})".lstrip() if (text := _remark(job)) else where
         tries = [str(len(job.attempts) or "")] * tried
-        rows.append([job.name, job.status, code, *tries, wall, cpu, *[remark] * remarks])
+        rows.append(
+            [shortened(job.name, names), job.status, code, *tries, wall, cpu, *[remark] * remarks]
+        )
     return render(columns, rows)
 
 
@@ -69,9 +76,10 @@ def _figures(job: JobReport) -> tuple[str, str, str]:
 
 def _remark(job: JobReport) -> str:
     """What there is to say of a job's end that the other columns do not."""
-    if job.earlier:
+    if job.earlier and job.status == OK:
         return "done earlier"
-    return job.error or job.unmet or job.skipped or ""
+    told = job.error or job.unmet or job.skipped
+    return told or ("used up its CPU time" if job.cpu_timed_out else "")
 
 
 def _left_out(jobs: Sequence[JobReport], shown: Sequence[JobReport]) -> str:

@@ -56,3 +56,16 @@ def wrapped(start: str, words: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def too_wide(table: str) -> int:
+    """Return by how much the widest line of a table does not fit; 0 when all do."""
+    return max(0, max(map(len, table.split("\n"))) - WIDTH)
+
+
+def shortened(name: str, length: int | None) -> str:
+    """Return a name without its middle where it is longer: both its ends tell it from others."""
+    if length is None or len(name) <= length:
+        return name
+    end = (length - 1) // 2
+    return f"{name[: length - 1 - end]}…{name[-end:]}"

@@ -67,3 +67,26 @@ def test_up_to_forty_jobs_all_are_shown() -> None:
     [table] = job_table([ended(f"job-{number}") for number in range(MOST)])
     assert len(table.split("\n")) == MOST + 1
     assert list(job_table([])) == []
+
+
+def test_names_that_are_too_long_are_cut_in_the_middle() -> None:
+    jobs = [ended("x" * 90 + str(number), "failed", 1) for number in range(2)]
+    [table] = job_table(jobs)
+    lines = table.split("\n")
+    assert max(map(len, lines)) == 80
+    assert [line.split()[0][-1] for line in lines] == ["b", "0", "1"]
+    assert "…" in lines[1]
+
+
+def test_why_a_job_has_ended_is_told() -> None:
+    jobs = [
+        ended("cpu", "timeout", 124, cpu_timed_out=True),
+        ended("file", "failed", 0, unmet='file "x" is missing'),
+        ended("old", "failed", 3, earlier=True),
+    ]
+    assert [line.partition("load:/builds")[2] for line in "".join(job_table(jobs)).split("\n")] == [
+        "",
+        " (used up its CPU time)",
+        ' (file "x" is missing)',
+        "",
+    ]
