@@ -27,6 +27,9 @@ Line = tuple[str, int]
 FIGURES_SECONDS: Final = 1.0
 """How old the containers' figures may be: each reading of them is a recount."""
 
+_SHARE: Final = 20
+"""Drawing takes at most one part in so many of the time."""
+
 _LEAST_TITLE: Final = 8
 """Characters of a title that remain where there is no room for it."""
 
@@ -113,7 +116,8 @@ class LiveProgress(Progress):
         self._left = dict.fromkeys(names)  # as a set that keeps their order
         self._forecast = forecast
         self._began = time.monotonic()
-        self._drawn: list[int] = []
+        self._drawn: list[Line] = []
+        self._next = 0.0
         self._figures: list[str] = []
         self._figures_at = -FIGURES_SECONDS
         # https://no-color.org: any value but the empty one.
@@ -134,21 +138,25 @@ class LiveProgress(Progress):
         super().finished(job)
 
     def message(self, text: str) -> None:
-        """Show a line that stays, in the place of the block, which comes back at the next tick."""
-        self._write(f"{self._erased()}{text}\n")
+        """Show a line that stays, above the block."""
+        block = self._drawn
+        self._write(f"{self._erased()}{text}\n{_on_screen(block)}")
+        self._drawn = block
 
     def tick(self, now: Now) -> None:
-        """Draw the block."""
+        """Draw the block, unless that would take too much of the time: jobs may end in crowds."""
         moment = time.monotonic()
+        if moment < self._next:
+            return
         if moment - self._figures_at >= FIGURES_SECONDS:
             self._figures = list(figures(self._read()))
             self._figures_at = moment
         size = shutil.get_terminal_size()
         # A line of the full width, or a block of the full height, would make the terminal scroll.
-        lines = self._block(now, moment, size.columns - 1, max(1, size.lines - 1))
-        erased = self._erased()
-        self._drawn = [cells for _, cells in lines]
-        self._write(erased + "".join(f"{line}\n" for line, _ in lines))
+        block = self._block(now, moment, size.columns - 1, max(1, size.lines - 1))
+        self._write(self._erased() + _on_screen(block))
+        self._drawn = block
+        self._next = moment + _SHARE * (time.monotonic() - moment)
 
     def _block(self, now: Now, moment: float, columns: int, rows: int) -> list[Line]:
         """Return the lines of the block, as many as ``rows`` at most."""
@@ -192,12 +200,16 @@ class LiveProgress(Progress):
     def _erased(self) -> str:
         """Return what takes the block off the screen, which may have become narrower since."""
         columns = shutil.get_terminal_size().columns
-        rows = sum(max(1, -(-cells // columns)) for cells in self._drawn)
+        rows = sum(max(1, -(-cells // columns)) for _, cells in self._drawn)
         self._drawn = []
         return _UP_AND_ERASE.format(rows) if rows else ""
 
     def _painted(self, text: str, colour: str) -> str:
         return f"{colour}{text}{_RESET}" if self._colours else text
+
+
+def _on_screen(block: Sequence[Line]) -> str:
+    return "".join(f"{line}\n" for line, _ in block)
 
 
 def suits(stream: TextIO) -> bool:

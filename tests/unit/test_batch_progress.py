@@ -7,6 +7,7 @@ import re
 import pytest
 
 from governor.api import ContainerReport
+from governor.batch import progress as shown_by
 from governor.batch.bars import BarProgress
 from governor.batch.forecast import Forecast
 from governor.batch.listener import Now, Running
@@ -34,6 +35,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINES", "10")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(shown_by, "_SHARE", 0)  # a tick draws always
 
 
 def progress(
@@ -166,3 +168,19 @@ def test_colours_only_where_they_are_wanted(
         shown.tick(Now([Running("b", 0.0, [])], 0))
         assert ("\x1b[31m" in "".join(written)) == wanted
         assert bool(re.search(r"\x1b\[[0-9;]*3[1-7]", "".join(written))) == wanted
+
+
+@KINDS
+def test_the_block_stays_while_jobs_end_in_crowds(
+    kind: type[LiveProgress], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown_by, "_SHARE", 1_000_000)
+    written: list[str] = []
+    shown = progress(kind, written, ["a", "b"])
+    for name in "ab":
+        shown.tick(Now([Running("b", 0.0, [])], 0))
+        shown.finished(JobReport(name, ["x"], [], "ok", 0, None, 4.2))
+    first, second, head, job, *_ = screen("".join(written))
+    assert (first[:6], second[:6]) == ("[1/2] ", "[2/2] ")
+    assert "University" in head
+    assert job.split()[0] == "b"
