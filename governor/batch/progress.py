@@ -27,7 +27,7 @@ Line = tuple[str, int]
 FIGURES_SECONDS: Final = 1.0
 """How old the containers' figures may be: each reading of them is a recount."""
 
-_SHARE: Final = 20
+_SHARE: Final = 10
 """Drawing takes at most one part in so many of the time."""
 
 _LEAST_TITLE: Final = 8
