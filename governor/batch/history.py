@@ -69,6 +69,9 @@ class History(NamedTuple):
     jobs: Mapping[str, Began | Ended]
 
 
+NOTHING: Final = History(0, False, None, {})
+
+
 class Unreadable(Exception):
     """The bytes are no record (``line`` is 1), or one that is damaged in ``line``."""
 

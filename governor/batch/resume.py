@@ -119,10 +119,12 @@ def _reason(job: JobPlan, event: Ended, before: _Before, moment: int) -> str | N
 def sentences(found: Resumption, total: int) -> Iterator[str]:
     """Yield what is to be said when a batch is resumed."""
     done = len(found.earlier)
+    succeeded = all(report.status == OK for report in found.earlier.values())
+    ended = "succeeded" if succeeded else "ended"
     if done == total:
-        yield "all jobs succeeded earlier: nothing is left to run"
+        yield f"all jobs {ended} earlier: nothing is left to run"
     else:
-        yield f"{done} of {total} jobs succeeded earlier and are not run again"
+        yield f"{done} of {total} jobs {ended} earlier and are not run again"
     if found.again:
         named = [f"{name} ({why})" for name, why in list(found.again.items())[:_NAMED]]
         if len(found.again) > _NAMED:
