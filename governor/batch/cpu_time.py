@@ -49,7 +49,9 @@ class CpuTime:
         self._cpus = os.cpu_count() or 1
         self.hierarchy: str | None = None
         if any(job.cpu_timeout is not None for job in plan.jobs):
+            labels = [label for hierarchy in plan.hierarchies for label in hierarchy.subsystems]
             taken = {hierarchy.name for hierarchy in plan.hierarchies}
+            taken |= {label.partition("@")[2] for label in labels}
             self.hierarchy = "cpu_timeout"
             while self.hierarchy in taken:
                 self.hierarchy += "_"

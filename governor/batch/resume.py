@@ -67,14 +67,20 @@ def resumption(jobs: tuple[JobPlan, ...], history: History) -> Resumption:
             if reason := _reason(job, event, undone, since):
                 again[name] = reason
             else:
-                # What does not change a result may have changed: where it is to run, say.
-                known = event.report._replace(command=job.argv, containers=job.where)
-                earlier[name] = known._replace(earlier=True, began_seconds=None)
+                earlier[name] = _known(job, event.report)
     # Of a graph the order is any that fits; people are told in the file's.
     return Resumption(
         {job.name: earlier[job.name] for job in jobs if job.name in earlier},
         {job.name: again[job.name] for job in jobs if job.name in again},
     )
+
+
+def _known(job: JobPlan, report: JobReport) -> JobReport:
+    """Return an earlier report without what was true of the earlier run only."""
+    attempts = tuple(attempt._replace(began_seconds=None) for attempt in report.attempts)
+    # What does not change a result may have changed: where it is to run, say.
+    known = report._replace(command=job.argv, containers=job.where, attempts=attempts)
+    return known._replace(earlier=True, began_seconds=None)
 
 
 def _reason(job: JobPlan, event: Ended, undone: list[str], since: list[str]) -> str | None:

@@ -107,11 +107,15 @@ class Runner:
                 self._tell()
                 self._tick()
                 self._wait()
-                if self._failure is not None and terms.halt != NEVER:
+                if self._halts(terms):
                     self._schedule.halt()
                     if terms.halt == AT_ONCE:
                         break
             self._tell()
+            if self._halts(terms):
+                left = self._schedule.left
+                text = f"{self._failure} failed: nothing more is started, {left} left"
+                self._progress.message(text)
             if self._running:
                 self._stop(interrupts, terms.grace)
             for report in self._tried.values():  # there is no time for another attempt
@@ -131,6 +135,10 @@ class Runner:
             )
             for job in self._plan.jobs
         ]
+
+    def _halts(self, terms: Terms) -> bool:
+        """Whether a failure has ended the batch."""
+        return self._failure is not None and terms.halt != NEVER
 
     # -- the steps -------------------------------------------------------------------
 
@@ -273,9 +281,8 @@ class Runner:
     def _stop(self, interrupts: Interrupts, grace: float) -> None:
         """End the jobs that run: TERM, and KILL after ``grace`` seconds or at another signal."""
         count = len(self._running)
-        why = "" if interrupts.signum is not None else f"{self._failure} failed: "
         self._progress.message(
-            f"{why}ending {count} running job{'s' * (count > 1)}: TERM now, KILL after "
+            f"ending {count} running job{'s' * (count > 1)}: TERM now, KILL after "
             f"{format_duration(grace)} or at another Ctrl-C"
         )
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,16 @@ class PlayedJob:
 
 
 class PlayedGovernor:
-    """Jobs end one at a time, in the order they were started, with the results of the script."""
+    """Jobs end one at a time, in the order they were started, with the results of the script.
 
-    def __init__(self, results: dict[str, JobResult], on_wait: Callable[[], object] = int) -> None:
+    A job with several results is started several times.
+    """
+
+    def __init__(
+        self,
+        results: Mapping[str, JobResult | list[JobResult]],
+        on_wait: Callable[[], object] = int,
+    ) -> None:
         self.results = results
         self.on_wait = on_wait
         self.events: list[str] = []
@@ -64,10 +71,11 @@ class PlayedGovernor:
         self.events.append(f"stop {' '.join(job.name for job in jobs)} {grace}")
         self.on_stop(grace)
         for job in jobs:
-            job.result = result(143, signal.SIGTERM)
+            job.result = job.result or result(143, signal.SIGTERM)
 
     def _end(self, job: PlayedJob) -> PlayedJob:
-        job.result = self.results[job.name]
+        result = self.results[job.name]
+        job.result = result.pop(0) if isinstance(result, list) else result
         self.events.append(f"end {job.name}")
         return job
 
