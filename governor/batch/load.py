@@ -92,6 +92,7 @@ def _plan(
     from governor.batch.job_plan import job_plan
     from governor.batch.order_checks import predecessors
 
+    after = predecessors(found)
     return BatchPlan(
         source,
         file.title or FilePath(source).stem,
@@ -99,7 +100,7 @@ def _plan(
         tuple(
             job_plan(
                 instance,
-                predecessors(instance, found.tables),
+                after[instance.job.name or ""],
                 file.jobs[instance.number].name or "",
                 directory,
                 lines.of(("jobs", instance.number)),

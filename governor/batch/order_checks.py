@@ -8,16 +8,24 @@ from typing import Final
 
 from governor.batch.checks import Finding
 from governor.batch.matrix import Expansion, Instance
+from governor.batch.schedule import graph
 from governor.batch.schema import unknown
 
 _TOLD: Final = 10
 """So many jobs of a long cycle are named."""
 
 
-def predecessors(instance: Instance, tables: Mapping[str, list[str]]) -> tuple[str, ...]:
-    """Return the jobs that come before one: a table's name stands for all of its jobs."""
-    named = (tables.get(name, [name]) for name in instance.job.after)
-    return tuple(dict.fromkeys(job for names in named for job in names))
+def predecessors(found: Expansion) -> dict[str, tuple[str, ...]]:
+    """Return the jobs that come before each: a table's name stands for all of its jobs."""
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for instance in found.instances:
+        written = tuple(instance.job.after)
+        if written not in known:
+            named = (found.tables.get(name, [name]) for name in written)
+            known[written] = tuple(dict.fromkeys(job for names in named for job in names))
+    return {
+        instance.job.name or "": known[tuple(instance.job.after)] for instance in found.instances
+    }
 
 
 def check_order(found: Expansion) -> Iterator[Finding]:
@@ -30,18 +38,19 @@ def check_order(found: Expansion) -> Iterator[Finding]:
             if name not in jobs and name not in found.tables and where not in told:
                 told.add(where)
                 yield ("jobs", instance.number, "after", place), unknown("job", name, found.tables)
-    yield from _cycles(jobs, found.tables)
+    yield from _cycles(jobs, predecessors(found))
 
 
-def _cycles(jobs: Mapping[str, Instance], tables: Mapping[str, list[str]]) -> Iterator[Finding]:
-    graph = {name: predecessors(instance, tables) for name, instance in jobs.items()}
+def _cycles(jobs: Mapping[str, Instance], after: dict[str, tuple[str, ...]]) -> Iterator[Finding]:
     while True:
         try:
-            TopologicalSorter(graph).prepare()
+            TopologicalSorter(graph(after)).prepare()
             return
         except CycleError as error:
             # From each job to one that comes after it, and back to the first.
-            cycle: list[str] = error.args[1]
+            cycle = [node for node in error.args[1] if isinstance(node, str)]
+            if cycle[0] != cycle[-1]:
+                cycle.append(cycle[0])
         index = jobs[cycle[-1]].number
         way = [*cycle[:_TOLD], "...", cycle[-1]] if len(cycle) > _TOLD + 1 else cycle
         yield (
@@ -51,4 +60,4 @@ def _cycles(jobs: Mapping[str, Instance], tables: Mapping[str, list[str]]) -> It
             else f'"{cycle[0]}" waits for itself',
         )
         # Without what this table waits for, the other cycles are found.
-        graph |= {name: () for name, instance in jobs.items() if instance.number == index}
+        after |= {name: () for name, instance in jobs.items() if instance.number == index}

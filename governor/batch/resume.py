@@ -7,12 +7,13 @@ import json
 import os
 import stat
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Final, NamedTuple
 
 from governor.batch.history import Began, Ended, History
 from governor.batch.plan import JobPlan
+from governor.batch.schedule import graph
 from governor.batch.verdict import missing
 from governor.report import OK, JobReport
 
@@ -55,24 +56,43 @@ def resumption(jobs: tuple[JobPlan, ...], history: History) -> Resumption:
     earlier: dict[str, JobReport] = {}
     again: dict[str, str] = {}
     moments = {name: moment for moment, name in enumerate(history.jobs)}
-    # Jobs before those that come after them: whether these are done depends on it.
+    before: dict[tuple[str, ...], _Before] = {}
     by_name = {job.name: job for job in jobs}
-    for name in TopologicalSorter({job.name: job.after for job in jobs}).static_order():
-        job, event = by_name[name], history.jobs.get(name)
+    # Jobs before those that come after them: whether these are done depends on it.
+    for node in TopologicalSorter(graph({job.name: job.after for job in jobs})).static_order():
+        if isinstance(node, tuple):
+            before[node] = _Before.of(node, earlier, moments)
+            continue
+        job, event = by_name[str(node)], history.jobs.get(str(node))
         if isinstance(event, Began):
-            again[name] = "had not ended"
+            again[job.name] = "had not ended"
         elif event is not None:
-            undone = [before for before in job.after if before not in earlier]
-            since = [before for before in job.after if moments.get(before, -1) > moments[name]]
-            if reason := _reason(job, event, undone, since):
-                again[name] = reason
+            reason = _reason(job, event, before[job.after], moments[job.name])
+            if reason is None:
+                earlier[job.name] = _known(job, event.report)
             else:
-                earlier[name] = _known(job, event.report)
+                again[job.name] = reason
     # Of a graph the order is any that fits; people are told in the file's.
     return Resumption(
         {job.name: earlier[job.name] for job in jobs if job.name in earlier},
         {job.name: again[job.name] for job in jobs if job.name in again},
     )
+
+
+class _Before(NamedTuple):
+    """Of jobs that others come after: one that is not done, and the last event of any of them."""
+
+    undone: str | None
+    last: str | None
+    moment: int
+
+    @classmethod
+    def of(
+        cls, names: tuple[str, ...], earlier: Collection[str], moments: Mapping[str, int]
+    ) -> _Before:
+        undone = next((name for name in names if name not in earlier), None)
+        last = max(names, key=lambda name: moments.get(name, -1), default=None)
+        return cls(undone, last, moments.get(last or "", -1))
 
 
 def _known(job: JobPlan, report: JobReport) -> JobReport:
@@ -83,16 +103,16 @@ def _known(job: JobPlan, report: JobReport) -> JobReport:
     return known._replace(earlier=True, began_seconds=None)
 
 
-def _reason(job: JobPlan, event: Ended, undone: list[str], since: list[str]) -> str | None:
-    """Return why a job that has ended is not done."""
+def _reason(job: JobPlan, event: Ended, before: _Before, moment: int) -> str | None:
+    """Return why a job is not done that has ended at this moment."""
     if event.report.status != OK:
         return event.report.status
     if event.digest != digest(job) or event.report.exit_code not in job.success.exit_codes:
         return "changed since"
-    if undone:
-        return f"{undone[0]} runs before it"
-    if since:
-        return f"{since[0]} ran since"
+    if before.undone is not None:
+        return f"{before.undone} runs before it"
+    if before.moment > moment:
+        return f"{before.last} ran since"
     return missing(job.success)
 
 

@@ -39,6 +39,18 @@ class Skipped(NamedTuple):
     because: str
 
 
+class _Gate:
+    """What tasks that come after the same others wait for: so many of these yet.
+
+    All jobs of one table may come after all of another; without gates that would be millions of
+    pairs.
+    """
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.followers: list[str] = []
+
+
 class Schedule:
     """The state of every job: each is waiting, ready, running, delayed, or at its end.
 
@@ -69,15 +81,8 @@ class Schedule:
         self._halted = False
         self._states = {name: _DONE if name in done else _WAITING for name in self._names}
         self._left = sum(state == _WAITING for state in self._states.values())
-        self._followers: dict[str, list[str]] = {name: [] for name in self._names}
-        self._unmet: dict[str, int] = {}
-        for task in self._tasks.values():
-            before = {name for name in task.after if self._states[name] != _DONE}
-            self._unmet[task.name] = len(before)
-            for name in before:
-                self._followers[name].append(task.name)
-            if not before and self._states[task.name] == _WAITING:
-                self._make_ready(task.name)
+        self._gates: dict[str, list[_Gate]] = {name: [] for name in self._names}
+        self._set_gates()
 
     # -- what is asked ---------------------------------------------------------------
 
@@ -157,6 +162,21 @@ class Schedule:
         if self._parked[bound] and self._rooms[bound] > 0:
             heapq.heappush(self._ready, heapq.heappop(self._parked[bound]))
 
+    def _set_gates(self) -> None:
+        gates: dict[tuple[str, ...], _Gate] = {}
+        for task in self._tasks.values():
+            if self._states[task.name] == _DONE:
+                continue
+            gate = gates.get(task.after)
+            if gate is None:
+                before = {name for name in task.after if self._states[name] != _DONE}
+                gate = gates[task.after] = _Gate(len(before))
+                for name in before:
+                    self._gates[name].append(gate)
+            gate.followers.append(task.name)
+            if not gate.left:
+                self._make_ready(task.name)
+
     def _make_ready(self, name: str) -> None:
         self._states[name] = _READY
         heapq.heappush(self._ready, self._places[name])
@@ -166,21 +186,32 @@ class Schedule:
         self._states[name] = _DONE if succeeded else _FAILED
         self._left -= 1
         if succeeded:
-            for follower in self._followers[name]:
-                self._unmet[follower] -= 1
-                if not self._unmet[follower] and self._states[follower] == _WAITING:
-                    self._make_ready(follower)
+            for gate in self._gates[name]:
+                gate.left -= 1
+                if not gate.left:
+                    for follower in gate.followers:
+                        self._make_ready(follower)
             return []
         skipped: list[Skipped] = []
         causes = [name]
         for cause in causes:  # which grows
-            for follower in self._followers[cause]:
-                if self._states[follower] == _WAITING:
+            for gate in self._gates[cause]:
+                for follower in gate.followers:
                     self._states[follower] = _SKIPPED
                     self._left -= 1
                     skipped.append(Skipped(follower, cause))
                     causes.append(follower)
+                gate.followers = []
         return skipped
+
+
+def graph(after: Mapping[str, tuple[str, ...]]) -> dict[object, tuple[object, ...]]:
+    """Return the graph of jobs and what they come after, for `graphlib.TopologicalSorter`.
+
+    Between are nodes that are no names: what several come after is a node of its own.
+    """
+    nodes: dict[object, tuple[object, ...]] = {name: (before,) for name, before in after.items()}
+    return nodes | {before: before for before in after.values()}
 
 
 def order(tasks: Iterable[Task], done: Collection[str] = ()) -> list[str]:

@@ -167,6 +167,16 @@ def test_thousands_that_wait_for_one_place_cost_little_each() -> None:
     assert schedule.next(0.0) == "b6"
 
 
+def test_all_of_a_table_after_all_of_another() -> None:
+    first = tuple(f"a{n}" for n in range(5000))
+    tasks = [Task(f"b{n}", first) for n in range(5000)] + [Task(name) for name in first]
+    assert order(tasks) == [*first, *(f"b{n}" for n in range(5000))]
+    schedule = Schedule(tasks, 9, {})
+    assert schedule.next(0.0) == "a0"
+    assert len(schedule.ended("a0", False)) == 5000
+    assert schedule.left == 4999
+
+
 def test_the_order_without_failures() -> None:
     tasks = [
         Task("late", ("early",)),
