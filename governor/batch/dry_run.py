@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from governor.batch.resume import Resumption, sentences
 from governor.batch.schedule import order
 from governor.batch.settled import found_in
 from governor.batch.tasks import tasks
+from governor.table import WIDTH
 from governor.units import format_duration
 
 if TYPE_CHECKING:
@@ -57,9 +59,21 @@ def describe(options: Options) -> Iterator[str]:
     width = len(str(len(wanted)))
     for number, name in enumerate(wanted, 1):
         job = by_name[name]
-        yield f"{number:>{width}}  {name}: {one_line(written(job.argv))}"
+        yield f"{number:>{width}}  {name}: {one_line(written(job.argv).strip())}"
         for line in _conditions(job, containers):
-            yield f"{' ' * width}    {one_line(line)}"
+            yield from _indented(line, width + 4)
+
+
+def _indented(line: str, by: int) -> Iterator[str]:
+    blanks = " " * by
+    yield from textwrap.wrap(
+        one_line(line),
+        max(WIDTH, by + 1),
+        initial_indent=blanks,
+        subsequent_indent=f"{blanks}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _history(source: str, chosen: str | None) -> History:

@@ -59,15 +59,25 @@ class Logs(Listener):
     def tick(self, now: Now) -> None:
         """Empty logs that have become too large; what was in them becomes ``.1``."""
         for running in now.running if self._most else ():
-            path = self.path(running.name)
             # A disk that is full, or a log that somebody took away, is no reason to end a job.
             with contextlib.suppress(OSError):
-                if os.path.getsize(path) > (self._most or 0):
-                    if self._keep:
-                        self._shift(path)
-                        shutil.copyfile(path, f"{path}.1", follow_symlinks=False)
-                        self._cut.add(running.name)
-                    os.truncate(path, 0)
+                self._bound(running.name)
+
+    def _bound(self, job: str) -> None:
+        path = self.path(job)
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(path, flags), "rb+", buffering=0) as log:
+            if os.fstat(log.fileno()).st_size <= (self._most or 0):
+                return
+            if self._keep:
+                self._shift(path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{path}.1")
+                # Created anew, so that no link somebody planted there is followed.
+                with open(f"{path}.1", "xb") as copy:
+                    shutil.copyfileobj(log, copy)
+                self._cut.add(job)
+            log.truncate(0)
 
     def _shift(self, path: str) -> None:
         for number in range(self._keep, 1, -1):

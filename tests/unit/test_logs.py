@@ -71,3 +71,19 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         with pytest.raises(GovernorError, match="cannot keep logs in") as caught:
             Logs(str(tmp_path / name))
         assert caught.value.errno == number
+
+
+def test_links_that_somebody_planted_are_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("0123456789abcdef")
+    directory = tmp_path / "logs"
+    logs = Logs(str(directory), keep=1, most=10)
+    now = Now([Running("a", 0.0, [])], 0, 0)
+    Path(logs.path("a")).symlink_to(precious)
+    logs.tick(now)
+    Path(logs.path("a")).unlink()
+    write(logs, "a", "0123456789abcdef")
+    (directory / "a.log.1").symlink_to(precious)
+    logs.tick(now)
+    assert precious.read_text() == "0123456789abcdef"
+    assert contents(directory) == {"a.log": "", "a.log.1": "0123456789abcdef"}
