@@ -13,7 +13,8 @@ from governor import report
 from governor.api import ContainerReport, JobResult
 from governor.errors import GovernorError
 from governor.report import JobReport, Report, check_writable, job_report, to_json, write
-from governor.summary import Column, refusals, render, summarize
+from governor.summary import refusals, summarize
+from governor.table import Column, render
 
 
 def result(exit_code: int, signal: int | None = None, timed_out: bool = False) -> JobResult:
@@ -71,6 +72,10 @@ def test_the_json_has_the_documented_keys() -> None:
         "unenforced": None,
         "earlier": False,
         "began_seconds": None,
+        "attempts": [],
+        "cpu_timed_out": False,
+        "unmet": None,
+        "skipped": None,
     }
     assert value["containers"][1] == {
         "hierarchy": "load",
@@ -168,7 +173,9 @@ load:/students/bob     0   24     24    2,316
 container  cpus    cpu
 cpu:/       0-1  1m01s
 
-load:/students/bob refused 2,316 forks at its limit of 24 tasks"""
+load:/students/bob refused 2,316 forks at its limit of 24 tasks
+
+3 jobs: 1 ok, 1 timed out, 1 not run, in 1m42s"""
     )
 
 
