@@ -41,7 +41,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "up",
         help="run a governor for others to use",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(

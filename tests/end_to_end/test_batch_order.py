@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from governor.report import OK
 from tests.end_to_end.batches import HANGS, Bench, job
 
@@ -50,6 +52,7 @@ def test_a_pipeline(bench: Bench) -> None:
     assert began["merge"] > began["sort"] > max(began[one["name"]] for one in jobs[2:])
 
 
+@pytest.mark.once
 def test_the_example(bench: Bench) -> None:
     shutil.copytree(EXAMPLES / "university", bench.directory / "university")
     ended = bench.run((EXAMPLES / "pipeline.toml").read_text(), "--jobs=4")
@@ -59,6 +62,7 @@ def test_the_example(bench: Bench) -> None:
     assert len((bench.directory / "pipeline.out" / "list").read_text().splitlines()) == programs
 
 
+@pytest.mark.once
 def test_attempts_and_what_depends_on_them(bench: Bench) -> None:
     fails = "test ! -e $GOVERNOR_JOB_DIR/x; touch $GOVERNOR_JOB_DIR/x; echo at $GOVERNOR_ATTEMPT; "
     text = (
@@ -109,6 +113,7 @@ def test_cpu_time_is_that_of_all_processes(bench: Bench) -> None:
     assert {one["hierarchy"] for one in bench.report()["containers"]} == set()
 
 
+@pytest.mark.once
 def test_what_depends_on_a_job_runs_again_with_it(bench: Bench) -> None:
     text = (
         job("base", "echo base >> ran")
@@ -125,6 +130,7 @@ def test_what_depends_on_a_job_runs_again_with_it(bench: Bench) -> None:
     assert set(bench.statuses().values()) == {OK}
 
 
+@pytest.mark.once
 def test_after_a_failure_nothing_more_is_started(bench: Bench) -> None:
     text = job("bad", "exit 1") + job("good", "true") + job("later", "touch later")
     ended = bench.run(text, "--fail-fast", "--jobs=1")

@@ -44,16 +44,16 @@ def test_a_matrix_is_every_combination(tmp_path: Path) -> None:
 
 
 def test_files_are_values(tmp_path: Path) -> None:
-    for name in ("b.csv", "a.csv", "c.txt"):
-        (tmp_path / "data").mkdir(exist_ok=True)
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    for name in ("b.csv", "a.csv", "c.txt", "deep/d.csv"):
         (tmp_path / "data" / name).touch()
     text = table(
         'name = "sum-{file.stem}"',
         'command = "sum {file}"',
-        'matrix = { file = { glob = "data/*.csv" } }',
+        'matrix = { file = { glob = "data/**/*.csv" } }',
     )
     jobs = loaded(tmp_path, text).jobs
-    assert [job.name for job in jobs] == ["sum-a", "sum-b"]
+    assert [job.name for job in jobs] == ["sum-a", "sum-b", "sum-d"]
     assert jobs[0].argv == ("/bin/sh", "-c", "sum data/a.csv")
 
 
