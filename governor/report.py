@@ -42,7 +42,7 @@ class Attempt(NamedTuple):
 class JobReport(NamedTuple):
     """One job; ``status`` is one of the constants above. What is not known is None or 0.
 
-    ``earlier``: it succeeded in a run before this one, which did not run it again.
+    ``earlier``: it ended in a run before this one, which did not run it again.
     ``began_seconds``: when it was started, counted from the beginning of the run.
     ``attempts`` are all its starts in a batch; the other figures are those of the last one.
     ``cpu_timed_out``: it was out of time since its CPU time was used up. ``unmet``: which

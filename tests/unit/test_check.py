@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -137,3 +139,19 @@ def test_every_file_that_can_be_written_is_in_it(schema: dict[str, Any]) -> None
     for name in registry.names():
         files = registry.load(name).populate().items()
         assert known >= {file for file, found in files if found.writable}
+
+
+@pytest.mark.stress
+def test_taplo_understands_the_schema(tmp_path: Path) -> None:
+    """The program itself, where it is installed: most editors for TOML use it."""
+    taplo = shutil.which("taplo")
+    if taplo is None:
+        pytest.skip("taplo is not installed")
+    (tmp_path / "batch.schema.json").write_text(editor.text())
+    for text, code in ((GOOD, 0), (GOOD.replace('"numtasks"', '"numtask"'), 1)):
+        (tmp_path / "a.toml").write_text(f"#:schema ./batch.schema.json\n{text}")
+        ended = subprocess.run(
+            [taplo, "check", "a.toml"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert ended.returncode == code, ended.stderr
+        assert ('"numtask" is not valid' in ended.stderr) == bool(code)
