@@ -31,6 +31,7 @@ from governor.errors import GovernorError
 if TYPE_CHECKING:
     from governor.api import Governor
     from governor.daemon import Ready
+    from governor.serving import Serving
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -48,7 +49,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "up",
         help="run a governor for others to use",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -75,14 +75,19 @@ def run(args: argparse.Namespace) -> int:
     layout = Layout.exactly(args.hierarchy, args.settings)
     path = rundir.directory(args.dir)
     state = _state(args.state, path)
+    metrics = serving(args)  # files are named from here, which who is detached leaves
+
+    def keep(ready: Ready, log: bool) -> int:
+        return _keep(path, state, layout, metrics, args, ready, log)
+
     if args.detach:
         from governor.daemon import detach
 
-        said = detach(lambda ready: _keep(path, state, layout, args, ready, log=True))
+        said = detach(lambda ready: keep(ready, log=True))
         print(rundir.read_log(path), end="", file=sys.stderr)
         print(said)
         return 0
-    return _keep(path, state, layout, args, _say, log=False)
+    return keep(_say, log=False)
 
 
 def _state(given: str | None, path: str) -> str:
@@ -111,14 +116,19 @@ def _say(words: str) -> None:
 
 
 def _keep(
-    path: str, state: str, layout: Layout, args: argparse.Namespace, ready: Ready, log: bool
+    path: str,
+    state: str,
+    layout: Layout,
+    metrics: Serving | None,
+    args: argparse.Namespace,
+    ready: Ready,
+    log: bool,
 ) -> int:
     """Own a governor at ``path`` until it ends, or is to end."""
     from governor import rundir
     from governor.api import Governor
     from governor.launch import open_standard_streams
 
-    metrics = serving(args)
     open_standard_streams()  # the lock must not get one of their numbers
     lock = rundir.claim(path, state)
     try:

@@ -13,7 +13,8 @@ from governor import report
 from governor.api import ContainerReport, JobResult, Refusal
 from governor.errors import GovernorError
 from governor.report import JobReport, Report, check_writable, job_report, to_json, write
-from governor.summary import Column, job_refusals, refusals, render, summarize
+from governor.summary import job_refusals, refusals, summarize
+from governor.table import Column, render
 
 
 def result(exit_code: int, signal: int | None = None, timed_out: bool = False) -> JobResult:
@@ -81,6 +82,10 @@ def test_the_json_has_the_documented_keys() -> None:
         "unenforced": None,
         "earlier": False,
         "began_seconds": None,
+        "attempts": [],
+        "cpu_timed_out": False,
+        "unmet": None,
+        "skipped": None,
         "refusals": [
             {
                 "container": "load:/students/bob",
@@ -187,7 +192,9 @@ load:/students/bob     0   24     24    2,316
 container  cpus    cpu
 cpu:/       0-1  1m01s
 
-load:/students/bob refused 2,316 forks at its limit of 24 tasks"""
+load:/students/bob refused 2,316 forks at its limit of 24 tasks
+
+3 jobs: 1 ok, 1 timed out, 1 not run, in 1m42s"""
     )
 
 
