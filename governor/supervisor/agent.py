@@ -99,6 +99,8 @@ class AgentLink:
         self._refusals: dict[int, int] = {}
         self._known_refusals = 0
         """How many there were in all when everything had been told of."""
+        self._heard_since = 0
+        """How many of those after that have been told of."""
         self.work = Tally()
         """What all agents together have had to do, as far as they have told."""
         self._behind = False
@@ -243,15 +245,19 @@ class AgentLink:
             self._ask(wire.Ping(next(self._requests)))
 
     def has_told_refusals(self) -> bool:
-        """Whether nothing was refused since `tell_refusals`."""
-        return self.process.refusals() == self._known_refusals
+        """Whether every refusal until now has been heard of, as far as one knows without asking."""
+        return self.process.refusals() == self._known_refusals + self._heard_since
 
     def tell_refusals(self) -> None:
         """Hear of everything that has been refused until now."""
-        refused = self.process.refusals()
-        if refused != self._known_refusals:
+        if not self.has_told_refusals():
+            refused = self.process.refusals()
             self._ask(wire.Tell(next(self._requests)))
-            self._known_refusals = refused
+            self._all_are_known(refused)
+
+    def _all_are_known(self, refused: int) -> None:
+        """What was heard meanwhile may be later, and so does not count; then one asks again."""
+        self._known_refusals, self._heard_since = refused, 0
 
     def count(self) -> wire.Figures:
         """Recount everything now."""
@@ -309,6 +315,7 @@ class AgentLink:
                     continue
                 if isinstance(message, wire.JobHit):
                     self.told_of(message)
+                    self._heard_since += message.times * (message.bound != "passed")
                 return message
             if isinstance(message, wire.Hello):
                 self._hear()
@@ -400,7 +407,7 @@ class AgentLink:
                 resumed = self._resume()
             except AgentDied:
                 continue
-            self._known_refusals = refused
+            self._all_are_known(refused)
             self.process.on_taken_over()
             self.taken_over(how, resumed)
             return
