@@ -13,6 +13,7 @@ from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent_process import AgentProcess
+from governor.supervisor.heard import Heard
 from governor.supervisor.heartbeat import Heartbeat
 from governor.transport import Poller, Server
 from governor.units import UNLIMITED
@@ -95,12 +96,7 @@ class AgentLink:
         self._plans: dict[int, Plan] = {}
         self._inherits = bool(process.ended)
         """Whether nobody is told anything yet, as jobs and plans are only being restored."""
-        # Refusals that were told of, by counter: a new agent may know of more.
-        self._refusals: dict[int, int] = {}
-        self._known_refusals = 0
-        """How many there were in all when everything had been told of."""
-        self._heard_since = 0
-        """How many of those after that have been told of."""
+        self._heard = Heard()
         self.work = Tally()
         """What all agents together have had to do, as far as they have told."""
         self._behind = False
@@ -151,7 +147,7 @@ class AgentLink:
         self._told[id] = wanted
         self.counters[id] = counter
         if self._inherits and counter.failcnt:  # another supervisor has told of those
-            self._refusals[id] = counter.failcnt
+            self._heard.begin(id, counter.failcnt)
         if wanted.limit != known.limit:
             self._send(wire.SetCounter(id, counter.resource, wanted.limit))
         if wanted.barrier != known.barrier:
@@ -170,7 +166,7 @@ class AgentLink:
 
     def drop_counter(self, counter: Counter) -> None:
         """The counter's container is gone."""
-        self._refusals.pop(counter.id, None)
+        self._heard.forget(counter.id)
         if self._told.pop(counter.id, None) is not None:
             del self.counters[counter.id]
             for kind in (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender):
@@ -213,9 +209,8 @@ class AgentLink:
 
     def told_of(self, hit: wire.JobHit) -> None:
         """Somebody has been told of these refusals."""
-        if hit.bound != "passed" and hit.counter in self.counters:
-            told = self._refusals.get(hit.counter, 0)
-            self._refusals[hit.counter] = told + hit.times
+        if hit.counter in self.counters:
+            self._heard.told(hit)
 
     def untold(self, message: wire.Refusals) -> list[wire.JobHit]:
         """What was refused and not told of, by agents that were ended before; nobody knows who.
@@ -225,8 +220,7 @@ class AgentLink:
         hits = []
         for id, failcnt in message.figures:
             if id in self.counters:
-                missing = failcnt - self._refusals.get(id, 0)
-                self._refusals[id] = failcnt
+                missing = self._heard.missing(id, failcnt)
                 if missing > 0:
                     hits.append(wire.JobHit(id, "limit", 0, missing, self.counters[id].held, 0))
         return hits
@@ -246,18 +240,14 @@ class AgentLink:
 
     def has_told_refusals(self) -> bool:
         """Whether every refusal until now has been heard of, as far as one knows without asking."""
-        return self.process.refusals() == self._known_refusals + self._heard_since
+        return self._heard.has_all(self.process.refusals())
 
     def tell_refusals(self) -> None:
         """Hear of everything that has been refused until now."""
         if not self.has_told_refusals():
             refused = self.process.refusals()
             self._ask(wire.Tell(next(self._requests)))
-            self._all_are_known(refused)
-
-    def _all_are_known(self, refused: int) -> None:
-        """What was heard meanwhile may be later, and so does not count; then one asks again."""
-        self._known_refusals, self._heard_since = refused, 0
+            self._heard.all_known(refused)
 
     def count(self) -> wire.Figures:
         """Recount everything now."""
@@ -315,7 +305,7 @@ class AgentLink:
                     continue
                 if isinstance(message, wire.JobHit):
                     self.told_of(message)
-                    self._heard_since += message.times * (message.bound != "passed")
+                    self._heard.heard(message)
                 return message
             if isinstance(message, wire.Hello):
                 self._hear()
@@ -407,7 +397,7 @@ class AgentLink:
                 resumed = self._resume()
             except AgentDied:
                 continue
-            self._all_are_known(refused)
+            self._heard.all_known(refused)
             self.process.on_taken_over()
             self.taken_over(how, resumed)
             return
