@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import select
 import socket
 import threading
 import time
@@ -95,6 +96,11 @@ class Client:
                 raise _gone() from None
             channel.send(connection, wire.Stdio(token), descriptors)
         return token
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the supervisor has ended, or `close` was called."""
+        return self._closed or bool(select.select([self._gone], [], [], 0)[0])
 
     def close(self) -> None:
         """Close every thread's connection; whatever is asked, or still waited for, is refused."""

@@ -330,6 +330,12 @@ class Governor:
         self.client.close()
         self._link.close()
 
+    def forget(self) -> None:
+        """In a fork of this process: leave it to the parent, with which it ends."""
+        if isinstance(self._link, Launched):
+            self._link.forget()
+        self._link.close()
+
     def back_out(self) -> None:
         """Undo a start: end it, unless it goes on with jobs of before.
 
