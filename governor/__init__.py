@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from governor import aio
     from governor.api import Container, Governor, Hierarchy, Job, JobResult
+    from governor.api.limited import Limited, limited, limits
+    from governor.api.limits import Limits
+    from governor.api.running import Completed
     from governor.errors import (
         GovernorError,
         JobFailed,
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from governor.results import Refusal
 
 __all__ = [
+    "Completed",
     "Container",
     "Governor",
     "GovernorError",
@@ -32,10 +37,15 @@ __all__ = [
     "JobResult",
     "JobTimeout",
     "LimitExceeded",
+    "Limited",
+    "Limits",
     "NotRunning",
     "ProtocolError",
     "Refusal",
     "__version__",
+    "aio",
+    "limited",
+    "limits",
 ]
 
 _ERRORS = frozenset(
@@ -49,6 +59,15 @@ _ERRORS = frozenset(
     }
 )
 
+_ELSEWHERE = {
+    "Completed": "governor.api.running",
+    "Limited": "governor.api.limited",
+    "Limits": "governor.api.limits",
+    "limited": "governor.api.limited",
+    "limits": "governor.api.limited",
+}
+"""Names that `governor.api` leaves in their modules, which few programs need."""
+
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
@@ -57,6 +76,11 @@ def __getattr__(name: str) -> object:
         from governor import errors
 
         return getattr(errors, name)
+    if name == "aio" or name in _ELSEWHERE:
+        from importlib import import_module
+
+        module = import_module(_ELSEWHERE.get(name, "governor.aio"))
+        return module if name == "aio" else getattr(module, name)
     from governor import api
 
     return getattr(api, name)

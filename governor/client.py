@@ -98,6 +98,11 @@ class Client:
         return token
 
     @property
+    def gone(self) -> int:
+        """The descriptor that is readable when the supervisor has ended."""
+        return self._gone
+
+    @property
     def is_gone(self) -> bool:
         """Whether the supervisor has ended, or `close` was called."""
         return self._closed or bool(select.select([self._gone], [], [], 0)[0])

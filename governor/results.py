@@ -83,19 +83,6 @@ class JobResult(NamedTuple):
         raise JobFailed(name, self)
 
 
-class Refusal(NamedTuple):
-    """What the limit of a container, ``load:/builds``, has refused: so many ``times``.
-
-    ``resource``: ``tasks``, ``files``, ...; ``held``: what was held of it.
-    """
-
-    container: str
-    resource: str
-    limit: int
-    held: int
-    times: int
-
-
 class ContainerReport(NamedTuple):
     """A container in a snapshot: ``level`` by subsystem, ``files`` by control file."""
 
