@@ -12,21 +12,40 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from governor.api import Container, Governor, Hierarchy, Job, JobResult
-    from governor.errors import GovernorError, NotRunning, ProtocolError
+    from governor.api.executor import Executor
+    from governor.api.limits import Limits, Usage
+    from governor.errors import (
+        GovernorError,
+        NotRunning,
+        ProtocolError,
+        TaskTimeout,
+        WorkerDied,
+    )
 
 __all__ = [
     "Container",
+    "Executor",
     "Governor",
     "GovernorError",
     "Hierarchy",
     "Job",
     "JobResult",
+    "Limits",
     "NotRunning",
     "ProtocolError",
+    "TaskTimeout",
+    "Usage",
+    "WorkerDied",
     "__version__",
 ]
 
-_ERRORS = frozenset({"GovernorError", "NotRunning", "ProtocolError"})
+_ERRORS = frozenset({"GovernorError", "NotRunning", "ProtocolError", "TaskTimeout", "WorkerDied"})
+_ELSEWHERE = {
+    "Executor": "governor.api.executor",
+    "Limits": "governor.api.limits",
+    "Usage": "governor.api.limits",
+}
+"""What is not loaded with `governor.api`."""
 
 
 def __getattr__(name: str) -> object:
@@ -36,6 +55,10 @@ def __getattr__(name: str) -> object:
         from governor import errors
 
         return getattr(errors, name)
+    if name in _ELSEWHERE:
+        from importlib import import_module
+
+        return getattr(import_module(_ELSEWHERE[name]), name)
     from governor import api
 
     return getattr(api, name)

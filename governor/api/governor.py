@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
@@ -107,6 +108,7 @@ class Governor:
     def _open(self, link: Launched | Connected) -> None:
         self._link = link
         self.client = Client(link.directory, link.gone)
+        self.client.owner = weakref.ref(self)
         self.metrics_port: int | None = None
         self._exporter: Any = None
 

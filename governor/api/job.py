@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from governor.errors import GovernorError
 from governor.results import JobResult
 from governor.wire import client as wire
+from workers.pickles import by_value
 
 if TYPE_CHECKING:
     from governor.api.governor import Governor
@@ -55,14 +56,7 @@ def job_of(
 ) -> tuple[list[bytes], bytes]:
     """A job as arguments for exec, or as a pickled callable."""
     if callable(target):
-        from multiprocess.reduction import ForkingPickler
-
-        call: tuple[object, ...] = (target, args, {})
-        try:
-            # With only those global variables that are used.
-            return [], bytes(ForkingPickler.dumps(call, None, recurse=True))
-        except RecursionError:  # a closure that calls itself
-            return [], bytes(ForkingPickler.dumps(call, None, recurse=False))
+        return [], by_value((target, args, {}))
     argv = [os.fsencode(argument) for argument in target]
     if not argv or args:
         raise GovernorError(errno.EINVAL, "a program is given as one list, with at least its name")
