@@ -14,7 +14,7 @@ import select
 import signal
 import socket
 
-from governor.wire.pool import TO_NURSERY, Ended, Forked
+from governor.wire.pool import TO_NURSERY, Ended, Fork, Forked, Learn
 from workers import calls, channel
 
 
@@ -60,11 +60,15 @@ class Nursery:
         received = channel.receive(self._end, TO_NURSERY)
         if received is None:
             return False
-        message, descriptors = received
-        if descriptors:
-            self._fork(message.worker, socket.socket(fileno=descriptors[0]))
-        else:
-            channel.send(self._end, Forked(message.worker, 0, errno.EMFILE))
+        match received:
+            case Learn(), _:
+                import multiprocess.reduction  # noqa: F401 - so that no worker has to
+
+                gc.freeze()
+            case Fork(worker), [descriptor]:
+                self._fork(worker, socket.socket(fileno=descriptor))
+            case Fork(worker), _:
+                channel.send(self._end, Forked(worker, 0, errno.EMFILE))
         return True
 
     def _fork(self, worker: int, end: socket.socket) -> None:

@@ -13,6 +13,10 @@ class Fork(NamedTuple):
     worker: int
 
 
+class Learn(NamedTuple):
+    """Executor: calls are coming that multiprocess has pickled; every worker has to read them."""
+
+
 class Forked(NamedTuple):
     """Nursery: the worker's process. ``errno`` when fork failed."""
 
@@ -28,5 +32,5 @@ class Ended(NamedTuple):
     status: int
 
 
-TO_NURSERY = Catalogue([Fork])
+TO_NURSERY = Catalogue([Fork, Learn])
 FROM_NURSERY = Catalogue([Forked, Ended])

@@ -93,23 +93,17 @@ class Alone:
         """What to raise in the place of an answer."""
         assert self._job is not None
         containers = tuple(f"{c.hierarchy.name}:{c.path}" for c in leaf.containers)
-        job = f"job {self._job.id} {self._job.name}"
         if end is None:
-            return died(self._task, job, containers, None)
+            return died(self._task, self._job, containers, None)
         if end.timed_out:
-            limit = format_duration(self._limits.timeout or 0)
-            return TaskTimeout(
-                ETIMEDOUT,
-                f"{job} in {', '.join(containers)} was ended after {limit}",
-                job,
-                end.signal,
-                None,
-                containers,
-            )
+            job, limit = f"job {self._job.id}", format_duration(self._limits.timeout or 0)
+            where = ", ".join(containers)
+            message = f"{job} in {where}, which carried out {self._task.name}, has had its {limit}"
+            return TaskTimeout(ETIMEDOUT, message, job, end.signal, None, containers)
         if end.error:
             return GovernorError(EAGAIN, end.error)
         status = -end.signal if end.signal else end.exit_code
-        return died(self._task, job, containers, status)
+        return died(self._task, self._job, containers, status)
 
 
 @contextlib.contextmanager

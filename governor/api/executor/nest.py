@@ -10,7 +10,7 @@ from governor.api.governor import Governor
 from governor.errors import GovernorError
 from governor.results import JobResult
 from governor.wire.codec import Message
-from governor.wire.pool import FROM_NURSERY, Fork
+from governor.wire.pool import FROM_NURSERY, Fork, Learn
 from workers import channel, nursery
 
 _PATIENCE = 2.0
@@ -32,7 +32,8 @@ class Nest:
                 containers=terms.containers,
                 stdin=theirs.fileno(),
             )
-        self.name = f"job {self._job.id} executor"
+        self.name = f"job {self._job.id} {self._job.name}"
+        self._learned = False
 
     def fileno(self) -> int:
         """Readable when there is something to `hear`."""
@@ -42,6 +43,12 @@ class Nest:
         """Have a process forked for this worker; one that has died says nothing more."""
         with worker.theirs:
             channel.send(self._end, Fork(worker.number), [worker.theirs.fileno()])
+
+    def learn(self) -> None:
+        """Have workers to come ready for calls that multiprocess has pickled."""
+        if not self._learned:
+            self._learned = True
+            channel.send(self._end, Learn())
 
     def hear(self) -> Message | None:
         """What has happened, None when it has died."""

@@ -203,10 +203,12 @@ class Pool:
 
     def _give(self, worker: Worker, task: Task) -> None:
         try:
-            worker.give(task)
+            whole = worker.give(task)
         except BaseException:
             self._idle.append(worker)
             raise
+        if whole and self._nest is not None:
+            self._nest.learn()
         self._busy += 1
         self._watch(worker)
 
@@ -259,7 +261,7 @@ class Pool:
         self._hang_up(worker)
         if task is not None:
             self._busy -= 1
-            task.fail(died(task, f"worker {worker.pid}", self._terms.labels, status))
+            task.fail(died(task, worker, self._terms.labels, status))
 
     def _give_back(self, worker: Worker) -> None:
         """A worker has never been; its task is still to be carried out."""

@@ -8,6 +8,7 @@ import signal
 import socket
 
 from governor.api.executor.task import Task
+from governor.api.job import Job
 from governor.errors import WorkerDied
 from workers import frames
 
@@ -32,13 +33,14 @@ class Worker:
         """The descriptor of its socket, -1 when that is closed."""
         return self._end.fileno()
 
-    def give(self, task: Task) -> None:
-        """Send it a task. Raises whatever pickling the task raises; nothing is sent then."""
+    def give(self, task: Task) -> bool:
+        """Send it a task; whether that is pickled `whole`. Raises whatever pickling it raises."""
         head, packed = task.pack()
         self.task = task
         self.calls += 1
         self._unsent = memoryview(frames.pack(head) + packed.data)
         self.send()
+        return packed.whole
 
     def send(self) -> bool:
         """Send on as much as goes; whether something is left."""
@@ -68,7 +70,9 @@ class Worker:
         self.theirs.close()
 
 
-def died(task: Task, job: str, containers: tuple[str, ...], status: int | None) -> WorkerDied:
+def died(
+    task: Task, process: Worker | Job, containers: tuple[str, ...], status: int | None
+) -> WorkerDied:
     """The error of a task whose worker has ended, with this exit code, -n by signal n."""
     number = -status if status is not None and status < 0 else None
     code = status if status is not None and status >= 0 else None
@@ -78,7 +82,8 @@ def died(task: Task, job: str, containers: tuple[str, ...], status: int | None) 
     elif code is not None:
         how = f"has ended itself with exit code {code}"
     where = f" in {', '.join(containers)}" if containers else ""
-    message = f"the process of {job}{where} that carried out {task.name} {how}"
+    job = f"worker {process.pid}" if isinstance(process, Worker) else f"job {process.id}"
+    message = f"{job}{where}, which carried out {task.name}, {how}"
     return WorkerDied(errno.ECHILD, message, job, number, code, containers)
 
 
