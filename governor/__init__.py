@@ -13,8 +13,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from governor import aio
     from governor.api import Container, Governor, Hierarchy, Job, JobResult
+    from governor.api.executor import Executor
     from governor.api.limited import Limited, limited, limits
-    from governor.api.limits import Limits
+    from governor.api.limits import Limits, Usage
     from governor.api.running import Completed
     from governor.errors import (
         GovernorError,
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
         LimitExceeded,
         NotRunning,
         ProtocolError,
+        TaskTimeout,
+        WorkerDied,
     )
     from governor.results import Refusal
 
 __all__ = [
     "Completed",
     "Container",
+    "Executor",
     "Governor",
     "GovernorError",
     "Hierarchy",
@@ -42,6 +46,9 @@ __all__ = [
     "NotRunning",
     "ProtocolError",
     "Refusal",
+    "TaskTimeout",
+    "Usage",
+    "WorkerDied",
     "__version__",
     "aio",
     "limited",
@@ -56,13 +63,17 @@ _ERRORS = frozenset(
         "LimitExceeded",
         "NotRunning",
         "ProtocolError",
+        "TaskTimeout",
+        "WorkerDied",
     }
 )
 
 _ELSEWHERE = {
     "Completed": "governor.api.running",
+    "Executor": "governor.api.executor",
     "Limited": "governor.api.limited",
     "Limits": "governor.api.limits",
+    "Usage": "governor.api.limits",
     "limited": "governor.api.limited",
     "limits": "governor.api.limited",
 }

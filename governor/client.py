@@ -52,6 +52,8 @@ class Client:
     def __init__(self, directory: str, gone: int) -> None:
         self._directory = directory
         self._gone = gone
+        self.owner: Callable[[], Any] = lambda: None
+        """Whoever made it, as a weak reference."""
         self._requests = itertools.count(1)
         self._local = threading.local()
         self._connections: list[_Connection] = []

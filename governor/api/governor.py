@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -98,6 +99,7 @@ class Governor(Runs):
     def _open(self, link: Launched | Connected) -> None:
         self._link = link
         self.client = Client(link.directory, link.gone)
+        self.client.owner = weakref.ref(self)
         self.metrics_port: int | None = None
         self._exporter: Any = None
 

@@ -116,14 +116,9 @@ def job_of(
 ) -> tuple[list[bytes], bytes]:
     """A job as arguments for exec, or as a pickled callable."""
     if callable(target):
-        from multiprocess.reduction import ForkingPickler
+        from workers.pickles import by_value
 
-        call: tuple[object, ...] = (target, args, {})
-        try:
-            # With only those global variables that are used.
-            return [], bytes(ForkingPickler.dumps(call, None, recurse=True))
-        except RecursionError:  # a closure that calls itself
-            return [], bytes(ForkingPickler.dumps(call, None, recurse=False))
+        return [], by_value((target, args, {}))
     argv = [os.fsencode(argument) for argument in target]
     if not argv or args:
         raise GovernorError(errno.EINVAL, "a program is given as one list, with at least its name")

@@ -88,9 +88,8 @@ def _run_in_job(item: pytest.Item) -> list[pytest.TestReport]:
     if result.timed_out or not is_complete(answer):
         # There are no reports; this says why.
         pytest.fail(str(JobFailed(item.name, result)), pytrace=False)
-    reports = [
-        hook.pytest_report_from_serializable(config=config, data=d) for d in value_of(answer)
-    ]
+    load = config.hook.pytest_report_from_serializable
+    reports = [load(config=config, data=data) for data in value_of(answer)]
     if result.refusals:
         refused = "\n".join(map(str, result.refusals))
         for report in reports:
