@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from governor.api.limits import Limits, Usage
     from governor.errors import (
         GovernorError,
+        JobFailed,
+        JobTimeout,
+        LimitExceeded,
         NotRunning,
         ProtocolError,
-        TaskTimeout,
         WorkerDied,
     )
+    from governor.results import Refusal
 
 __all__ = [
     "Container",
@@ -29,17 +32,30 @@ __all__ = [
     "GovernorError",
     "Hierarchy",
     "Job",
+    "JobFailed",
     "JobResult",
+    "JobTimeout",
+    "LimitExceeded",
     "Limits",
     "NotRunning",
     "ProtocolError",
-    "TaskTimeout",
+    "Refusal",
     "Usage",
     "WorkerDied",
     "__version__",
 ]
 
-_ERRORS = frozenset({"GovernorError", "NotRunning", "ProtocolError", "TaskTimeout", "WorkerDied"})
+_ERRORS = frozenset(
+    {
+        "GovernorError",
+        "JobFailed",
+        "JobTimeout",
+        "LimitExceeded",
+        "NotRunning",
+        "ProtocolError",
+        "WorkerDied",
+    }
+)
 _ELSEWHERE = {
     "Executor": "governor.api.executor",
     "Limits": "governor.api.limits",

@@ -277,7 +277,7 @@ class Governor:
         for id, *outcome in self._wait(ids, timeout):
             for job in jobs:
                 if job.id == id:
-                    job.result = JobResult(*outcome)
+                    job.result = JobResult.read(outcome)
                     done.add(job)
         return done
 

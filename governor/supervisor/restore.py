@@ -206,7 +206,7 @@ class Restorer:
 
     def _job(self, work: Record) -> None:
         job = Job.recorded(work)
-        job.result = JobResult(*work.result) if work.result else None
+        job.result = JobResult.read(work.result) if work.result else None
         alive = self._inherited is not None and job.placed
         self._jobs.restore(job, alive)
         if job.result is None and not alive:
