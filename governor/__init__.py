@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         LimitExceeded,
         NotRunning,
         ProtocolError,
-        TaskTimeout,
         WorkerDied,
     )
     from governor.results import Refusal
@@ -46,7 +45,6 @@ __all__ = [
     "NotRunning",
     "ProtocolError",
     "Refusal",
-    "TaskTimeout",
     "Usage",
     "WorkerDied",
     "__version__",
@@ -63,7 +61,6 @@ _ERRORS = frozenset(
         "LimitExceeded",
         "NotRunning",
         "ProtocolError",
-        "TaskTimeout",
         "WorkerDied",
     }
 )

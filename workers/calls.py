@@ -88,9 +88,8 @@ def _send(end: socket.socket, kind: int, value: Any, words: bytes, cpu: float, w
     try:
         packed = _pack(value)
     except BaseException as error:
-        kind, words = (kind, words) if kind != frames.RETURNED else (frames.RAISED, b"")
-        packed = _pack(_describe(value, error, words))
-        words = words or _traceback(error)
+        packed = _pack_instead(value, error)
+        kind, words = max(kind, frames.RAISED), words or _traceback(error)
     head = frames.Head(len(packed.data), len(words), kind, packed.whole, cpu, wall)
     frames.send(end, head, words, packed.data)
 
@@ -101,15 +100,16 @@ def _pack(value: Any) -> pickles.Packed:
     return pickles.pack_answer(value)
 
 
-def _describe(value: Any, error: BaseException, words: bytes) -> BaseException:
-    """What to raise in the place of something that cannot be sent."""
+def _pack_instead(value: Any, error: BaseException) -> pickles.Packed:
+    """What to raise in the place of something that cannot be sent: why it cannot."""
     import pickle
 
-    what = "its exception" if words else "its result"
     name = type(value).__name__
-    return pickle.PicklingError(
-        f"{what}, a {name}, cannot be sent: {type(error).__name__}: {error}"
-    )
+    try:
+        error.add_note(f"raised when a {name} was to be sent back")
+        return _pack(error)
+    except BaseException:
+        return _pack(pickle.PicklingError(f"a {name} cannot be sent back: {error!r}"))
 
 
 def _traceback(error: BaseException) -> bytes:

@@ -74,7 +74,7 @@ class Nursery:
     def _fork(self, worker: int, end: socket.socket) -> None:
         with end:
             try:
-                pid = os.fork()
+                pid = _fork()
             except OSError as error:
                 channel.send(self._end, Forked(worker, 0, error.errno or errno.EAGAIN))
                 return
@@ -105,3 +105,12 @@ class Nursery:
             worker = self._workers.pop(pid, None)
             if worker is not None:
                 channel.send(self._end, Ended(worker, status))
+
+
+def _fork() -> int:
+    """Fork. A signal that came while the call is trapped would make it fail (EINTR)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        return os.fork()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -9,18 +9,16 @@ import select
 import signal
 import socket
 from collections.abc import Iterator
-from errno import EAGAIN, ETIMEDOUT
+from errno import EAGAIN
 
 from governor.api.executor.task import Task
 from governor.api.executor.terms import Terms
-from governor.api.executor.worker import died
 from governor.api.governor import Governor
 from governor.api.job import Job
 from governor.api.leaf import Leaf
 from governor.api.limits import Limits, Usage
-from governor.errors import GovernorError, TaskTimeout
+from governor.errors import GovernorError, JobTimeout, WorkerDied
 from governor.results import JobResult
-from governor.units import format_duration
 from workers import calls, frames
 
 _PATIENCE = 5.0
@@ -93,17 +91,11 @@ class Alone:
         """What to raise in the place of an answer."""
         assert self._job is not None
         containers = tuple(f"{c.hierarchy.name}:{c.path}" for c in leaf.containers)
-        if end is None:
-            return died(self._task, self._job, containers, None)
-        if end.timed_out:
-            job, limit = f"job {self._job.id}", format_duration(self._limits.timeout or 0)
-            where = ", ".join(containers)
-            message = f"{job} in {where}, which carried out {self._task.name}, has had its {limit}"
-            return TaskTimeout(ETIMEDOUT, message, job, end.signal, None, containers)
-        if end.error:
+        if end is not None and end.timed_out:
+            return JobTimeout(self._task.name, end)
+        if end is not None and end.error:
             return GovernorError(EAGAIN, end.error)
-        status = -end.signal if end.signal else end.exit_code
-        return died(self._task, self._job, containers, status)
+        return WorkerDied(self._task.name, f"job {self._job.id}", containers, end)
 
 
 @contextlib.contextmanager
@@ -152,5 +144,7 @@ def _pidfd(pid: int) -> Iterator[int | None]:
 def _usage(leaf: Leaf, frame: frames.Frame | None, end: JobResult | None) -> Usage:
     wall = frame.head.wall if frame is not None else end.wall_seconds if end is not None else 0.0
     usage = leaf.usage(wall)
+    if end is not None and end.refusals:  # of the containers above as well
+        usage = usage._replace(refusals=end.refusals)
     least = frame.head.cpu if frame is not None else 0.0
     return usage._replace(cpu_seconds=max(usage.cpu_seconds, least))

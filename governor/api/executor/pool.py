@@ -35,7 +35,7 @@ class Pool:
         self._thread: threading.Thread | None = None
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._woken = False
-        self._finishing = False
+        self._finishing = self._closed = False
         self.broken: BaseException | None = None
         self._numbers = itertools.count(1)
         self._workers: dict[int, Worker] = {}
@@ -45,7 +45,10 @@ class Pool:
         self._alone: set[Alone] = set()
         """Tasks that are being carried out in jobs of their own."""
         self._answers: deque[tuple[Task, frames.Frame]] = deque()
+        self._unready: deque[tuple[Task, frames.Frame]] = deque()
+        """Tasks of their own for which the initializer has failed, and with what."""
         self._nest: Nest | None = None
+        self._dead: list[Nest] = []
         self._failures = 0
         self._orphans: dict[int, Worker] = {}
         """By pidfd: those whose nursery has died."""
@@ -72,14 +75,15 @@ class Pool:
         """Take no more tasks, and end when those that are here have ended."""
         with self._lock:
             self._finishing = True
-            cancelled = list(self._pending) if cancel else []
+            doubtful = list(self._pending) if cancel else []
             if cancel:
                 self._pending.clear()
+        # Not under the lock: whoever waits for a future is called back.
+        remaining = [task for task in doubtful if not task.cancel()]
+        with self._lock:
+            self._pending.extendleft(reversed(remaining))
             if self._thread is not None:
                 self._awaken()
-        for task in cancelled:
-            task.future.cancel()
-            task.future.set_running_or_notify_cancel()
 
     def join(self) -> None:
         """Wait for the end of the thread."""
@@ -104,7 +108,7 @@ class Pool:
             worker.close()
         if self._nest is not None:
             self._nest.abandon()
-        if not self._finishing or self._nest is not None:
+        if not self._closed:
             os.close(self._wake)
 
     def _awaken(self) -> None:
@@ -118,8 +122,7 @@ class Pool:
         """Until there is nothing to do any more."""
         try:
             while not self._is_over():
-                for descriptor, _ in self._poll.poll():
-                    self._hear(descriptor)
+                self._listen()
                 self._hand_out()
                 self._settle()
         except BaseException as error:
@@ -130,14 +133,25 @@ class Pool:
 
     def _is_over(self) -> bool:
         with self._lock:
-            todo = self._pending or self._busy or self._alone
+            todo = self._pending or self._busy or self._alone or self._unready
             return self.broken is not None or (self._finishing and not todo)
+
+    def _listen(self) -> None:
+        """Wait until something happens. The nursery comes last: it may reuse descriptors."""
+        nest = self._nest.fileno() if self._nest is not None else -1
+        ready = [descriptor for descriptor, _ in self._poll.poll()]
+        for descriptor in sorted(ready, key=lambda descriptor: descriptor == nest):
+            self._hear(descriptor)
 
     def _hear(self, descriptor: int) -> None:
         if descriptor == self._wake:
             with self._lock:
                 self._woken = False
                 os.eventfd_read(self._wake)
+            while self._unready:
+                task, frame = self._unready.popleft()
+                self._refuse(frame)
+                task.fail(self._broken())
         elif descriptor in self._by_socket:
             self._hear_of(self._by_socket[descriptor])
         elif descriptor in self._orphans:
@@ -177,11 +191,10 @@ class Pool:
         def carry_out() -> None:
             unready = alone.carry_out()
             with self._lock:
+                if unready is not None:
+                    self._unready.append((task, unready))
                 self._alone.discard(alone)
                 self._awaken()
-            if unready is not None:
-                self._refuse(unready)
-                task.fail(self._broken())
 
         with self._lock:
             self._alone.add(alone)
@@ -307,7 +320,8 @@ class Pool:
     def _adopt(self, nest: Nest) -> None:
         """The nursery has died: workers go on with what they do, and end afterwards."""
         result = nest.result()
-        nest.close()
+        nest.abandon()
+        self._dead.append(nest)
         self._failures += 1
         for worker in list(self._workers.values()):
             worker.retired = True
@@ -380,8 +394,9 @@ class Pool:
             worker.close()
         for descriptor in self._orphans:
             os.close(descriptor)
-        if self._nest is not None:
-            self._nest.close()
+        for nest in (*self._dead, self._nest):
+            if nest is not None:
+                nest.close()
         with self._lock:
-            self._woken = True  # nobody listens any more
+            self._woken = self._closed = True  # nobody listens any more
             os.close(self._wake)

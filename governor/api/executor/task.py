@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import _RemoteTraceback
 from typing import Any, TypeVar
 
 from governor.api.limits import Limits, Usage
+from governor.errors import JobFailed, LimitExceeded
 from governor.results import Refusal
-from governor.units import format_count
 from workers import frames, pickles
 
 T = TypeVar("T")
@@ -43,6 +43,17 @@ class Task:
             self._begun = time.monotonic()
         return True
 
+    def cancel(self) -> bool:
+        """Cancel it, if it has not begun."""
+        cancelled = not self._begun and self.future.cancel()
+        if cancelled:
+            self.future.set_running_or_notify_cancel()
+        return cancelled
+
+    def seconds(self) -> float:
+        """How long ago it was begun."""
+        return time.monotonic() - self._begun
+
     def pack(self) -> tuple[frames.Head, pickles.Packed]:
         """The call as a frame. Raises whatever pickling it raises."""
         packed = pickles.pack_call(self._call)
@@ -56,9 +67,8 @@ class Task:
         try:
             value = pickles.unpack(frame.data, head.whole)
         except BaseException as error:
-            error.add_note(
-                f"raised here by what {self.name} has {'raised' if raised else 'returned'}"
-            )
+            what = "raised" if raised else "returned"
+            error.add_note(f"raised when what {self.name} has {what} was received")
             value, raised = error, True
         if raised:
             self.fail(value, usage, frame.words)
@@ -69,12 +79,11 @@ class Task:
 
     def fail(self, error: BaseException, usage: Usage | None = None, words: str = "") -> None:
         """End with an exception; ``words`` is the traceback of where it was raised."""
-        wall = time.monotonic() - self._begun
-        self.future.usage = usage or Usage(0.0, wall, None, None, ())
+        self.future.usage = usage or Usage(0.0, self.seconds(), None, None, ())
         if words:
             error.__cause__ = remote_traceback(words)
-        for refusal in self.future.usage.refusals:
-            error.add_note(describe(refusal))
+        if self.future.usage.refusals:
+            _explain(error, self.name, self.future.usage.refusals)
         self._call = None
         self.future.set_exception(error)
 
@@ -85,10 +94,11 @@ def remote_traceback(words: str) -> BaseException:
     return cause
 
 
-def describe(refusal: Refusal) -> str:
-    """A line for people."""
-    times = "once" if refusal.times == 1 else f"{refusal.times} times"
-    return (
-        f"{refusal.container} is limited to {format_count(refusal.limit)} {refusal.resource} "
-        f"and has refused more {times}; {refusal.held} were held"
-    )
+def _explain(error: BaseException, name: str, refusals: Sequence[Refusal]) -> None:
+    """Say which limits a task has met before it failed, to people and to programs."""
+    for refusal in refusals:
+        error.add_note(f"{name} was refused {refusal}")
+    first = refusals[0]
+    limits = LimitExceeded(first.container, first.resource, first.limit, first.held, name)
+    if error.__context__ is None and not isinstance(error, JobFailed):
+        error.__context__ = limits

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import signal
 import socket
 
 from governor.api.executor.task import Task
-from governor.api.job import Job
 from governor.errors import WorkerDied
+from governor.results import JobResult
 from workers import frames
 
 
@@ -70,25 +68,10 @@ class Worker:
         self.theirs.close()
 
 
-def died(
-    task: Task, process: Worker | Job, containers: tuple[str, ...], status: int | None
-) -> WorkerDied:
-    """The error of a task whose worker has ended, with this exit code, -n by signal n."""
-    number = -status if status is not None and status < 0 else None
-    code = status if status is not None and status >= 0 else None
-    how = "has ended, nobody knows how"
-    if number is not None:
-        how = f"was ended by {_name(number)}"
-    elif code is not None:
-        how = f"has ended itself with exit code {code}"
-    where = f" in {', '.join(containers)}" if containers else ""
-    job = f"worker {process.pid}" if isinstance(process, Worker) else f"job {process.id}"
-    message = f"{job}{where}, which carried out {task.name}, {how}"
-    return WorkerDied(errno.ECHILD, message, job, number, code, containers)
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def died(task: Task, worker: Worker, containers: tuple[str, ...], code: int | None) -> WorkerDied:
+    """The error of a task whose worker has ended with this exit code, -n by signal n."""
+    result = None
+    if code is not None:
+        status, number = (code, None) if code >= 0 else (128 - code, -code)
+        result = JobResult(status, number, task.seconds(), 0.0, False, None)
+    return WorkerDied(task.name, f"worker {worker.pid}", containers, result)
