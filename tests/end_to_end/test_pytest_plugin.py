@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.process.helpers import PYTHONPATH, nothing_left
+from tests.end_to_end.examples import examples
+from tests.process.helpers import PYTHONPATH, ROOT, nothing_left
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.once
@@ -100,3 +101,11 @@ def test_who_does_not_use_it_does_not_load_it() -> None:
     environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     said = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
     assert said == "[]\n"
+
+
+def test_the_page(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = examples(ROOT / "docs/testing.md")
+    pytester.makepyfile(example.text)
+    with nothing_left(monkeypatch):
+        ended = pytester.runpytest_subprocess("-p", "governor.testing.plugin")
+    ended.assert_outcomes(passed=3)
