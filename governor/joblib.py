@@ -11,6 +11,7 @@ Wants joblib: ``pip install 'governor[joblib]'``.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -23,8 +24,10 @@ from governor.api import default
 from governor.api.executor import Executor, Future
 from governor.api.leaf import Leaf, Leaves
 from governor.api.limits import Limits
+from governor.errors import GovernorError
 
 if TYPE_CHECKING:
+    from governor.api.container import Container
     from governor.api.governor import Governor
 
 NAME = "governor"
@@ -140,12 +143,22 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):
         """A call has failed, or time is up: end what else is being carried out."""
         if self._executor is not None and self._leaf is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
-            self._leaf.remove(_GRACE)
-            self._executor.shutdown()
-        self._executor = self._leaf = None
-        self.reset_batch_stats()
+            for container in self._leaf.containers:
+                # A call that was just being started may come through once.
+                while not _is_removed(container):
+                    pass
+        self.terminate()
         if ensure_ready:
             self.configure(self._workers, self.parallel)
+
+
+def _is_removed(container: Container) -> bool:
+    """End what runs in a container and remove it; False when something has got in meanwhile."""
+    try:
+        container.remove(recursive=True, kill=True, grace=_GRACE)
+    except GovernorError as error:
+        return error.errno != errno.EBUSY
+    return True
 
 
 def _set_environment(variables: dict[str, str]) -> None:
