@@ -79,6 +79,7 @@ def script(page: list[Example]) -> str:
             lines += [f'printf "\\n@@{number}.{part}\\n"', ": >errors", command]
             lines += ['printf "exit %s\\n" $?', "cat errors"]
         imports += re.findall(r"^(?:import|from) .*", example.text, re.M)
+    lines += ["governor down >errors 2>&1"]
     return "\n".join(lines)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.examples import Example, examples, missing, outputs, script
 from tests.end_to_end.runner import DEADLINE, Runner
-from tests.end_to_end.running import Shell
+from tests.leftovers import Mark
+from tests.process.helpers import eventually
 
 pytestmark = pytest.mark.once
 
@@ -20,7 +24,8 @@ PAGES = {
     str(page.relative_to(ROOT)): examples(page)
     for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 }
-NOT_RUN = 9
+RUN = [name for name, page in PAGES.items() if any(example.is_run for example in page)]
+NOT_RUN = 4
 """Examples that nobody runs. Fewer would be better; whoever adds one has a reason to give."""
 
 
@@ -47,26 +52,57 @@ def check(example: Example, number: int, said: dict[str, str]) -> list[str]:
     return [f"lacks {lines}, says {output!r}"] if lines else []
 
 
-@pytest.mark.parametrize(
-    "page", [name for name, page in PAGES.items() if any(e.is_run for e in page)]
-)
-def test_the_examples_of_a_page_run(page: str, shell: Shell, runner: Runner) -> None:
-    prepare(runner.directory)
-    environment = {
-        "GOVERNOR_DIR": str(shell.directory),
-        "PATH": f"{runner.directory}/programs:{os.environ['PATH']}",
-    }
-    command = ["sh", "-c", script(PAGES[page])]
-    output = runner.directory / "output"
-    # A file, since what goes on in the background would keep a pipe open.
-    with (
-        output.open("w") as stdout,
-        runner.command(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=stdout
-        ) as process,
-    ):
-        assert process.wait(DEADLINE) == 0
-    found = outputs(output.read_text())
+class Page:
+    """A page whose examples run, all in their order."""
+
+    def __init__(self, name: str, directory: Path, scratch: str, mark: Mark) -> None:
+        directory.mkdir()
+        prepare(directory)
+        self._output = directory / "output"
+        runner = Runner(directory, scratch, mark)
+        environment = {
+            "GOVERNOR_DIR": f"{scratch}/g",
+            "PATH": f"{directory}/programs:{os.environ['PATH']}",
+        }
+        # A file, since what goes on in the background would keep a pipe open.
+        with self._output.open("w") as stdout:
+            self.process = runner.command(
+                ["sh", "-c", script(PAGES[name])],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.DEVNULL,
+            )
+
+    def said(self) -> dict[str, str]:
+        """What it has printed at its end, by example."""
+        with self.process:
+            self.process.wait(DEADLINE)
+        return outputs(self._output.read_text())
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Page]]:
+    """All pages at once, since most of what they do is to wait."""
+    mark = Mark()
+    with contextlib.ExitStack() as stack:
+        stack.callback(mark.kill)
+        yield {
+            name: Page(
+                name,
+                tmp_path_factory.getbasetemp() / name.replace("/", "-"),
+                # Not in pytest's directory: sockets lie in it, and their paths have to be short.
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="gov")),
+                mark,
+            )
+            for name in RUN
+        }
+        eventually(lambda: not mark.processes(), "nothing of it runs any more")
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_the_examples_of_a_page_run(page: str, pages: dict[str, Page]) -> None:
+    found = pages[page].said()
     wrong = {
         f"{page}:{example.line}": mistakes
         for number, example in enumerate(PAGES[page])

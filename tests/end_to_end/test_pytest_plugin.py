@@ -90,12 +90,6 @@ def test_reports(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> 
     assert (pytester.path / "all.xml").read_text().count("<testcase") == 9
 
 
-def test_the_fixture(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytester.makepyfile('def test_it(governor): assert governor.run(["true"]).exit_code == 0')
-    with nothing_left(monkeypatch):
-        pytester.runpytest_subprocess("-p", "governor.testing.plugin").assert_outcomes(passed=1)
-
-
 def test_who_does_not_use_it_does_not_load_it() -> None:
     code = "import sys, governor.testing.plugin; print([n for n in sys.modules if 'zmq' in n])"
     environment = os.environ | {"PYTHONPATH": PYTHONPATH}
