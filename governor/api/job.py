@@ -11,7 +11,6 @@ from typing import IO, TYPE_CHECKING, Any
 from governor.errors import GovernorError
 from governor.results import JobResult
 from governor.wire import client as wire
-from workers.pickles import by_value
 
 if TYPE_CHECKING:
     from governor.api.governor import Governor
@@ -56,6 +55,8 @@ def job_of(
 ) -> tuple[list[bytes], bytes]:
     """A job as arguments for exec, or as a pickled callable."""
     if callable(target):
+        from workers.pickles import by_value
+
         return [], by_value((target, args, {}))
     argv = [os.fsencode(argument) for argument in target]
     if not argv or args:

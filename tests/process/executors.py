@@ -20,6 +20,7 @@ from tests.process.helpers import DEADLINE, nothing_left
 def shared() -> Iterator[Governor]:
     """A governor for all tests of a module; nothing may be left of them at the end."""
     with pytest.MonkeyPatch.context() as patch, nothing_left(patch), governor.Governor() as gov:
+        gov.mount("load", ["numtasks", "numfiles"])
         yield gov
 
 

@@ -113,7 +113,7 @@ class TestResults:
     def test_callbacks_are_called_with_the_future(self, any_executor: futures.Executor) -> None:
         called = threading.Event()
         future = any_executor.submit(pow, 2, 2)
-        seen = []
+        seen: list[futures.Future[int]] = []
         future.add_done_callback(seen.append)
         future.add_done_callback(lambda _: called.set())
         assert called.wait(60)
