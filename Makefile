@@ -55,6 +55,7 @@ format: .venv/.ready-check
 bench: .venv/.ready-demo
 	@mkdir -p build
 	@$(BIN)/governor bench --quick --json build/bench.json $(OPTIONS)
+	@$(BIN)/python tools/bench_executor.py
 
 clean:
 	rm -rf .venv build dist *.egg-info workers/preload

@@ -7,10 +7,11 @@ An answer's classes of ``__main__`` are those of whoever asked, so that ``isinst
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
 import sys
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 PROTOCOL = 5
@@ -78,10 +79,18 @@ def by_value(thing: object) -> bytes:
     """Pickled by multiprocess: functions with only those global variables that they use."""
     from multiprocess.reduction import ForkingPickler
 
+    class Whole(ForkingPickler):  # type: ignore[misc]
+        """Modules go by their names, wherever they are; dill would send what is in them."""
+
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, ModuleType) and obj.__name__ != "__main__":
+                return importlib.import_module, (obj.__name__,)
+            return NotImplemented
+
     try:
-        return bytes(ForkingPickler.dumps(thing, PROTOCOL, recurse=True))
+        return bytes(Whole.dumps(thing, PROTOCOL, recurse=True))
     except RecursionError:  # a closure that calls itself
-        return bytes(ForkingPickler.dumps(thing, PROTOCOL, recurse=False))
+        return bytes(Whole.dumps(thing, PROTOCOL, recurse=False))
 
 
 def unpack(data: bytes | bytearray | memoryview, whole: bool) -> Any:

@@ -31,6 +31,9 @@ HIERARCHIES = {"numtasks": "load", "numfiles": "load", "cpuset": "cpu", "cpuacct
 COUNTED = ("numtasks", "numfiles")
 """The subsystems whose limits refuse, so that there is something to tell of afterwards."""
 
+_MOST_TASKS = 2**22
+"""PID_MAX_LIMIT of Linux, which refuses nothing. What has no limit is not counted as it goes."""
+
 _numbers = itertools.count(1)
 
 
@@ -70,7 +73,7 @@ class Leaf:
             int(files["cpuacct.usage"]) / 1e9,
             wall_seconds,
             _figure(files.get("numtasks.maxheld")),
-            _figure(files.get("numfiles.maxheld")),
+            self.limits.files and _figure(files.get("numfiles.maxheld")),
             tuple(refusals),
         )
 
@@ -106,8 +109,8 @@ class Leaves:
         EACCES, EINVAL, EBUSY, ...: a limit that the container cannot have, such as CPUs that the
         one above has not; nothing is left of them then.
         """
-        settings = limits.settings()
-        wanted = {file.partition(".")[0] for file in settings} | {"numtasks", "cpuacct"}
+        settings = {"numtasks.limit": _MOST_TASKS} | limits.settings()
+        wanted = {file.partition(".")[0] for file in settings} | {"cpuacct"}
         homes = self._find_homes(wanted)
         path = f"{name}-{os.getpid()}-{next(_numbers)}"
         made: dict[str, Container] = {}

@@ -58,8 +58,10 @@ class Usage(NamedTuple):
     """What a job or a task has used.
 
     ``cpu_seconds`` of all its processes; ``wall_seconds`` from its start to its end;
-    ``tasks_peak`` and ``files_peak`` the most processes and threads, and open files, that were
-    counted at once, None where its containers do not count them. ``refusals``: what was refused.
+    ``tasks_peak`` and ``files_peak``: the most processes and threads, and open files, that were
+    counted at once: whenever a limit was met, and otherwise now and then, so that what lasts for
+    less than some 100 ms may be missed; None where nobody counted.
+    ``refusals``: what was refused.
     """
 
     cpu_seconds: float

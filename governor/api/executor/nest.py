@@ -23,16 +23,19 @@ class Nest:
     def __init__(self, governor: Governor, terms: Terms) -> None:
         self._governor = governor
         self._end, theirs = channel.pair()
-        with theirs:
-            self._job = governor.spawn(
-                nursery.main,
-                terms.prepare,
-                terms.calls,
-                name="executor",
-                containers=terms.containers,
-                stdin=theirs.fileno(),
-            )
-        self.name = f"job {self._job.id} {self._job.name}"
+        try:
+            with theirs:
+                self._job = governor.spawn(
+                    nursery.main,
+                    terms.prepare,
+                    terms.calls,
+                    name="executor",
+                    containers=terms.containers,
+                    stdin=theirs.fileno(),
+                )
+        except BaseException:
+            self._end.close()
+            raise
         self._learned = False
 
     def fileno(self) -> int:

@@ -40,6 +40,8 @@ class Pool:
         self._numbers = itertools.count(1)
         self._workers: dict[int, Worker] = {}
         self._idle: list[Worker] = []
+        self._most = terms.most
+        """As many as may be at once; fewer for a while, where a container has room for no more."""
         self._busy = 0
         """Tasks that are being carried out by workers."""
         self._alone: set[Alone] = set()
@@ -175,7 +177,7 @@ class Pool:
 
     def _next(self) -> Task | None:
         with self._lock:
-            has_room = self._busy + len(self._alone) < self._terms.most
+            has_room = self._busy + len(self._alone) < self._most
             return self._pending.popleft() if self._pending and has_room else None
 
     def _settle(self) -> None:
@@ -248,6 +250,7 @@ class Pool:
         """An answer to what a worker was given."""
         task, worker.task = worker.task, None
         self._busy -= task is not None
+        self._most = self._terms.most
         if frame.head.kind == frames.UNREADY:
             self._refuse(frame)
             if task is not None:
@@ -306,7 +309,9 @@ class Pool:
 
     def _unforked(self, worker: Worker, error: int) -> None:
         """There cannot be as many workers now; without any other, its task fails."""
-        if self._busy > 1:
+        others = [other for other in self._workers.values() if other is not worker]
+        if alive := sum(not other.retired for other in others):
+            self._most = alive
             self._give_back(worker)
             return
         task, worker.task = worker.task, None
