@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import TypeVarTuple
 
     from governor.api.container import Container
+    from governor.api.governor import Governor
     from governor.api.job import Stream
     from governor.api.limited import Limited
 
@@ -61,6 +62,12 @@ class Completed(NamedTuple, Generic[Output]):
     def exit_code(self) -> int:
         """That of the job; see `JobResult`."""
         return self.result.exit_code
+
+
+def containers_here(governor: Governor | None) -> list[Container]:
+    """Where what is started belongs: in the block `limits` around it, unless that is another's."""
+    block = current.get()
+    return block.containers if block is not None and governor in (None, block.governor) else []
 
 
 @contextlib.contextmanager

@@ -113,8 +113,11 @@ def _options(config: pytest.Config) -> dict[str, Any]:
     """The options of this pytest as far as they concern a single test, and can be sent."""
     given = {name: value for name, value in vars(config.option).items() if _is_plain(value)}
     known = {name: value for name, value in _NOT_INSIDE.items() if name in given}
-    temporary = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
-    return {**given, **known, "basetemp": str(temporary / f"governor{next(_numbers)}")}
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is not None:
+        # Within that of this session, which keeps it as long as its own.
+        known["basetemp"] = str(factory.getbasetemp() / f"governor{next(_numbers)}")
+    return given | known
 
 
 def _is_plain(value: object) -> bool:

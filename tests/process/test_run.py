@@ -234,6 +234,12 @@ class TestLimits:
         with governor.limits(timeout="50ms") as limited, pytest.raises(JobTimeout):
             limited.call(time.sleep, 1000)
 
+    def test_workers_of_an_executor_are_in_the_block(self) -> None:
+        with governor.limits(tasks=2), governor.Executor(1) as executor:
+            assert executor.submit(abs, -1).result() == 1
+            with pytest.raises(BlockingIOError):
+                executor.submit(os.fork).result()
+
     def test_outside_of_its_block_it_refuses(self) -> None:
         with pytest.raises(governor.GovernorError, match="within their with block"):
             governor.limits(tasks=1).run(["true"])

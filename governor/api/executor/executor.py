@@ -18,6 +18,7 @@ from governor.api.executor.task import Future, Task
 from governor.api.executor.terms import Terms
 from governor.api.governor import Governor
 from governor.api.limits import Limits
+from governor.api.running import containers_here
 from workers.calls import chunk
 
 P = ParamSpec("P")
@@ -91,10 +92,11 @@ class Executor(_Submitting):
 
     ``max_workers``: tasks that are carried out at once, by default as many as there are CPUs for
     this process. ``container``: where the workers are, a container or one of each of several
-    hierarchies. ``limits``: what each task has, as for `limited`. ``initializer`` is called with
-    ``initargs`` in each worker. ``max_tasks_per_child``: after so many a worker is replaced.
-    ``governor``: whose jobs the workers are, by default that of the container or else one of this
-    process, which is started at first use and ends with it.
+    hierarchies, by default that of the block `governor.limits`. ``limits``: what each task has, as
+    for `limited`. ``initializer`` is called with ``initargs`` in each worker.
+    ``max_tasks_per_child``: after so many a worker is replaced. ``governor``: whose jobs the
+    workers are, by default that of the container or else one of this process, which is started at
+    first use and ends with it.
     """
 
     def __init__(
@@ -111,7 +113,9 @@ class Executor(_Submitting):
         if max_workers is None:
             max_workers = len(os.sched_getaffinity(0))
         _check(max_workers, initializer, max_tasks_per_child)
-        containers = [container] if isinstance(container, Container) else list(container or ())
+        if container is None:
+            container = containers_here(governor)
+        containers = [container] if isinstance(container, Container) else list(container)
         self._limits = limits
         self._max_workers = max_workers
         find = _finder(governor, containers)
