@@ -21,6 +21,7 @@ from joblib._parallel_backends import AutoBatchingMixin, FallbackToBackend, Sequ
 from joblib.parallel import ParallelBackendBase
 
 from governor.api import default
+from governor.api.environment import set_environment
 from governor.api.executor import Executor, Future
 from governor.api.leaf import Leaf, Leaves
 from governor.api.limits import Limits
@@ -108,10 +109,20 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):
             self._workers,
             container=self._leaf.containers,
             limits=limits,
-            initializer=_set_environment,
-            initargs=(self._prepare_worker_env(self._workers),),
+            initializer=set_environment,
+            initargs=(self._environment(),),
             governor=governor,
         )
+
+    def _environment(self) -> dict[str, str]:
+        """How many threads libraries may use: with a limit of tasks one, unless told otherwise.
+
+        OpenBLAS makes them as soon as it is imported, and fails when they are refused.
+        """
+        variables = dict(self._prepare_worker_env(self._workers))
+        if self._limits.tasks is not None and self.inner_max_num_threads is None:
+            variables |= {name: os.environ.get(name, "1") for name in self.MAX_NUM_THREADS_VARS}
+        return variables
 
     def submit(
         self, func: Callable[[], Any], callback: Callable[[Future[Any]], None] | None = None
@@ -159,8 +170,3 @@ def _is_removed(container: Container) -> bool:
     except GovernorError as error:
         return error.errno != errno.EBUSY
     return True
-
-
-def _set_environment(variables: dict[str, str]) -> None:
-    """In a worker: how many threads libraries may use, said before any of them is imported."""
-    os.environ.update(variables)
