@@ -1,4 +1,4 @@
-"""Builds the preload shim; everything else is in pyproject.toml.
+"""Builds the preload shim and the manual pages; everything else is in pyproject.toml.
 
 The shim is a plain shared library, not a Python module, and it is optional: without a C compiler
 the package installs all the same, and `governor doctor` says what is missing.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import platform
 import struct
+import sys
+from distutils.command.install_data import install_data
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -90,6 +92,24 @@ class BuildShim(build_ext):
                 file.write(content)
 
 
+class InstallPages(install_data):
+    """Makes the manual pages where they are installed to; an editable install has none."""
+
+    def run(self) -> None:
+        """Install, then write them."""
+        super().run()
+        # The parsers need nothing but Python, so this works where nothing else is installed.
+        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+        from governor.cli import manual
+
+        for name, text in manual.pages():
+            path = os.path.join(self.install_dir, PAGES, name)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            self.outfiles.append(path)
+
+
+PAGES = os.path.join("share", "man", "man1")
 PRELOAD = os.path.join("workers", "preload")
 shim = Extension(
     f"workers.preload.{MACHINE}.shim",
@@ -101,5 +121,7 @@ shim = Extension(
 
 setup(
     ext_modules=[shim] if MACHINE in ALIASES else [],
-    cmdclass={"build_ext": BuildShim},
+    cmdclass={"build_ext": BuildShim, "install_data": InstallPages},
+    # An empty list makes the directory, and the command run at all.
+    data_files=[(PAGES, [])],
 )

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from errno import errorcode
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from governor import __version__
 from governor.errors import GovernorError, NotRunning
@@ -34,6 +34,7 @@ COMMANDS = {
     "mv": "containers",
     "get": "files",
     "set": "files",
+    "exec": "cgexec",
     "attach": "processes",
     "ps": "processes",
     "kill": "processes",
@@ -42,8 +43,20 @@ COMMANDS = {
     "top": "top",
     "fs": "fs",
     "completion": "completion",
+    "man": "man",
 }
 """Commands, in the order of the help, and the modules of this package they are in."""
+
+HEADINGS = {
+    "run": "Run commands under limits",
+    "doctor": "This machine",
+    "up": "A running governor",
+    "ls": "Its containers",
+    "exec": "Its processes",
+    "events": "What happens in it",
+    "completion": "Help",
+}
+"""What the help says above a command: what it and those that follow are about."""
 
 FAILED = 1
 USAGE_ERROR = 2
@@ -52,10 +65,30 @@ NOT_RUNNING = 3
 INTERRUPTED = 130
 
 
+class Paragraphs(argparse.HelpFormatter):
+    """Help whose descriptions are as wide as the terminal; lines that are indented stay."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        prose: list[str] = []
+        for line in [*text.strip("\n").split("\n"), ""]:
+            if line[:1].strip():
+                prose.append(line)
+                continue
+            if prose:
+                lines.append(super()._fill_text(" ".join(prose), width, indent))
+                prose.clear()
+            lines.append(line)
+        return "\n".join(lines[:-1])
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are one line, with an exit code of its own."""
 
     usage_error = USAGE_ERROR
+
+    def __init__(self, *args: Any, **keys: Any) -> None:
+        super().__init__(*args, **{**keys, "formatter_class": Paragraphs})
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -63,13 +96,71 @@ class Parser(argparse.ArgumentParser):
         """Refuse what is not known at once: a command's own parser names itself and its code."""
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            option = f"there is no option {unknown[0]}"
-            self.error(option if unknown[0][:1] == "-" else f"no place for {unknown[0]!r}")
+            self._refuse(unknown[0])
         return parsed, unknown
+
+    def _refuse(self, word: str) -> NoReturn:
+        if word[:1] != "-":
+            self.error(f"no place for {word!r}")
+        from governor.cli.nearest import nearest
+
+        name = word.partition("=")[0]
+        self.error(f"there is no option {name}{nearest(name, self._option_string_actions)}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of an argument's choices, with the nearest one."""
+        if action.choices is not None and value not in action.choices:
+            from governor.cli.nearest import nearest
+
+            choices = [str(choice) for choice in action.choices]
+            near = nearest(str(value), choices)
+            raise argparse.ArgumentError(
+                action, f"{value!r} is none{near}; allowed are {', '.join(choices)}"
+            )
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help so that a full disk is no success, and a closed output no failure."""
+        if file is sys.stderr and file is not None:
+            super()._print_message(message, file)
+        else:
+            from governor.cli.output import show
+
+            show(message.rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; argparse would print the whole usage first."""
         self.exit(self.usage_error, f"{self.prog}: {message}; see '{self.prog} --help'\n")
+
+
+class Overview(Parser):
+    """The parser of all commands, whose help has them in groups."""
+
+    def format_help(self) -> str:
+        """The help: a line for every command, under the headings."""
+        width = max(map(len, COMMANDS)) + 2
+        lines = ["usage: governor COMMAND [ARGUMENT ...]", "", self.description or ""]
+        for name, action in subcommands(self).items():
+            if name in HEADINGS:
+                lines += ["", f"{HEADINGS[name]}:"]
+            lines.append(f"  {name:{width}}{action.help}")
+        more = "'governor COMMAND --help' and 'governor man COMMAND' say more."
+        return "\n".join([*lines, "", more, "'governor --version' prints the version.", ""])
+
+
+def subcommands(overview: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """What the help of all commands has of each, in its order."""
+    return {action.dest: action for action in _subparsers(overview)._choices_actions}
+
+
+def parser_of(overview: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
+    """The parser of one command."""
+    parser: argparse.ArgumentParser = _subparsers(overview).choices[command]
+    return parser
+
+
+def _subparsers(overview: argparse.ArgumentParser) -> argparse._SubParsersAction[Any]:
+    (found,) = (one for one in overview._actions if isinstance(one, argparse._SubParsersAction))
+    return found
 
 
 def entry() -> NoReturn:
@@ -102,14 +193,31 @@ def _restore_locale() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    args = build_parser(arguments).parse_args(arguments)
+    _check_command(arguments)
+    failure = FAILED
     try:
+        args = build_parser(arguments).parse_args(arguments)
+        failure = getattr(args, "failure", OWN_FAILURE)
         code: int = args.run(args)
         return code
     except GovernorError as error:
-        return _explain(error, getattr(args, "failure", OWN_FAILURE))
+        return _explain(error, failure)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _check_command(arguments: Sequence[str]) -> None:
+    """Help who gives no command, or one that is not there; exits with the code of a mistake."""
+    if not arguments:
+        build_parser([]).print_help(sys.stderr)
+        raise SystemExit(USAGE_ERROR)
+    name = arguments[0]
+    if name not in COMMANDS and name[:1] != "-":
+        from governor.cli.nearest import nearest
+
+        message = f"there is no command {name!r}{nearest(name, COMMANDS)}; see 'governor --help'"
+        print(f"governor: {message}", file=sys.stderr)
+        raise SystemExit(USAGE_ERROR)
 
 
 def _explain(error: GovernorError, code: int) -> int:
@@ -124,12 +232,12 @@ def _explain(error: GovernorError, code: int) -> int:
 
 def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for these arguments; it knows all commands unless they begin with one."""
-    parser = Parser(
+    parser = Overview(
         prog="governor",
         description="Run programs under limits, in several hierarchies, without root.",
     )
     parser.add_argument("--version", action="version", version=f"governor {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     # Only the command that is asked for is imported: starting is part of every run.
     wanted = COMMANDS.get(arguments[0]) if arguments else None
     for name in dict.fromkeys(COMMANDS.values()) if wanted is None else (wanted,):

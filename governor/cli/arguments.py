@@ -93,6 +93,12 @@ def _address(text: str) -> tuple[str, int]:
     return host or HOST, _port(number)
 
 
+def command_of(args: argparse.Namespace) -> list[str]:
+    """The command at the end of a command line, without the ``--`` that may be before it."""
+    words: list[str] = args.command
+    return words[1:] if words[:1] == ["--"] else words
+
+
 def checked(parse: Callable[[str], T]) -> Callable[[str], T]:
     """A parser for argparse whose ValueError's own words reach the user."""
 

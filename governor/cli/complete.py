@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from governor.cli import COMMANDS, build_parser
+from governor.cli import COMMANDS, build_parser, parser_of
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -25,18 +25,10 @@ def complete(words: Sequence[str]) -> list[str]:
         return _fitting([*COMMANDS, "--help", "--version"], current, options=current[:1] == "-")
     if before[0] not in COMMANDS:
         return []
-    line = _Line(_parser_of(before[0]))
+    line = _Line(parser_of(build_parser(before[:1]), before[0]))
     for word in before[1:]:
         line.take(word)
     return line.offers(current)
-
-
-def _parser_of(command: str) -> argparse.ArgumentParser:
-    for action in build_parser([command])._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            parser: argparse.ArgumentParser = action.choices[command]
-            return parser
-    raise AssertionError("there are no commands")
 
 
 def _fitting(words: Iterable[str], current: str, options: bool = False) -> list[str]:
@@ -131,6 +123,28 @@ class Offers:
         names = registry.names() if comma else ["all", *registry.names()]
         return [f"{before}{comma}{name}" for name in _fitting(names, last)]
 
+    def properties(self, current: str) -> list[str]:
+        """``NAME=``, or with a value where there is a usual one."""
+        from governor.cli import properties
+
+        name, equals, value = current.partition("=")
+        if not equals:
+            names = [*properties.PROPERTIES, *(properties.files() if name else ())]
+            return [f"{offer}=" for offer in _fitting(names, name)]
+        values = properties.usual_values(name)
+        return [f"{name}={offer}" for offer in _fitting(values, value)]
+
+    def groups(self, current: str) -> list[str]:
+        """``SUBSYS,...:/PATH``."""
+        names, colon, path = current.partition(":")
+        if not colon:
+            before, comma, last = current.rpartition(",")
+            bound = self._ask(_bound)
+            return [f"{before}{comma}{name}" for name in _fitting([*bound], last)]
+        hierarchies = self._ask(lambda governor: _having(governor, names.split(",")[0]))
+        places = [offer for one in hierarchies for offer in self.containers(f"{one}:{path}")]
+        return [f"{names}:{offer.partition(':')[2]}" for offer in places]
+
     def hierarchies(self, current: str) -> list[str]:
         """Names of hierarchies."""
         return self._ask(lambda governor: _fitting(_hierarchies(governor), current))
@@ -183,6 +197,15 @@ def _hierarchies(governor: Governor) -> list[str]:
 
     _unbound, *mounted = governor.client.ask(Hierarchies, PATIENCE)
     return [row[0] for row in mounted]
+
+
+def _bound(governor: Governor) -> list[str]:
+    return [name for report in governor.hierarchies()[1:] for name in report.subsystems]
+
+
+def _having(governor: Governor, subsystem: str) -> list[str]:
+    mounted = governor.hierarchies()[1:]
+    return [report.name for report in mounted if subsystem in report.subsystems]
 
 
 def _children(governor: Governor, current: str) -> list[str]:

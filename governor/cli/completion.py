@@ -67,9 +67,11 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 _DESCRIPTION = """\
 Print a script that makes a shell complete commands, options, containers and control files.
 
-  bash  source <(governor completion bash)          in ~/.bashrc
-  zsh   source <(governor completion zsh)           in ~/.zshrc, after compinit
-  fish  governor completion fish | source           in ~/.config/fish/config.fish"""
+  bash  source <(governor completion bash)  in ~/.bashrc
+  zsh   source <(governor completion zsh)   in ~/.zshrc, after compinit
+  fish  governor completion fish | source   in ~/.config/fish/config.fish
+
+Exit status: 0 done, 2 a mistake on the command line."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -79,7 +81,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="print a script for completion in a shell",
         usage="governor completion {bash,zsh,fish}",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     # Taken as they are: among the words of a line that is completed may be any option.

@@ -19,6 +19,8 @@ JOB_PATH = "/job"
 DEFAULTS = {"numtasks": "load", "numfiles": "load", "cpuset": "cpu", "cpuacct": "cpu"}
 """Which hierarchy a shortcut's subsystem is bound to, unless --hierarchy says otherwise."""
 
+OTHERS = "load"
+"""The same for the other subsystems that properties can name."""
 
 ALL = "all"
 
@@ -93,7 +95,7 @@ class Layout(NamedTuple):
         return [make(name, path) for name, path in self.places.items()]
 
 
-def add_layout(parser: argparse.ArgumentParser) -> None:
+def add_layout(parser: argparse._ActionsContainer) -> None:
     """Add ``--hierarchy`` and ``--set``."""
     parser.add_argument(
         "--hierarchy",
@@ -168,7 +170,7 @@ def _mounts(
     wanted = [setting.file.partition(".")[0] for setting in settings if setting.place is None]
     for subsystem in [*wanted, "cpuacct"]:
         if not any(_binds(bound, subsystem) for bound in mounts.values()):
-            mounts.setdefault(DEFAULTS[subsystem], []).append(subsystem)
+            mounts.setdefault(DEFAULTS.get(subsystem, OTHERS), []).append(subsystem)
     return mounts
 
 

@@ -12,7 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_agent_timeout, add_metrics, checked, completes, serving
+from governor.cli.arguments import (
+    add_agent_timeout,
+    add_metrics,
+    checked,
+    command_of,
+    completes,
+    serving,
+)
 from governor.cli.layout import Layout, Setting, add_layout, parse_place
 from governor.errors import GovernorError
 from governor.results import OWN_FAILURE
@@ -20,6 +27,7 @@ from governor.units import parse_count, parse_cpus, parse_duration
 
 if TYPE_CHECKING:
     from governor.api import Governor, Job, JobResult
+    from governor.cli.properties import Property
 
 BY_TERMINAL = 0x80
 """si_code SI_KERNEL of sigaction(2): the terminal sent it, to the job as well."""
@@ -44,10 +52,14 @@ is not found, 128+n when signal n ended it."""
 _EXAMPLES = """\
 examples:
   governor run --max-tasks 64 -- make -j8
-  governor run --max-files 1k --cpus 0-1 --timeout 10m --report run.json -- ./simulate
-  governor run --hierarchy users=numtasks --hierarchy kinds=numfiles,cpuacct \\
-      --in users:/students/bob --set users:/students:numtasks.limit=200 -- sh job.sh
+  governor run --cpus 0-1 --timeout 10m --report run.json -- ./simulate
+  governor run -p TasksMax=64 -p RuntimeMaxSec=10min -- ./simulate
+  governor run --hierarchy users=numtasks --in users:/students/bob \\
+      --set users:/students:numtasks.limit=200 -- sh job.sh
 """
+
+GRACE = 2.0
+"""Seconds between TERM and KILL unless the command line says otherwise."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -58,24 +70,53 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         usage="governor run [options] [--] CMD [ARG ...]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.usage_error = OWN_FAILURE
-    add = parser.add_argument
+    _add_limits(parser.add_argument_group("limits"))
+    _add_times(parser.add_argument_group("times"))
+    _add_containers(parser.add_argument_group("containers"))
+    group = parser.add_argument_group("reports and metrics")
+    group.add_argument("--report", metavar="FILE", help="write a JSON report to FILE")
+    add_metrics(group)
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.set_defaults(run=run, cwd=None, env=None, prefix=[])
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--max-tasks", type=checked(parse_count), metavar="N", help="processes and threads")
     add("--max-files", type=checked(parse_count), metavar="N", help="open files of all processes")
     add("--cpus", type=checked(_cpus), metavar="LIST", help="CPUs to run on, such as 0-3,5")
+    action = add(
+        "-p",
+        "--property",
+        dest="properties",
+        type=checked(_property),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a limit as systemd writes it (TasksMax=64), or a control file of the command's "
+        "container (numsock.limit=10)",
+    )
+    completes(action, "properties")
+    add("--limits", metavar="FILE", help="properties from FILE, one a line; options win")
+
+
+def _add_times(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--timeout", type=checked(parse_duration), metavar="T", help="end it after T (10s, 5m)")
     add(
         "--grace",
         type=checked(parse_duration),
-        default=2.0,
         metavar="T",
         help="time between TERM and KILL when it is ended (default: 2s)",
     )
-    add_layout(parser)
-    places = add(
+    add_agent_timeout(group)
+
+
+def _add_containers(group: argparse._ArgumentGroup) -> None:
+    places = group.add_argument(
         "--in",
         dest="places",
         type=checked(parse_place),
@@ -85,25 +126,33 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="run in this container, made as needed (default: the root)",
     )
     completes(places, "containers")
-    add(
+    add_layout(group)
+    group.add_argument(
         "--at",
         nargs="?",
         const="",
         metavar="DIR",
         help="run by the governor that 'governor up' runs, there or at the usual place",
     )
-    add("--report", metavar="FILE", help="write a JSON report to FILE")
-    add_metrics(parser)
-    add_agent_timeout(parser)
-    add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    parser.set_defaults(run=run)
+
+
+def _property(text: str) -> tuple[Property, Any]:
+    from governor.cli import properties
+
+    return properties.parse(text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    command = command_of(args)
     if not command:
         raise GovernorError(22, "no command to run; give it after the options: governor run -- CMD")
+    if args.properties or args.limits is not None:
+        from governor.cli import limits
+
+        limits.apply(args)
+    if args.grace is None:
+        args.grace = GRACE
     if args.at is not None:
         from governor.cli import run_at
 
@@ -121,8 +170,11 @@ def run(args: argparse.Namespace) -> int:
         containers = layout.build(governor)
         with signals_held():
             job = governor.spawn(
-                command,
+                [*args.prefix, *command],
+                name=os.path.basename(command[0]),
                 containers=containers,
+                cwd=args.cwd,
+                env=args.env,
                 timeout=args.timeout,
                 grace=args.grace,
                 foreground=_has_terminal(),

@@ -11,13 +11,14 @@ import contextlib
 import errno
 import os
 import signal
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from governor.cli.run import BY_TERMINAL, explain, signals_forwarded, signals_held
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
-    from governor.api import Job
+    from governor.api import Container, Governor, Job
 
 _OF_ITS_OWN = (
     "max_tasks", "max_files", "cpus", "hierarchy", "report", "agent_timeout", "metrics",
@@ -31,8 +32,15 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
         if getattr(args, name) not in (None, []):
             raise GovernorError(
                 errno.EINVAL,
-                f"--{name.replace('_', '-')} is for a governor of the command's own, without --at; "
+                f"{_spelling(args, name)} is for a governor of the command's own, without --at; "
                 f"--in, --set, --timeout and --grace go with --at",
+            )
+    for setting in args.settings:
+        if setting.place is None:
+            raise GovernorError(
+                errno.EINVAL,
+                f"{setting.file} is for a container of the command's own, without --at; "
+                f"say of which one: --set NAME:/PATH:{setting.file}={setting.value}",
             )
     from governor.api import Governor
     from governor.cli.target import Target
@@ -43,10 +51,40 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
         for setting in args.settings:
             assert setting.place is not None
             container(governor, Target(*setting.place))[setting.file] = setting.value
-        with signals_held():
-            job = governor.spawn(command, containers=places, timeout=args.timeout, grace=args.grace)
-            with signals_forwarded(lambda received: _pass_on(job, received)):
-                result = job.wait()
+        return run_in(
+            governor, places, command, args.prefix,
+            cwd=args.cwd, env=args.env, timeout=args.timeout, grace=args.grace,
+        )  # fmt: skip
+
+
+def _spelling(args: argparse.Namespace, name: str) -> str:
+    """An option as it was given, which may have been as a property."""
+    from governor.cli.limits import OPTIONS
+
+    for one, _ in args.properties:
+        if OPTIONS.get(one.target) == name:
+            return f"-p {one.name}"
+    return f"--{name.replace('_', '-')}"
+
+
+def run_in(
+    governor: Governor,
+    containers: list[Container],
+    command: list[str],
+    prefix: Sequence[str] = (),
+    **options: Any,
+) -> int:
+    """Run a command in containers that are there, with its signals; returns its exit code.
+
+    ``prefix``: a program, and its arguments, that becomes the command. ``options`` are
+    `Governor.spawn`'s.
+    """
+    with signals_held():
+        job = governor.spawn(
+            [*prefix, *command], name=os.path.basename(command[0]), containers=containers, **options
+        )
+        with signals_forwarded(lambda received: _pass_on(job, received)):
+            result = job.wait()
     explain(command[0], result)
     return result.exit_code
 

@@ -24,6 +24,7 @@ from governor.errors import GovernorError
 if TYPE_CHECKING:
     from governor.api import Governor
     from governor.daemon import Ready
+    from governor.serving import Serving
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -41,7 +42,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "up",
         help="run a governor for others to use",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -67,14 +67,16 @@ def run(args: argparse.Namespace) -> int:
     layout = Layout.exactly(args.hierarchy, args.settings)
     path = rundir.directory(args.dir)
     state = _state(args.state, path)
+    metrics = serving(args)  # files are named from here, which who is detached leaves
+    timeout = args.agent_timeout
     if args.detach:
         from governor.daemon import detach
 
-        said = detach(lambda ready: _keep(path, state, layout, args, ready, log=True))
+        said = detach(lambda ready: _keep(path, state, layout, metrics, timeout, ready, log=True))
         print(rundir.read_log(path), end="", file=sys.stderr)
         print(said)
         return 0
-    return _keep(path, state, layout, args, _say, log=False)
+    return _keep(path, state, layout, metrics, timeout, _say, log=False)
 
 
 def _state(given: str | None, path: str) -> str:
@@ -103,14 +105,19 @@ def _say(words: str) -> None:
 
 
 def _keep(
-    path: str, state: str, layout: Layout, args: argparse.Namespace, ready: Ready, log: bool
+    path: str,
+    state: str,
+    layout: Layout,
+    metrics: Serving | None,
+    timeout: float,
+    ready: Ready,
+    log: bool,
 ) -> int:
     """Own a governor at ``path`` until it ends, or is to end."""
     from governor import rundir
     from governor.api import Governor
     from governor.launch import open_standard_streams
 
-    metrics = serving(args)
     open_standard_streams()  # the lock must not get one of their numbers
     lock = rundir.claim(path, state)
     try:
@@ -122,7 +129,7 @@ def _keep(
         with (
             _signals() as heard,
             Governor(
-                agent_timeout=args.agent_timeout,
+                agent_timeout=timeout,
                 fork=True,
                 directory=path,
                 lock=lock,

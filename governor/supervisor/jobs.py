@@ -111,6 +111,9 @@ class Jobs:
         self._timed: dict[int, Job] = {}
         """Those that run and have a time by which they have to end."""
         self._lately_ended: deque[int] = deque()
+        self.succeeded = 0
+        self.failed = 0
+        """How many have ended with exit code 0, and with another, in this supervisor's time."""
 
     # -- looking -------------------------------------------------------------------
 
@@ -212,10 +215,14 @@ class Jobs:
         self._by_pid.pop(job.pid, None)
 
     def remember(self, job: Job) -> None:
-        """Keep one that has ended, instead of others that ended long ago.
+        """Count and keep one that has ended, instead of others that ended long ago.
 
         Those stay of which processes live on under the id.
         """
+        if job.result is not None and job.result.exit_code == 0:
+            self.succeeded += 1
+        else:
+            self.failed += 1
         self._lately_ended.append(job.id)
         for _ in range(len(self._lately_ended) - ENDED_MAX):
             id = self._lately_ended.popleft()

@@ -15,6 +15,8 @@ from governor.bench import helpers, variants
 from governor.errors import GovernorError
 from tests.capabilities import need
 
+pytestmark = pytest.mark.once
+
 ENTRY = "from governor.cli import entry; entry()"
 
 

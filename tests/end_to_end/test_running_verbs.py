@@ -232,6 +232,11 @@ def test_bash_completes_from_the_running_governor(load: Shell, tmp_path: Path) -
         "governor get load:/",
         "governor set load:/a:numtasks.l",
         "governor m",
+        "governor run -p Tasks",
+        "governor run -p TasksMax=in",
+        "governor exec -g numt",
+        "governor exec -g numtasks:/",
+        "governor exec -g numtasks:/a -g numt",
     ]
     with load.runner.command(
         ["bash", "-c", ask, "bash", *lines],
@@ -244,7 +249,12 @@ def test_bash_completes_from_the_running_governor(load: Shell, tmp_path: Path) -
         ["load:/"],
         ["/a"],
         ["numtasks.limit="],
-        ["mount", "mkdir", "mv"],
+        ["mount", "mkdir", "mv", "man"],
+        ["TasksMax="],
+        ["infinity"],
+        ["numtasks"],
+        ["/a"],
+        ["numtasks"],
     ]
 
 

@@ -27,7 +27,7 @@ FILE = ROOT / "examples" / "university.toml"
 MARK = "GOVERNOR_TEST_UNIVERSITY"
 DEADLINE = 270
 
-pytestmark = pytest.mark.timeout(DEADLINE + 30)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(DEADLINE + 30)]
 
 Files = dict[str, int | str]
 

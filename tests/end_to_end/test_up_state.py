@@ -17,6 +17,8 @@ from governor.journal.file import JOURNAL
 from tests.end_to_end.running import Shell
 from tests.process.helpers import DEADLINE, eventually, exists, kill_and_see
 
+pytestmark = pytest.mark.once
+
 LAYOUT = ("--hierarchy", "load=numtasks", "--set", "load:/builds:numtasks.limit=64")
 
 

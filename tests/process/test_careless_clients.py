@@ -219,6 +219,7 @@ def test_a_container_that_would_go_by_itself_is_removed(gov: Governor) -> None:
 # -- trees -------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_a_tree_deeper_than_a_stack(gov: Governor) -> None:
     deep = gov.mount("deep", ["numtasks", "cpuset", "cpuacct"])
     job = gov.spawn(SLEEP)

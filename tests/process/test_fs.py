@@ -280,6 +280,7 @@ def test_eight_at_once_do_not_mix(load: Container, fs: Mounted) -> None:
     assert len(sockets) < 100
 
 
+@pytest.mark.once
 def test_a_thousand_containers_are_listed(load: Container, fs: Mounted) -> None:
     names = {f"c{number}" for number in range(MANY)}
     for name in names:
@@ -304,6 +305,7 @@ def reading(path: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.once
 def test_a_stopped_supervisor_is_an_error_until_it_goes_on(gov: Governor, fs: Mounted) -> None:
     file = fs.point / "load/box/numtasks.limit"
     supervisor = gov.status().pid

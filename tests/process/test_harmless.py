@@ -77,6 +77,7 @@ def same_by_command(argv: Sequence[str], wrap: Sequence[str] = (), cwd: Path | N
     return expected
 
 
+@pytest.mark.once
 class TestShells:
     def test_pipelines_of_dash(self, world: World) -> None:
         having("dash")
@@ -122,6 +123,7 @@ class TestShells:
         assert ran.out.splitlines()[1:-1] == plain(["bash", "-c", text]).out.splitlines()[1:-1]
 
 
+@pytest.mark.once
 class TestToolsAndLanguages:
     def test_make(self, world: World, tmp_path: Path) -> None:
         """A C project of 40 files, built by eight compilers at once."""
@@ -229,6 +231,7 @@ class TestToolsAndLanguages:
         same(world, [program("hello", "-static")])
 
 
+@pytest.mark.once
 class TestSignals:
     def test_a_program_interrupted_all_the_time(self, world: World) -> None:
         ran = world.run([program("harm_signals", "-pthread"), "2000"], world.roomy())

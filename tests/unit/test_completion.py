@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from governor.cli import COMMANDS, build_parser
+from governor.cli import COMMANDS, build_parser, properties
 from governor.cli.complete import complete
 from governor.cli.completion import SCRIPTS
+from governor.units import parse_cpus
 
 
 @pytest.fixture(autouse=True)
@@ -20,13 +22,13 @@ def test_every_command_is_offered_and_there() -> None:
     assert complete([""]) == list(COMMANDS)
     for command in COMMANDS:
         assert "--help" in complete([command, "--"])
-    assert build_parser([]).format_help().count("\n    ") >= len(COMMANDS)
+    assert build_parser([]).format_help().count("\n  ") == len(COMMANDS)
 
 
 @pytest.mark.parametrize(
     ("line", "offers"),
     [
-        ("m", ["mount", "mkdir", "mv"]),
+        ("m", ["mount", "mkdir", "mv", "man"]),
         ("--v", ["--version"]),
         ("nonsense ", []),
         ("run --gr", ["--grace"]),
@@ -39,6 +41,20 @@ def test_every_command_is_offered_and_there() -> None:
         ("mount x a", ["all"]),
         ("mount x all more", []),
         ("completion ", ["bash", "zsh", "fish"]),
+        ("man wh", ["where"]),
+        ("man --out", ["--output"]),
+        ("ex", ["exec"]),
+        ("exec --st", ["--sticky"]),
+        ("exec -g numt", []),
+        ("run --prop", ["--property"]),
+        ("run -p Tasks", ["TasksMax="]),
+        ("run -p LimitNO", ["LimitNOFILE="]),
+        ("run --property=AllowedM", ["--property=AllowedMemoryNodes="]),
+        ("run -p TasksMax=in", ["TasksMax=infinity"]),
+        ("run -p WorkingDirectory=", []),
+        ("run -p numsock.lim", ["numsock.limit="]),
+        ("run -p TasksMax=3 -p MemoryM", ["MemoryMax="]),
+        ("run --limits ", []),
         ("get ", []),
         ("get load:/", []),
         ("get load:/a:num", []),
@@ -54,3 +70,13 @@ def test_offers(line: str, offers: list[str]) -> None:
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_scripts_ask_for_answers(shell: str) -> None:
     assert "completion answer -- " in SCRIPTS[shell]
+
+
+def test_the_cpus_that_may_be_used_are_offered() -> None:
+    (offer,) = complete(["run", "-p", "AllowedCPUs="])
+    assert parse_cpus(offer.removeprefix("AllowedCPUs=")) == os.sched_getaffinity(0)
+
+
+def test_every_property_is_offered() -> None:
+    offers = complete(["run", "-p", ""])
+    assert offers == [f"{name}=" for name in properties.PROPERTIES]
