@@ -14,10 +14,18 @@ from typing import Any, NoReturn
 from workers import frames, pickles
 
 
-def from_stdin(prepare: bytes, calls: int) -> NoReturn:
+def from_stdin(prepare: bytes, calls: int, key: bytes) -> NoReturn:
     """Be a worker, as a job of its own whose standard input is the socket."""
     end = take_stdin()
+    belong(key)
     serve(end, prepare, calls)
+
+
+def belong(key: bytes) -> None:
+    """Be known to the managers of multiprocessing that the executor's process has."""
+    from multiprocessing.process import current_process
+
+    current_process().authkey = key
 
 
 def take_stdin() -> socket.socket:

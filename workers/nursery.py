@@ -18,9 +18,10 @@ from governor.wire.pool import TO_NURSERY, Ended, Fork, Forked, Learn
 from workers import calls, channel
 
 
-def main(prepare: bytes, most: int) -> None:
+def main(prepare: bytes, most: int, key: bytes) -> None:
     """Serve the executor at standard input; workers end after ``most`` calls, 0: never."""
     nursery = Nursery(calls.take_stdin(), prepare, most)
+    calls.belong(key)
     gc.collect()
     gc.freeze()  # workers share the pages of everything that exists now
     nursery.serve()

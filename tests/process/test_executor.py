@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures as futures
 import errno
+import multiprocessing
 import os
 import signal
 import statistics
@@ -178,6 +179,9 @@ class TestLimits:
         assert future.usage is not None
         assert future.usage.files_peak == 20
 
+    def test_files_that_a_task_begins_with(self, executor: governor.Executor) -> None:
+        assert len(executor.limited(files=20).submit(os.listdir, "/proc/self/fd").result()) == 5
+
     def test_cpus(self, executor: governor.Executor) -> None:
         cpu = max(os.sched_getaffinity(0))
         limited = executor.limited(cpus={cpu})
@@ -313,6 +317,13 @@ class TestTravel:
         assert executor.submit(lambda: sum(numbers)).result() == 6
         assert executor.limited().submit(lambda: sum(numbers)).result() == 6
         assert executor.submit(lambda: lambda: 7).result()() == 7
+
+    def test_what_a_manager_shares(self, executor: governor.Executor) -> None:
+        with multiprocessing.Manager() as manager:
+            shared = manager.list()
+            executor.submit(shared.append, 1).result()
+            executor.limited().submit(shared.append, 2).result()
+            assert list(shared) == [1, 2]
 
     def test_main_is_the_same_on_the_way_back(self, runtime: Path) -> None:
         out = script("""

@@ -184,7 +184,7 @@ class TestEnd:
         assert running.result() > 0
         # ProcessPoolExecutor has one more under way than it has workers.
         assert sum(future.cancelled() for future in waiting) >= 18
-        assert all(future.done() for future in waiting)
+        eventually(lambda: all(future.done() for future in waiting), "nothing is left")
 
     def test_the_initializer_is_called_in_each_worker(self, kind: Any) -> None:
         with kind(2, initializer=keep, initargs=("it",)) as executor:

@@ -72,6 +72,7 @@ class Alone:
                     calls.from_stdin,
                     self._terms.prepare,
                     1,
+                    self._terms.key,
                     name=self._task.name,
                     containers=leaf.containers,
                     stdin=theirs.fileno(),

@@ -29,6 +29,7 @@ class Nest:
                     nursery.main,
                     terms.prepare,
                     terms.calls,
+                    terms.key,
                     name="executor",
                     containers=terms.containers,
                     stdin=theirs.fileno(),

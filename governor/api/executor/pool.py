@@ -14,6 +14,7 @@ from concurrent.futures import BrokenExecutor
 
 from governor.api.executor.alone import Alone
 from governor.api.executor.nest import Nest
+from governor.api.executor.queue import Queue
 from governor.api.executor.task import Task, remote_traceback
 from governor.api.executor.terms import Terms
 from governor.api.executor.worker import Worker, died
@@ -25,18 +26,12 @@ _STARTS = 3
 """Nurseries that die one after the other without having forked a worker."""
 
 
-class Pool:
+class Pool(Queue):
     """Tasks wait in it until one of its workers is free; `run` is its thread's."""
 
     def __init__(self, terms: Terms) -> None:
+        super().__init__()
         self._terms = terms
-        self._pending: deque[Task] = deque()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._woken = False
-        self._finishing = self._closed = False
-        self.broken: BaseException | None = None
         self._numbers = itertools.count(1)
         self._workers: dict[int, Worker] = {}
         self._idle: list[Worker] = []
@@ -60,38 +55,6 @@ class Pool:
 
     # -- what other threads call -----------------------------------------------------
 
-    def add(self, task: Task) -> None:
-        """Have a task carried out. RuntimeError after `finish`, BrokenExecutor when broken."""
-        with self._lock:
-            if self.broken is not None:
-                raise BrokenExecutor(*self.broken.args) from self.broken.__cause__
-            if self._finishing:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            self._pending.append(task)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self.run, name="governor.Executor")
-                self._thread.start()
-            self._awaken()
-
-    def finish(self, cancel: bool = False) -> None:
-        """Take no more tasks, and end when those that are here have ended."""
-        with self._lock:
-            self._finishing = True
-            doubtful = list(self._pending) if cancel else []
-            if cancel:
-                self._pending.clear()
-        # Not under the lock: whoever waits for a future is called back.
-        remaining = [task for task in doubtful if not task.cancel()]
-        with self._lock:
-            self._pending.extendleft(reversed(remaining))
-            if self._thread is not None:
-                self._awaken()
-
-    def join(self) -> None:
-        """Wait for the end of the thread."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-
     def interrupt(self) -> None:
         """Send every task that is being carried out what Ctrl-C sends."""
         for alone in list(self._alone):
@@ -112,11 +75,6 @@ class Pool:
             self._nest.abandon()
         if not self._closed:
             os.close(self._wake)
-
-    def _awaken(self) -> None:
-        if not self._woken:
-            self._woken = True
-            os.eventfd_write(self._wake, 1)
 
     # -- the thread --------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from multiprocessing.process import current_process
 from typing import Any
 
 from governor.api.container import Container
@@ -32,6 +33,8 @@ class Terms:
         self.containers = containers
         self.labels = tuple(f"{c.hierarchy.name}:{c.path}" for c in containers)
         self.governor = find
+        self.key = bytes(current_process().authkey)
+        """What proxies of multiprocessing's managers show."""
         self.prepare = b""
         """The pickled initializer, with a byte in front that says how; see `workers.calls`."""
         if initializer is not None:
