@@ -107,6 +107,14 @@ def loosely(text: str) -> list[str]:
 
 
 def missing(shown: str, said: str) -> list[str]:
-    """Lines that a page shows and that were not said, in this order. ``...`` stands for any."""
+    """Lines that a page shows and that were not said, in this order. ``...`` is any text."""
     lines = iter(loosely(said))
-    return [line for line in loosely(shown) if line != "..." and line not in lines]
+    return [
+        line
+        for line in loosely(shown)
+        if line != "..." and not any(_is(line, other) for other in lines)
+    ]
+
+
+def _is(shown: str, said: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), said) is not None
