@@ -81,6 +81,8 @@ def test_reports(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> 
         [
             "*BlockingIOError*",
             "*said before*",
+            "*Refused by governor*",
+            "tasks at load:/test_tasks*",
             "job test_time timed out after *",
             "job test_death failed with exit code 3",
             "pytest.mark.governor takes tasks, files, cpus, timeout, not taks",
