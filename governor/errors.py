@@ -126,10 +126,10 @@ def _ending(name: str, result: JobResult | None) -> str:
     job = f"job {name}" if name else "the job"
     if result is None:
         return f"{job} failed"
+    if result.error and not result.timed_out:
+        return result.error
     if result.timed_out:
         how = f"{job} timed out after {result.wall_seconds:.1f} s"
-    elif result.error:
-        how = result.error
     elif result.signal is not None:
         how = f"{job} was ended by signal {result.signal}"
     else:

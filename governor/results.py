@@ -65,6 +65,10 @@ class JobResult(NamedTuple):
         result = cls(*row)
         return result._replace(refusals=tuple(Refusal(*refusal) for refusal in result.refusals))
 
+    def row(self) -> list[Any]:
+        """What `read` reads."""
+        return [*self[:-1], [list(refusal) for refusal in self.refusals]]
+
     def check(self, name: str = "") -> JobResult:
         """The result itself if the job succeeded. `JobFailed`: it did not.
 
@@ -148,6 +152,20 @@ class Event(NamedTuple):
     path: str
     fields: dict[str, Value]
 
+    def concerns(self, hierarchy: str, path: str) -> bool:
+        """Whether it happened to this container, to one below it, or to a job or process there.
+
+        Who leaves a container concerns it, too.
+        """
+        places = [(self.hierarchy, self.path)] if self.hierarchy else []
+        if "source" in self.fields:
+            places.append((self.hierarchy, str(self.fields["source"])))
+        for label in _labels(str(self.fields.get("containers", ""))):
+            name, _, place = label.partition(":")
+            places.append((name, place))
+        below = f"{path.rstrip('/')}/"
+        return any(h == hierarchy and f"{p.rstrip('/')}/".startswith(below) for h, p in places)
+
 
 class StatusReport(NamedTuple):
     """A running governor: ``uptime`` in seconds, ``directory`` where its sockets are.
@@ -170,3 +188,10 @@ class StatusReport(NamedTuple):
     spawner_restarts: int = 0
     agent: int = 0
     spawner: int = 0
+
+
+def _labels(text: str) -> list[str]:
+    """The containers of a text that has them one after the other, ``load:/a b cpu:/x``."""
+    import re
+
+    return re.split(r" (?=[^ :/]+:/)", text) if text else []

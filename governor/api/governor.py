@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,6 +38,7 @@ from governor.results import (
 from governor.wire import client as wire
 
 if TYPE_CHECKING:
+    from governor.api.event_log import EventLog
     from governor.rundir import Connected
     from governor.serving import Serving
 
@@ -52,7 +53,8 @@ class Governor(Runs):
     ``metrics``: serve Prometheus text on this port of 127.0.0.1 (0: one that is free; see
     ``metrics_port``), or as a `governor.serving.Serving` says. ``agent_timeout``: seconds in
     which the process that enforces has to answer; one that does not is killed and replaced, and
-    trapped calls wait until then. ``fork``, ``directory``, ``lock`` and ``state`` are for the
+    trapped calls wait until then. ``events``: a file that a line of JSON is appended to for each
+    event, as by `log_events`. ``fork``, ``directory``, ``lock`` and ``state`` are for the
     command line: start by a plain fork, which is only safe while this process has one thread, in
     a directory that `governor.rundir.claim` has made and locked, and record everything in
     ``state``. One that runs already is had by `connect`.
@@ -63,6 +65,7 @@ class Governor(Runs):
         *,
         metrics: int | Serving | None = None,
         agent_timeout: float | None = None,
+        events: str | os.PathLike[str] | None = None,
         fork: bool = False,
         directory: str | None = None,
         lock: int | None = None,
@@ -75,7 +78,19 @@ class Governor(Runs):
             raise GovernorError(
                 errno.EINVAL, f"agent_timeout {agent_timeout}: allowed are {allowed}"
             )
-        self._open(launch(fork, directory, agent_timeout, lock, state))
+        log = None
+        if events is not None:
+            from governor.api.event_log import EventLog
+
+            log = EventLog(events)
+        try:
+            self._open(launch(fork, directory, agent_timeout, lock, state))
+        except BaseException:
+            if log is not None:
+                log.close()
+            raise
+        if log is not None:
+            self._log(log)
         if metrics is not None:
             try:
                 self.serve_metrics(metrics)
@@ -102,6 +117,7 @@ class Governor(Runs):
         self.client.owner = weakref.ref(self)
         self.metrics_port: int | None = None
         self._exporter: Any = None
+        self._logs: list[EventLog] = []
 
     @property
     def pid(self) -> int:
@@ -172,14 +188,40 @@ class Governor(Runs):
         path, failure = self.client.ask(wire.State)
         return path, failure
 
-    def events(self, after: int = -1) -> Iterator[Event]:
+    def events(
+        self,
+        after: int = -1,
+        *,
+        kinds: Collection[str] | None = None,
+        container: Container | None = None,
+    ) -> Iterator[Event]:
         """What happens from now on, or after event number ``after``, for ever.
 
-        Should more have happened than is kept, an event of kind ``lost`` says how many.
+        ``kinds``: only these. ``container``: only what concerns it or what is below it, see
+        `Event.concerns`. Should more have happened than is kept, an event of kind ``lost`` says
+        how many, whatever is asked for.
         """
+        place = None if container is None else (container.hierarchy.name, container.path)
         while True:
             after, events = follow(self.client, after)
-            yield from events
+            for event in events:
+                wanted = kinds is None or event.kind in kinds
+                if (wanted and (place is None or event.concerns(*place))) or event.kind == "lost":
+                    yield event
+
+    def log_events(self, path: str | os.PathLike[str]) -> None:
+        """Append a line of JSON for each event to a file, until `close`.
+
+        The first is the oldest that is kept. A file that was renamed or removed is opened anew.
+        Raises the GovernorError of a file that cannot be opened.
+        """
+        from governor.api.event_log import EventLog
+
+        self._log(EventLog(path))
+
+    def _log(self, log: EventLog) -> None:
+        self._logs.append(log)
+        log.follow(self.client)
 
     def containers(self, endings: Iterable[str] | None = None) -> list[ContainerReport]:
         """Every container of every hierarchy, counted now.
@@ -304,10 +346,16 @@ class Governor(Runs):
         if self._exporter is not None:
             self._exporter.close()
         if isinstance(self._link, Launched):
+            for log in [log for log in self._logs if log.failing]:
+                log.leave(self.client)  # nobody is to wait for it
             # Refused means that it is gone already, or ends when we let go of it.
             with contextlib.suppress(GovernorError):
                 self.shutdown(grace)
+            self._close_logs()
+        for log in self._logs:
+            log.leave(self.client)
         self.client.close()
+        self._close_logs()
         self._link.close()
 
     def forget(self) -> None:
@@ -315,6 +363,10 @@ class Governor(Runs):
         if isinstance(self._link, Launched):
             self._link.forget()
         self._link.close()
+
+    def _close_logs(self) -> None:
+        while self._logs:
+            self._logs.pop().close()
 
     def back_out(self) -> None:
         """Undo a start: end it, unless it goes on with jobs of before.

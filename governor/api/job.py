@@ -37,13 +37,16 @@ class Job:
     def __repr__(self) -> str:
         return f"<job {self.id} {self.name!r}, pid {self.pid}>"
 
-    def wait(self, timeout: float | None = None) -> JobResult:
-        """Wait until the job's first process has ended. TimeoutError after ``timeout`` seconds."""
+    def wait(self, timeout: float | None = None, check: bool = False) -> JobResult:
+        """Wait until the job's first process has ended. TimeoutError after ``timeout`` seconds.
+
+        ``check``: raise `JobFailed` when it did not succeed, see `JobResult.check`.
+        """
         if self.result is None:
             self._governor.wait([self], timeout)
         if self.result is None:
             raise TimeoutError(f"job {self.name!r} still runs after {timeout} s")
-        return self.result
+        return self.result.check(self.name) if check else self.result
 
     def signal(self, number: int) -> None:
         """Send a signal to the job's first process; nothing happens when that has ended."""

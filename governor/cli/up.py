@@ -17,7 +17,14 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_agent_timeout, add_directory, add_metrics, checked, serving
+from governor.cli.arguments import (
+    add_agent_timeout,
+    add_directory,
+    add_events,
+    add_metrics,
+    checked,
+    serving,
+)
 from governor.cli.layout import Layout, add_layout
 from governor.errors import GovernorError
 
@@ -55,6 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     add_layout(parser)
     add_metrics(parser)
+    add_events(parser)
     add_agent_timeout(parser)
     add_directory(parser)
     parser.set_defaults(run=run, failure=1)
@@ -68,15 +76,18 @@ def run(args: argparse.Namespace) -> int:
     path = rundir.directory(args.dir)
     state = _state(args.state, path)
     metrics = serving(args)  # files are named from here, which who is detached leaves
-    timeout = args.agent_timeout
+
+    def keep(ready: Ready, log: bool) -> int:
+        return _keep(path, state, layout, metrics, args, ready, log)
+
     if args.detach:
         from governor.daemon import detach
 
-        said = detach(lambda ready: _keep(path, state, layout, metrics, timeout, ready, log=True))
+        said = detach(lambda ready: keep(ready, log=True))
         print(rundir.read_log(path), end="", file=sys.stderr)
         print(said)
         return 0
-    return _keep(path, state, layout, metrics, timeout, _say, log=False)
+    return keep(_say, log=False)
 
 
 def _state(given: str | None, path: str) -> str:
@@ -109,7 +120,7 @@ def _keep(
     state: str,
     layout: Layout,
     metrics: Serving | None,
-    timeout: float,
+    args: argparse.Namespace,
     ready: Ready,
     log: bool,
 ) -> int:
@@ -129,7 +140,8 @@ def _keep(
         with (
             _signals() as heard,
             Governor(
-                agent_timeout=timeout,
+                agent_timeout=args.agent_timeout,
+                events=args.events,
                 fork=True,
                 directory=path,
                 lock=lock,

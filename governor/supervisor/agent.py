@@ -26,7 +26,7 @@ _LOOK = 0.05
 
 _LASTING = (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender, wire.SetPlan)
 """What an agent goes by until it is told otherwise, in the order in which it is to hear it."""
-_ONCE = (wire.Reset, wire.Enter)
+_ONCE = (wire.Reset, wire.Enter, wire.JobEnded)
 """What is said once, and said again if an agent may have died over it."""
 
 
@@ -97,6 +97,8 @@ class AgentLink:
         """Whether nobody is told anything yet, as jobs and plans are only being restored."""
         # Refusals that were told of, by counter: a new agent may know of more.
         self._refusals: dict[int, int] = {}
+        self._known_refusals = 0
+        """How many there were in all when everything had been told of."""
         self.work = Tally()
         """What all agents together have had to do, as far as they have told."""
         self._behind = False
@@ -203,7 +205,17 @@ class AgentLink:
         if self._peer is not None:
             self._send(wire.Stop())
 
-    def untold(self, message: wire.Refusals) -> list[wire.Hit]:
+    def job_ended(self, job: int) -> None:
+        """Nobody will ask what this job was refused."""
+        self._send(wire.JobEnded(job))
+
+    def told_of(self, hit: wire.JobHit) -> None:
+        """Somebody has been told of these refusals."""
+        if hit.bound != "passed" and hit.counter in self.counters:
+            told = self._refusals.get(hit.counter, 0)
+            self._refusals[hit.counter] = told + hit.times
+
+    def untold(self, message: wire.Refusals) -> list[wire.JobHit]:
         """What was refused and not told of, by agents that were ended before; nobody knows who.
 
         There is less than was told of where the figure has been reset.
@@ -214,7 +226,7 @@ class AgentLink:
                 missing = failcnt - self._refusals.get(id, 0)
                 self._refusals[id] = failcnt
                 if missing > 0:
-                    hits.append(wire.Hit(id, "limit", missing, self.counters[id].held, 0))
+                    hits.append(wire.JobHit(id, "limit", 0, missing, self.counters[id].held, 0))
         return hits
 
     # -- asking --------------------------------------------------------------------
@@ -229,6 +241,17 @@ class AgentLink:
         """Wait until the agent goes by everything it has been told."""
         if self._behind:
             self._ask(wire.Ping(next(self._requests)))
+
+    def has_told_refusals(self) -> bool:
+        """Whether nothing was refused since `tell_refusals`."""
+        return self.process.refusals() == self._known_refusals
+
+    def tell_refusals(self) -> None:
+        """Hear of everything that has been refused until now."""
+        refused = self.process.refusals()
+        if refused != self._known_refusals:
+            self._ask(wire.Tell(next(self._requests)))
+            self._known_refusals = refused
 
     def count(self) -> wire.Figures:
         """Recount everything now."""
@@ -284,9 +307,8 @@ class AgentLink:
                 if isinstance(message, wire.Trapped):
                     self.work.add(message)
                     continue
-                if isinstance(message, wire.Hit) and message.bound != "passed":
-                    told = self._refusals.get(message.counter, 0)
-                    self._refusals[message.counter] = told + message.times
+                if isinstance(message, wire.JobHit):
+                    self.told_of(message)
                 return message
             if isinstance(message, wire.Hello):
                 self._hear()
@@ -372,11 +394,13 @@ class AgentLink:
                 )
             self._peer = None
             self._heartbeat.heard()
+            refused = self.process.refusals()
             self.process.start()
             try:
                 resumed = self._resume()
             except AgentDied:
                 continue
+            self._known_refusals = refused
             self.process.on_taken_over()
             self.taken_over(how, resumed)
             return

@@ -51,7 +51,10 @@ class ProcessHost:
             signal_all([pid], number)
 
     def event(self, kind: str, container: Container, **fields: Value) -> None:
-        """Tell whoever follows the events."""
+        """Tell whoever follows the events; with a ``pid``, of its job as well."""
+        if "pid" in fields:
+            tag = self._policy.members.tag(int(fields["pid"])) if fields["pid"] else None
+            fields["job"] = 0 if tag is None else tag.job
         self._policy.events.of(kind, container, **fields)
 
     def changed(self, container: Container) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from governor.errors import GovernorError
-from governor.results import JobResult, Value
+from governor.results import JobResult, Refusal, Value
 from governor.supervisor.changes import Changes
 from governor.wire.client import Spawn
 from workers.membership import MAX_JOB
@@ -27,6 +27,7 @@ class Job:
         "began",
         "began_at",
         "deadline",
+        "ended_in",
         "error",
         "grace",
         "group",
@@ -37,6 +38,7 @@ class Job:
         "placed",
         "ready",
         "refusal",
+        "refused",
         "report",
         "result",
         "start",
@@ -62,6 +64,10 @@ class Job:
         self.report: socket.socket | None = None
         self.listener: int | None = None
         self.refusal = ""
+        self.refused: dict[int, Refusal] = {}
+        """What it was refused so far, by counter."""
+        self.ended_in = 0
+        """The group that its first process ended in; 0: nobody knows."""
         self.error: str | None = None
         self.base_cpu = 0
         self.began = time.monotonic()
@@ -83,6 +89,7 @@ class Job:
         job.ready = job.placed = work.placed
         job.report, job.listener, job.result, job.started = None, None, None, None
         job.refusal, job.error, job.timed_out = work.refusal, work.error, work.timed_out
+        job.refused, job.ended_in = {}, 0
         return job
 
     def tell_started(self) -> None:

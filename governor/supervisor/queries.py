@@ -45,6 +45,7 @@ class Queries:
             wire.Processes: at_once(self._processes),
             wire.Jobs: at_once(self._all_jobs),
             wire.Follow: self._follow,
+            wire.Log: self._log,
             wire.Status: at_once(self._status),
         }
 
@@ -105,7 +106,11 @@ class Queries:
         code = result.exit_code if result else None
         return JobReport(job.id, job.name, job.pid, labels, seconds, code)
 
-    def _follow(self, request: wire.Follow, reply: Reply) -> None:
+    def _log(self, request: wire.Log, reply: Reply) -> None:
+        self._follow(request, reply)
+        self._policy.events.has(request.keeper, request.after)
+
+    def _follow(self, request: wire.Follow | wire.Log, reply: Reply) -> None:
         self._policy.events.follow(
             request.after,
             request.timeout,
