@@ -7,7 +7,7 @@ import errno
 import itertools
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from governor.api.container import snapshot
@@ -184,6 +184,21 @@ def _refusals(report: ContainerReport) -> list[Refusal]:
         for subsystem in COUNTED
         if report.files.get(f"{subsystem}.failcnt")
     ]
+
+
+def refused_at(client: Client, containers: Iterable[Container]) -> tuple[Refusal, ...]:
+    """What the limits of these containers, and of those above them, have refused by now."""
+    places = [(container.hierarchy.name, container.path) for container in containers]
+    reports = [
+        report
+        for report in snapshot(client, _FIGURES)
+        if any(name == report.hierarchy and _is_at(path, report.path) for name, path in places)
+    ]
+    return tuple(refusal for report in reports for refusal in _refusals(report))
+
+
+def _is_at(path: str, above: str) -> bool:
+    return path == above or path.startswith(above.rstrip("/") + "/")
 
 
 def _figure(value: Value | None) -> int | None:

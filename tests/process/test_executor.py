@@ -7,7 +7,6 @@ import errno
 import multiprocessing
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import threading
@@ -229,6 +228,13 @@ class TestLimits:
             future = executor.limited(tasks=50).submit(children)
             error = future.exception()
             assert isinstance(error, OSError)
+            assert isinstance(error.__context__, LimitExceeded)
+            assert error.__context__.container == "load:/box"
+            plain = executor.submit(children)
+            error = plain.exception()
+            assert isinstance(error, OSError)
+            assert isinstance(error.__context__, LimitExceeded)
+            assert (error.__context__.container, error.__context__.limit) == ("load:/box", 6)
             assert executor.submit(pow, 2, 2).result() == 4
         assert box["numtasks.held"] == 0
         box.remove()
@@ -247,6 +253,7 @@ class TestLimits:
         box.remove(kill=True)
 
 
+@pytest.mark.once
 class TestUsage:
     def test_cpu_time_of_plain_and_of_limited_tasks(self, executor: governor.Executor) -> None:
         for view in (executor, executor.limited()):
@@ -276,6 +283,7 @@ class TestUsage:
         assert plain.usage.tasks_peak is None
 
 
+@pytest.mark.once
 class TestLeftovers:
     def test_of_a_limited_task_end_with_it(self, executor: governor.Executor) -> None:
         pid = executor.limited(tasks=5).submit(leave_a_child, "60").result()
@@ -481,7 +489,7 @@ class TestPace:
             for warm in (executor, other):
                 seconds(warm)
             ratios = [seconds(executor) / seconds(other) for _ in range(5)]
-        assert statistics.median(ratios) < 4, ratios
+        assert min(ratios) < 3, ratios
 
     def test_a_process_for_each_task(self, shared: Governor) -> None:
         def pythons() -> float:
@@ -499,4 +507,4 @@ class TestPace:
                 return time.perf_counter() - begun
 
             ratios = [pythons() / ours() for _ in range(5)]
-        assert statistics.median(ratios) > 1.2, ratios
+        assert max(ratios) > 1.5, ratios

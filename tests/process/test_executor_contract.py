@@ -8,7 +8,6 @@ from __future__ import annotations
 import concurrent.futures as futures
 import importlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -27,6 +26,8 @@ from tests.capabilities import need
 from tests.process.executors import begin_and_wait, wait_for
 from tests.process.executors import shared as shared
 from tests.process.helpers import eventually
+
+pytestmark = pytest.mark.once
 
 
 class Odd(Exception):
@@ -248,7 +249,6 @@ CPYTHON = {
 """Those that hold of any executor of processes and do not take seconds."""
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("case", "name"), [(case, name) for case, names in CPYTHON.items() for name in names]
 )
@@ -275,11 +275,10 @@ def test_cpython(case: str, name: str, shared: Governor) -> None:
     assert result.testsRun == 1
 
 
-@pytest.mark.once
-def test_a_signal_of_the_faulthandler_is_named(shared: Governor) -> None:
+def test_what_cannot_be_made_again_fails_only_its_own_task(shared: Governor) -> None:
+    """ProcessPoolExecutor breaks."""
     with governor.Executor(1, governor=shared) as executor:
-        error = executor.submit(os.kill, 0, 0).exception()
-        assert error is None
-        died = executor.submit(signal.raise_signal, signal.SIGSEGV).exception()
-    assert isinstance(died, WorkerDied)
-    assert died.signal == signal.SIGSEGV
+        error = executor.submit(fail, Odd, 1, 2).exception()
+        assert isinstance(error, TypeError)
+        assert "Odd: odd" in str(error.__cause__)
+        assert executor.submit(pow, 2, 2).result() == 4

@@ -142,7 +142,7 @@ class Pool(Queue):
         """Let the futures know, when the workers have something to do again."""
         while self._answers:
             task, frame = self._answers.popleft()
-            task.answer(frame)
+            task.answer(frame, refusals=self._terms.refusals)
             del task, frame
 
     # -- tasks of their own --------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import _RemoteTraceback
@@ -59,10 +60,17 @@ class Task:
         packed = pickles.pack_call(self._call)
         return frames.Head(len(packed.data), 0, frames.TASK, packed.whole), packed
 
-    def answer(self, frame: frames.Frame, usage: Usage | None = None) -> None:
-        """End with what a worker has sent."""
+    def answer(
+        self,
+        frame: frames.Frame,
+        usage: Usage | None = None,
+        refusals: Callable[[], tuple[Refusal, ...]] = tuple,
+    ) -> None:
+        """End with what a worker has sent.
+
+        ``refusals`` is asked when it failed as if something had been refused, without `usage`.
+        """
         head = frame.head
-        usage = usage or Usage(head.cpu, head.wall, None, None, ())
         raised = head.kind != frames.RETURNED
         try:
             value = pickles.unpack(frame.data, head.whole)
@@ -70,6 +78,9 @@ class Task:
             what = "raised" if raised else "returned"
             error.add_note(f"raised when what {self.name} has {what} was received")
             value, raised = error, True
+        if usage is None:
+            found = refusals() if raised and _is_refusal(value) else ()
+            usage = Usage(head.cpu, head.wall, None, None, found)
         if raised:
             self.fail(value, usage, frame.words)
         else:
@@ -92,6 +103,12 @@ def remote_traceback(words: str) -> BaseException:
     """What ProcessPoolExecutor, too, gives exceptions of other processes as their cause."""
     cause: BaseException = _RemoteTraceback(f'\n"""\n{words}"""')  # type: ignore[arg-type]
     return cause
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether an exception is what a limit of tasks or files leads to in Python."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in (errno.EAGAIN, errno.EMFILE) or str(error) == "can't start new thread"
 
 
 def _explain(error: BaseException, name: str, refusals: Sequence[Refusal]) -> None:

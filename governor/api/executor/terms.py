@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from multiprocessing.process import current_process
@@ -9,7 +10,9 @@ from typing import Any
 
 from governor.api.container import Container
 from governor.api.governor import Governor
-from governor.api.leaf import Leaves
+from governor.api.leaf import Leaves, refused_at
+from governor.errors import GovernorError
+from governor.results import Refusal
 from workers import pickles
 
 
@@ -42,6 +45,14 @@ class Terms:
             self.prepare = bytes([packed.whole]) + packed.data
         self._lock = threading.Lock()
         self._leaves: tuple[Governor, Leaves] | None = None
+
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What the limits that hold for the workers have refused by now, to any of them."""
+        if not self.containers:
+            return ()
+        with contextlib.suppress(GovernorError):
+            return refused_at(self.governor().client, self.containers)
+        return ()
 
     def leaves(self, governor: Governor) -> Leaves:
         """Where tasks get containers of their own."""
