@@ -195,7 +195,9 @@ def _limits_of(
     own: Limits | None = getattr(fn, "__governor_limits__", None)
     if own is None:
         return limits, fn
-    function: Callable[..., T] = fn.__governor_function__  # type: ignore[attr-defined]
+    function: Callable[..., T] | None = getattr(fn, "__governor_function__", None)
+    if function is None:
+        function = fn.__wrapped__  # type: ignore[attr-defined]
     return own.over(limits or Limits()), function
 
 
