@@ -87,7 +87,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Page]]
     mark = Mark()
     with contextlib.ExitStack() as stack:
         stack.callback(mark.kill)
-        yield {
+        started = {
             name: Page(
                 name,
                 tmp_path_factory.getbasetemp() / name.replace("/", "-"),
@@ -97,6 +97,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Page]]
             )
             for name in RUN
         }
+        yield started
+        for page in started.values():
+            page.said()  # also those that nobody has asked for
         eventually(lambda: not mark.processes(), "nothing of it runs any more")
 
 
