@@ -88,6 +88,29 @@ class LimitExceeded(JobFailed):
         return type(self), known
 
 
+class WorkerDied(JobFailed):
+    """The process that carried out a task of an executor has ended over it. ECHILD.
+
+    ``name`` is the task's, ``job`` that of the process, which was in ``containers``, each as
+    ``hierarchy:/path``. How it has ended is in ``signal`` and ``exit_code``; None is not known.
+    """
+
+    def __init__(
+        self, name: str, job: str, containers: tuple[str, ...], result: JobResult | None
+    ) -> None:
+        super().__init__(name, result)
+        self.job = job
+        self.containers = containers
+        self.signal = result and result.signal
+        self.exit_code = result and result.exit_code
+        where = f" in {', '.join(containers)}" if containers else ""
+        self.message = f"{job}{where}, which carried out {name}, {_end(result)}"
+        self.args = (self.number, self.message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.name, self.job, self.containers, self.result)
+
+
 class ProtocolError(Exception):
     """Bytes that are not a message of ours: wrong version, unknown kind, wrong shape.
 
@@ -113,3 +136,15 @@ def _ending(name: str, result: JobResult | None) -> str:
         how = f"{job} failed with exit code {result.exit_code}"
     refused = "; ".join(map(str, result.refusals))
     return f"{how}; it was refused {refused}" if refused else how
+
+
+def _end(result: JobResult | None) -> str:
+    """How a process has ended that was not to."""
+    if result is None:
+        return "has ended, nobody knows how"
+    if result.signal is None:
+        return f"has ended itself with exit code {result.exit_code}"
+    from signal import Signals
+
+    names = {number.value: number.name for number in Signals}
+    return f"was ended by {names.get(result.signal, f'signal {result.signal}')}"

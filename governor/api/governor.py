@@ -6,25 +6,17 @@ import contextlib
 import errno
 import os
 import signal
-import sys
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from governor.api.container import Container, snapshot
 from governor.api.events import follow
 from governor.api.hierarchy import Hierarchy
-from governor.api.job import (
-    Command,
-    Job,
-    Stream,
-    descriptor_of,
-    directory_of,
-    job_of,
-    name_of,
-)
+from governor.api.job import Command, Job, Stream, name_of, spawn_request
+from governor.api.runs import Runs
 from governor.client import DEADLINE, Client
 from governor.errors import GovernorError
 from governor.launch import (
@@ -55,7 +47,7 @@ WAIT_SLICE = 60.0
 """Seconds that the supervisor waits for the end of a job before it has to be asked again."""
 
 
-class Governor:
+class Governor(Runs):
     """A governor of one's own: supervisor, spawner and agent, ended by `close`.
 
     ``metrics``: serve Prometheus text on this port of 127.0.0.1 (0: one that is free; see
@@ -122,6 +114,7 @@ class Governor:
     def _open(self, link: Launched | Connected) -> None:
         self._link = link
         self.client = Client(link.directory, link.gone)
+        self.client.owner = weakref.ref(self)
         self.metrics_port: int | None = None
         self._exporter: Any = None
         self._logs: list[EventLog] = []
@@ -272,33 +265,20 @@ class Governor:
         its processes, KILL after ``grace`` seconds. ``foreground``: stay in this process's
         session and process group, with its terminal; otherwise the job has a session of its own.
         """
-        argv, function = job_of(target, args)
-        places: dict[str, str] = {}
-        for container in containers:
-            other = places.setdefault(container.hierarchy.name, container.path)
-            if other != container.path:
-                raise GovernorError(
-                    errno.EINVAL, f"{other} and {container.path} are in one hierarchy; name one"
-                )
-        token = self.client.leave_stdio(
-            [descriptor_of(own, given) for own, given in enumerate((stdin, stdout, stderr))]
-        )
-        umask = os.umask(0o77)
-        os.umask(umask)
-        request = partial(
-            wire.Spawn,
-            name=name or name_of(target),
-            argv=argv,
-            callable=function,
-            env={os.fsencode(k): os.fsencode(v) for k, v in (env or os.environ).items()},
-            cwd=directory_of(cwd),
-            umask=umask,
-            pgid=os.getpgrp() if foreground else 0,
-            modules=sys.path if function else [],
-            containers=places,
+        request = spawn_request(
+            self.client,
+            target,
+            args,
+            name=name,
+            containers=containers,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             timeout=timeout,
             grace=grace,
-            token=token,
+            foreground=foreground,
         )
         id, pid, traps = self.client.ask(request)
         return Job(self, id, name or name_of(target), pid, traps)
@@ -376,6 +356,12 @@ class Governor:
             log.leave(self.client)
         self.client.close()
         self._close_logs()
+        self._link.close()
+
+    def forget(self) -> None:
+        """In a fork of this process: leave it to the parent, with which it ends."""
+        if isinstance(self._link, Launched):
+            self._link.forget()
         self._link.close()
 
     def _close_logs(self) -> None:

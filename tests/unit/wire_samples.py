@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Iterator
 
 import governor.wire
-from governor.wire import agent, client, job, spawner
+from governor.wire import agent, client, job, pool, spawner
 from governor.wire.codec import Catalogue, Message
 
 SAMPLES: dict[str, list[Message]] = {
@@ -157,6 +157,11 @@ SAMPLES: dict[str, list[Message]] = {
         spawner.Kept(kind="listener", id=3),
         spawner.Running(job=3, pid=4242),
         spawner.Inherited(nonce=77),
+    ],
+    "pool.TO_NURSERY": [pool.Fork(worker=3), pool.Learn()],
+    "pool.FROM_NURSERY": [
+        pool.Forked(worker=3, pid=4242, errno=0),
+        pool.Ended(worker=3, status=9),
     ],
 }
 
