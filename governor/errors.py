@@ -144,7 +144,4 @@ def _end(result: JobResult | None) -> str:
         return "has ended, nobody knows how"
     if result.signal is None:
         return f"has ended itself with exit code {result.exit_code}"
-    from signal import Signals
-
-    names = {number.value: number.name for number in Signals}
-    return f"was ended by {names.get(result.signal, f'signal {result.signal}')}"
+    return f"was ended by signal {result.signal}"

@@ -109,9 +109,9 @@ class Nursery:
 
 
 def _fork() -> int:
-    """Fork. A signal that came while the call is trapped would make it fail (EINTR)."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    """Fork. An end that is reported while the call is trapped would make it fail (EINTR)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     try:
         return os.fork()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])

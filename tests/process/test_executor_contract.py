@@ -254,7 +254,7 @@ CPYTHON = {
 )
 def test_cpython(case: str, name: str, shared: Governor) -> None:
     mixins = _mixins()
-    need(case in mixins, "CPython's tests are not installed (Debian: libpython3-testsuite)")
+    need(case in mixins, "CPython's tests are not installed (Debian: libpython3.11-testsuite)")
     need(hasattr(mixins[case], name), f"this Python's tests have no {name}")
     mixin = mixins[case]
 

@@ -118,7 +118,7 @@ def test_machine(shared: Governor) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(
-        Machine, settings=settings(max_examples=6, stateful_step_count=15, deadline=None)
+        Machine, settings=settings(max_examples=4, stateful_step_count=15, deadline=None)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor.api.limits import Limits
-from governor.errors import GovernorError
+from governor.errors import GovernorError, WorkerDied
+from governor.results import JobResult
 
 pytestmark = pytest.mark.once
 
@@ -69,3 +71,14 @@ def test_as_control_files() -> None:
         "numtasks.limit": 3,
         "cpuset.cpus": "0",
     }
+
+
+@pytest.mark.parametrize("number", [None, 9])
+def test_the_death_of_a_worker_can_be_sent_on(number: int | None) -> None:
+    result = JobResult(137 if number else 3, number, 1.0, 0.0, False, None)
+    error = WorkerDied("task", "worker 7", ("load:/x",), result)
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+    how = "was ended by signal 9" if number else "has ended itself with exit code 3"
+    assert str(error) == f"worker 7 in load:/x, which carried out task, {how}"
