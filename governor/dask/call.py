@@ -111,8 +111,10 @@ class Call:
 
     def _take(self, file: IO[bytes], result: JobResult) -> Any:
         """What the job has left in its memory file; raised here, if that is an exception."""
-        result.check(self._name)
-        if not os.fstat(file.fileno()).st_size:
+        answered = os.fstat(file.fileno()).st_size > 0
+        if not answered or result.exit_code != inside.RAISED:
+            result.check(self._name)
+        if not answered:
             raise GovernorError(
                 errno.ECHILD, f"the process of job {self._name} has ended before the task returned"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from governor.dask.ledger import Ledger, Report
 from governor.dask.plugin import NAME, GovernorPlugin
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from distributed import Client, Future, Worker
 
     from governor.serving import Serving
+
+
+EVERYWHERE: Final = ("", "0.0.0.0", "::")
+"""What is served here is served at every address of a machine."""
 
 
 class Node(NamedTuple):
@@ -52,15 +56,12 @@ def report(future: Future[Any]) -> Report | None:
 
 async def _report(client: Client, key: Any) -> Report | None:
     scheduler: Any = client.scheduler
-    try:
-        row = await scheduler.governor_report(key=key)
-    except (AttributeError, ValueError) as error:
-        if "governor_report" not in str(error):
-            raise
+    rows = await scheduler.governor_report(key=key)
+    if rows is None:
         raise GovernorError(
             errno.ENOENT, "the scheduler knows of no governor; call governor.dask.install(client)"
-        ) from None
-    return None if row is None else Report.read(row)
+        )
+    return Report.read(rows[0]) if rows else None
 
 
 def nodes(client: Client) -> dict[str, Node]:
@@ -73,6 +74,8 @@ def _describe(dask_worker: Worker) -> Node:
     if not isinstance(plugin, GovernorPlugin) or plugin.station is None:
         raise GovernorError(errno.ENOENT, "no governor here; call governor.dask.install(client)")
     governor, _ = plugin.station.find()
+    host = dask_worker.address.partition("//")[2].rpartition(":")[0].strip("[]")
     serving = plugin.station.serving
-    host = dask_worker.address.rpartition(":")[0].partition("//")[2]
+    if serving is not None and serving.host in EVERYWHERE:
+        serving = serving._replace(host=host)
     return Node(host, governor.pid, governor.directory, serving and serving.url)

@@ -1,15 +1,19 @@
 """A task, in the process of its job.
 
 The call is a pickle in a memory file, which is standard input; the answer is left in its place.
-Whoever waits for the job reads it when that has ended with 0. So nobody has to read and write at
-once, and half an answer of one that was killed is not taken for a whole one.
+Whoever waits for the job reads it when that has ended: with 0, or with 1 for an exception. So
+nobody has to read and write at once, and what a killed one has left is not taken for an answer.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-from typing import IO, Any
+import sys
+from typing import IO, Any, Final
+
+RAISED: Final = 1
+"""The exit code after an exception, as that of a program in Python."""
 
 
 def main() -> None:
@@ -27,6 +31,8 @@ def main() -> None:
             answer = False, error, error.__traceback__
         if os.getpid() == own:  # and not a fork of the task that has come back as well
             _leave(file, answer)
+    if not answer[0]:
+        sys.exit(RAISED)
 
 
 def _take_stdin() -> int:
@@ -49,7 +55,7 @@ def _leave(file: IO[bytes], answer: tuple[bool, Any, Any]) -> None:
         data = _pickled(answer)
     except Exception as error:
         what = "result" if succeeded else "exception"
-        text = f"the {what}, a {type(value).__name__}, cannot be sent: {error}"
+        text = f"the {what}, of type {type(value).__name__}, cannot be sent: {error}"
         data = _pickled((False, pickle.PicklingError(text), trace))
     file.write(data)
 

@@ -18,8 +18,8 @@ class Report(NamedTuple):
     """What a task was given and has used, the last time it ran.
 
     ``worker``: its address; ``containers`` as ``hierarchy:/path``, and ``job``, of its governor.
-    ``exit_code``: of its process, 0 also where the task has raised an exception. ``unenforced``:
-    why its limits were not enforced there, if so.
+    ``exit_code``: of its process, 1 where the task has raised an exception. ``unenforced``: why
+    its limits were not enforced there, if so.
     """
 
     worker: str
@@ -68,6 +68,6 @@ class Ledger(SchedulerPlugin):
         if finish == "forgotten":
             self._rows.pop(key, None)
 
-    def look_up(self, key: Any) -> dict[str, Any] | None:
-        """What is known of a task."""
-        return self._rows.get(key)
+    def look_up(self, key: Any) -> list[dict[str, Any]]:
+        """What is known of a task: one row, or none. (A scheduler without us answers None.)"""
+        return [self._rows[key]] if key in self._rows else []

@@ -1,0 +1,267 @@
+"""Tasks of Dask in containers, on a cluster of several worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import governor
+from governor import dask as governed_dask
+from governor.dask import nodes, report
+from tests.end_to_end.clusters import governed, local_cluster, node_of, worker_pids
+from tests.process.helpers import DEADLINE, eventually, exists
+from tests.programs import dask_tasks as tasks
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+pytestmark = pytest.mark.once
+
+WORKERS = 2
+CPU = str(min(os.sched_getaffinity(0)))
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    scratch = tmp_path_factory.mktemp("dask")
+    with local_cluster(scratch, n_workers=WORKERS, threads_per_worker=2) as client:
+        governed_dask.install(client, metrics=0)
+        yield client
+
+
+def submit(client: Client, function: Callable[..., Any], *args: object, **keys: Any) -> Any:
+    return client.submit(function, *args, pure=False, **keys)
+
+
+def error_of(future: Any) -> BaseException:
+    error = future.exception(DEADLINE)
+    assert isinstance(error, BaseException)
+    return error
+
+
+def scrape(node: governed_dask.Node) -> list[str]:
+    assert node.metrics is not None
+    with urllib.request.urlopen(node.metrics, timeout=DEADLINE) as answer:
+        text: str = answer.read().decode()
+    return text.splitlines()
+
+
+def only_file(place: Path) -> int:
+    """The pid that `tasks.wait_here` has left."""
+    eventually(lambda: any(place.glob("[0-9]*")), "the task runs")
+    (path,) = place.glob("[0-9]*")
+    return int(path.name)
+
+
+# -- limits, usage, refusals -------------------------------------------------------
+
+
+def test_limits_hold_and_come_back(client: Client) -> None:
+    with governed(tasks=8, files=64, cpus=CPU):
+        future = submit(client, tasks.affinity)
+    assert future.result(DEADLINE) == CPU
+    found = report(future)
+    assert found is not None
+    assert found.limits == (8, 64, CPU, None)
+    assert found.usage.tasks_peak == 1
+    assert found.usage.files_peak is not None
+    assert 1 <= found.usage.files_peak <= 64
+    assert (found.usage.refusals, found.exit_code, found.unenforced) == ((), 0, None)
+    assert found.worker in worker_pids(client)
+    assert [container.partition(":")[0] for container in found.containers] == ["load", "cpu"]
+
+
+def test_a_fork_bomb_is_held_while_its_neighbour_finishes(client: Client, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    worker = next(iter(worker_pids(client)))
+    with governed(tasks=8):
+        bomb = submit(client, tasks.bomb, str(end), workers=[worker])
+        neighbour = submit(client, tasks.commands, 20, workers=[worker])
+    try:
+        assert neighbour.result(DEADLINE) == 20
+        assert not bomb.done()
+    finally:
+        end.touch()
+    made, refused = bomb.result(DEADLINE)
+    assert made == 7
+    found = report(bomb)
+    assert found is not None
+    (refusal,) = found.usage.refusals
+    assert (refusal.resource, refusal.limit, refusal.held) == ("tasks", 8, 8)
+    assert refusal.times == refused > 0
+    assert found.usage.tasks_peak == 8
+
+
+def test_cpu_seconds_are_those_of_rusage(client: Client) -> None:
+    with governed():
+        future = submit(client, tasks.burn, 0.8)
+    used = future.result(DEADLINE)
+    found = report(future)
+    assert found is not None
+    assert found.usage.cpu_seconds == pytest.approx(used, rel=0.05)
+    assert found.usage.wall_seconds >= found.usage.cpu_seconds * 0.95
+
+
+def test_refusals_are_in_the_metrics_of_the_node(client: Client) -> None:
+    for node in nodes(client).values():
+        scrape(node)  # from now on it keeps the last figures of what ends
+    with governed(files=10):
+        future = submit(client, tasks.open_files, 40)
+    error = error_of(future)
+    assert isinstance(error, OSError)
+    found = report(future)
+    assert found is not None
+    (refusal,) = found.usage.refusals
+    assert (refusal.resource, refusal.limit) == ("files", 10)
+    assert error.__notes__ == [f"governor refused it {refusal}"]
+    path = refusal.container.partition(":")[2]
+    own = f'{{container="{path}",hierarchy="load"}}'
+    lines = scrape(node_of(client, future))
+    assert f"governor_numfiles_limit{own} 10.0" in lines
+    assert f"governor_numfiles_held_max{own} 10.0" in lines
+    assert f"governor_numfiles_failures_total{own} 1.0" in lines
+    assert f'governor_job_exit_code{{id="{found.job}",name="open_files"}} 1.0' in lines
+
+
+def test_what_has_no_governor_annotation_is_as_ever(client: Client) -> None:
+    future = submit(client, os.getpid)
+    assert future.result(DEADLINE) in worker_pids(client).values()
+    assert report(future) is None
+
+
+# -- values and exceptions ---------------------------------------------------------
+
+
+def test_results_and_arguments_go_from_node_to_node(client: Client) -> None:
+    here, there = worker_pids(client)
+    offset = 3
+    with governed(tasks=4):
+        first = submit(client, lambda: bytes(range(256)) * 4096, workers=[here])
+        second = submit(client, lambda data: len(data) + offset, first, workers=[there])
+    assert second.result(DEADLINE) == 256 * 4096 + offset
+    assert submit(client, len, first).result(DEADLINE) == 256 * 4096
+
+
+def test_an_exception_shows_the_line_of_the_task(client: Client, tmp_path: Path) -> None:
+    with governed():
+        future = submit(client, tasks.fail_at_first, str(tmp_path))
+        unsendable = submit(client, tasks.Unsendable)
+        ended = submit(client, os._exit, 0)
+        left = submit(client, sys.exit, 3)
+        slow = submit(client, tasks.wait_for, "/nowhere/at/all")
+    with pytest.raises(ValueError, match="the first time") as caught:
+        future.result(DEADLINE)
+    assert caught.traceback[-1].name == "fail_at_first"
+    assert "of type Unsendable, cannot be sent: no way" in str(error_of(unsendable))
+    assert "has ended before the task returned" in str(error_of(ended))
+    assert str(error_of(left)) == "job exit failed with exit code 3"
+    client.cancel([slow])
+
+
+def test_dask_tries_again(client: Client, tmp_path: Path) -> None:
+    with governed(timeout="1m"):
+        future = submit(client, tasks.fail_at_first, str(tmp_path), retries=1)
+    assert future.result(DEADLINE) == "well"
+
+
+def test_a_timeout_is_an_exception(client: Client) -> None:
+    with governed(timeout="0.5s"):
+        future = submit(client, tasks.wait_for, "/nowhere/at/all")
+    error = error_of(future)
+    assert isinstance(error, governor.JobTimeout)
+    assert error.result is not None
+    assert error.result.timed_out
+
+
+# -- what dies ---------------------------------------------------------------------
+
+
+def test_a_cancelled_task_ends(client: Client, tmp_path: Path) -> None:
+    with governed():
+        future = submit(client, tasks.wait_here, str(tmp_path), str(tmp_path / "never"))
+    pid = only_file(tmp_path)
+    client.cancel([future])
+    eventually(lambda: not exists(pid), "the job has ended")
+    with governed():
+        assert submit(client, tasks.commands, 1).result(DEADLINE) == 1
+
+
+def test_a_killed_container_leaves_the_workers_alive(client: Client, tmp_path: Path) -> None:
+    before = worker_pids(client)
+    worker = next(iter(before))
+    with governed(tasks=4):
+        future = submit(
+            client, tasks.wait_here, str(tmp_path), str(tmp_path / "never"), workers=[worker]
+        )
+        only_file(tmp_path)
+        directory = nodes(client)[worker].directory
+        with governor.Governor.connect(directory) as operator:
+            running = operator.hierarchy("load").root.children
+            (container,) = (c for c in running if "wait_here" in c.path)
+        command = [sys.executable, "-m", "governor", "kill", "--dir", directory, "-s", "KILL"]
+        subprocess.run([*command, f"load:{container.path}"], check=True, timeout=DEADLINE)
+        assert "job wait_here was ended by signal 9" in str(error_of(future))
+        assert submit(client, tasks.commands, 1, workers=[worker]).result(DEADLINE) == 1
+    assert worker_pids(client) == before
+
+
+def test_a_killed_worker_takes_its_governor_with_it(client: Client, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    before = worker_pids(client)
+    with governed(tasks=4):
+        future = submit(client, tasks.wait_here, str(tmp_path), str(end))
+    job = only_file(tmp_path)
+    (worker,) = (w for w, keys in client.processing().items() if future.key in keys)
+    node = nodes(client)[worker]
+    os.kill(before[worker], signal.SIGKILL)
+    eventually(lambda: not exists(job) and not exists(node.pid), "its governor has ended")
+    eventually(lambda: not os.path.exists(node.directory), "its directory is gone")
+    end.touch()
+    assert future.result(DEADLINE) == "waited"
+    client.wait_for_workers(WORKERS, timeout=DEADLINE)
+    assert len({node.pid for node in nodes(client).values()}) == WORKERS
+
+
+# -- mistakes ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        ({"task": 8}, "governor has no task; there are tasks, files, cpus, timeout"),
+        ({"tasks": "many"}, 'tasks: "many" is not a count'),
+        ({"cpus": "4095"}, "there are no CPUs 4095 here"),
+        (8, "governor=8 is not like {'tasks': 8, 'cpus': '0'}"),
+    ],
+)
+def test_a_wrong_annotation_is_the_tasks_error(
+    client: Client, annotation: object, message: str
+) -> None:
+    import dask
+
+    with dask.annotate(executor="governor", governor=annotation):
+        error = error_of(submit(client, tasks.affinity))
+    assert isinstance(error, governor.GovernorError)
+    assert message in str(error)
+
+
+def test_actors_are_refused(client: Client) -> None:
+    with governed(), pytest.raises(governor.GovernorError, match="an actor lives in its worker"):
+        submit(client, tasks.Actor, actor=True).result(DEADLINE)
+
+
+def test_without_the_plugin_dask_says_so(tmp_path: Path) -> None:
+    with local_cluster(tmp_path, n_workers=1, processes=False) as client, governed(tasks=8):
+        future = submit(client, tasks.affinity)
+        assert "Invalid executor 'governor'" in str(error_of(future))
+        for question in (lambda: report(future), lambda: nodes(client)):
+            with pytest.raises(governor.GovernorError, match=r"call governor\.dask\.install"):
+                question()
