@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pickle
@@ -82,10 +83,10 @@ class Call:
     def _carry_out(self, data: dict[Any, Any]) -> Any:
         limits = read_limits(self._annotation)
         governor, leaves = self._find()
-        with (
-            open(os.memfd_create(self._name, os.MFD_CLOEXEC), "r+b") as file,
-            leaves.make(limits, self._name) as leaf,
-        ):
+        with contextlib.ExitStack() as later:
+            file = later.enter_context(open(os.memfd_create(self._name), "r+b"))
+            leaf = leaves.make(limits, self._name)
+            later.callback(leaf.remove, 0.0)  # with whatever the task has left running
             file.write(dask_pickle.dumps((self._task, data)))
             file.seek(0)
             job = self._start(governor, leaf, file)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
+from dask.utils import key_split
 from distributed import WorkerPlugin
+from distributed.protocol.pickle import dumps
 
 from governor.dask.executor import Executor
 from governor.dask.station import Station
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 NAME = "governor"
 """Of the plugin, of the executor, of the annotation with limits, and of the events' topic."""
-
-logger = logging.getLogger(__name__)
 
 
 class GovernorPlugin(WorkerPlugin):
@@ -63,6 +62,12 @@ class GovernorPlugin(WorkerPlugin):
         task = self._worker.state.tasks[key]
         annotations = task.annotations or {}
         if NAME in annotations and annotations.get("executor") != NAME:
-            logger.warning("%s runs without its limits: its executor is not 'governor'", key)
+            reason = f"there is no annotation executor={NAME!r}"
         elif annotations.get("executor") == NAME and getattr(task.run_spec, "is_coro", False):
-            logger.warning("%s runs without limits: Dask calls coroutines in its own loop", key)
+            reason = "Dask calls coroutines in the worker's event loop"
+        else:
+            return
+        warning = f"{key_split(key)} runs without limits: {reason}"
+        # To every client, as distributed.warn does from within a task.
+        message = {"message": dumps(warning), "category": dumps(RuntimeWarning)}
+        self._worker.log_event("warn", message)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +18,9 @@ import pytest
 import governor
 from governor import dask as governed_dask
 from governor.dask import nodes, report
+from governor.serving import Serving
 from tests.end_to_end.clusters import governed, local_cluster, node_of, worker_pids
-from tests.process.helpers import DEADLINE, eventually, exists
+from tests.process.helpers import DEADLINE, PYTHONPATH, ROOT, eventually, exists
 from tests.programs import dask_tasks as tasks
 
 if TYPE_CHECKING:
@@ -98,6 +101,8 @@ def test_a_fork_bomb_is_held_while_its_neighbour_finishes(client: Client, tmp_pa
     assert (refusal.resource, refusal.limit, refusal.held) == ("tasks", 8, 8)
     assert refusal.times == refused > 0
     assert found.usage.tasks_peak == 8
+    with governor.Governor.connect(nodes(client)[worker].directory) as operator:
+        assert operator.status().processes == 0  # what it had forked is gone, too
 
 
 def test_cpu_seconds_are_those_of_rusage(client: Client) -> None:
@@ -170,6 +175,11 @@ def test_dask_tries_again(client: Client, tmp_path: Path) -> None:
     with governed(timeout="1m"):
         future = submit(client, tasks.fail_at_first, str(tmp_path), retries=1)
     assert future.result(DEADLINE) == "well"
+    found = report(future)
+    assert found is not None
+    assert found.exit_code == 0
+    rows = [row for _, row in client.get_events("governor") if row["key"] == future.key]
+    assert [row["exit_code"] for row in rows] == [1, 0]
 
 
 def test_a_timeout_is_an_exception(client: Client) -> None:
@@ -258,6 +268,21 @@ def test_actors_are_refused(client: Client) -> None:
         submit(client, tasks.Actor, actor=True).result(DEADLINE)
 
 
+@pytest.mark.filterwarnings("ignore:.* runs without limits:RuntimeWarning")
+def test_what_is_not_limited_gives_a_warning(client: Client) -> None:
+    import dask
+
+    with dask.annotate(governor={"tasks": 8}):
+        submit(client, tasks.commands, 1).result(DEADLINE)
+    with governed(tasks=8):
+        submit(client, tasks.coroutine).result(DEADLINE)
+    said = [pickle.loads(row["message"]) for _, row in client.get_events("warn")]
+    assert said == [
+        "commands runs without limits: there is no annotation executor='governor'",
+        "coroutine runs without limits: Dask calls coroutines in the worker's event loop",
+    ]
+
+
 def test_without_the_plugin_dask_says_so(tmp_path: Path) -> None:
     with local_cluster(tmp_path, n_workers=1, processes=False) as client, governed(tasks=8):
         future = submit(client, tasks.affinity)
@@ -265,3 +290,36 @@ def test_without_the_plugin_dask_says_so(tmp_path: Path) -> None:
         for question in (lambda: report(future), lambda: nodes(client)):
             with pytest.raises(governor.GovernorError, match=r"call governor\.dask\.install"):
                 question()
+        elsewhere = Serving(9464, "203.0.113.7")
+        with pytest.raises(governor.GovernorError, match="no address of this machine"):
+            governed_dask.install(client, metrics=elsewhere)
+        governed_dask.install(client)
+        assert submit(client, tasks.commands, 1).result(DEADLINE) == 1
+        (node,) = nodes(client).values()
+        assert node.metrics is None
+
+
+# -- documents ---------------------------------------------------------------------
+
+
+def test_the_page_shows_what_runs(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs/dask.md").read_text()
+    (example,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.S) if "annotate" in b)
+    exec(example, {"client": client, "governor": governor})
+    assert re.search(r"Usage\(cpu_seconds=.*refusals=\(\)\)", capsys.readouterr().out)
+
+
+def test_the_example_runs() -> None:
+    command = [sys.executable, str(ROOT / "examples/dask_cluster.py")]
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    output = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=True
+    ).stdout
+    rows = dict(re.findall(r"^(\w+) +tcp:\S+ +(.*)$", output, re.M))
+    assert rows["count_primes"].endswith("  3245 primes")
+    assert rows["pipelines"].endswith("  12 pipelines")
+    assert rows["fork_bomb"].endswith("  7 forks, then EAGAIN")
+    assert "Too many open files" in rows["file_hog"]
+    assert rows["sleeper"].endswith("job sleeper timed out after 1.0 s")
+    assert re.search(r"refused tasks at load:/fork_bomb\S+ \d+ times \(limit 8, held 8\)", output)
+    assert output.endswith("workers alive: 2\n")
