@@ -309,8 +309,11 @@ def test_the_page_shows_what_runs(client: Client, capsys: pytest.CaptureFixture[
     assert re.search(r"Usage\(cpu_seconds=.*refusals=\(\)\)", capsys.readouterr().out)
 
 
-def test_the_example_runs() -> None:
-    command = [sys.executable, str(ROOT / "examples/dask_cluster.py")]
+@pytest.mark.parametrize("here", [True, pytest.param(False, marks=pytest.mark.stress)])
+def test_the_example_runs(client: Client, here: bool) -> None:
+    """On a cluster that runs already; and by itself, which takes longer."""
+    address = [client.cluster.scheduler_address] if here else []
+    command = [sys.executable, str(ROOT / "examples/dask_cluster.py"), *address]
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     output = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=120, check=True
