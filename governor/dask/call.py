@@ -87,7 +87,7 @@ class Call:
             file = later.enter_context(open(os.memfd_create(self._name), "r+b"))
             leaf = leaves.make(limits, self._name)
             later.callback(leaf.remove, 0.0)  # with whatever the task has left running
-            file.write(dask_pickle.dumps((self._task, data)))
+            file.write(inside.CALL + dask_pickle.dumps((self._task, data)))
             file.seek(0)
             job = self._start(governor, leaf, file)
             result = job.wait()
@@ -112,14 +112,14 @@ class Call:
 
     def _take(self, file: IO[bytes], result: JobResult) -> Any:
         """What the job has left in its memory file; raised here, if that is an exception."""
-        answered = os.fstat(file.fileno()).st_size > 0
+        file.seek(0)
+        answered = file.read(len(inside.ANSWER)) == inside.ANSWER
         if not answered or result.exit_code != inside.RAISED:
             result.check(self._name)
         if not answered:
             raise GovernorError(
                 errno.ECHILD, f"the process of job {self._name} has ended before the task returned"
             )
-        file.seek(0)
         succeeded, value, trace = pickle.load(file)
         if succeeded:
             return value

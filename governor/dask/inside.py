@@ -1,8 +1,9 @@
 """A task, in the process of its job.
 
 The call is a pickle in a memory file, which is standard input; the answer is left in its place.
-Whoever waits for the job reads it when that has ended: with 0, or with 1 for an exception. So
-nobody has to read and write at once, and what a killed one has left is not taken for an answer.
+The first byte says which of both it is. Whoever waits for the job reads the answer when that has
+ended, with 0, or with 1 for an exception. So nobody has to read and write at once, and what a
+killed one has left is not taken for an answer.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import IO, Any, Final
 
+CALL: Final = b"C"
+ANSWER: Final = b"A"
 RAISED: Final = 1
 """The exit code after an exception, as that of a program in Python."""
 
@@ -20,13 +25,9 @@ def main() -> None:
     """Carry out the call. What ends a process (SystemExit, KeyboardInterrupt) ends this one."""
     own = os.getpid()
     with open(_take_stdin(), "r+b") as file:
-        task, data = pickle.load(file)
-        # From here on nothing is an answer.
-        file.seek(0)
-        file.truncate()
         answer: tuple[bool, Any, Any]
         try:
-            answer = True, task(data), None
+            answer = True, _take_call(file)(), None
         except Exception as error:
             answer = False, error, error.__traceback__
         if os.getpid() == own:  # and not a fork of the task that has come back as well
@@ -44,6 +45,15 @@ def _take_stdin() -> int:
     return memory
 
 
+def _take_call(file: IO[bytes]) -> Callable[[], Any]:
+    """The call; the memory that its pickle took is free afterwards."""
+    file.seek(len(CALL))
+    task, data = pickle.load(file)
+    file.seek(0)
+    file.truncate()
+    return partial(task, data)
+
+
 def _leave(file: IO[bytes], answer: tuple[bool, Any, Any]) -> None:
     """Write the answer; in the place of one that cannot be sent, an exception that says so."""
     succeeded, value, trace = answer
@@ -57,7 +67,8 @@ def _leave(file: IO[bytes], answer: tuple[bool, Any, Any]) -> None:
         what = "result" if succeeded else "exception"
         text = f"the {what}, of type {type(value).__name__}, cannot be sent: {error}"
         data = _pickled((False, pickle.PicklingError(text), trace))
-    file.write(data)
+    file.seek(0)
+    file.write(ANSWER + data)
 
 
 def _pickled(answer: tuple[bool, Any, Any]) -> bytes:

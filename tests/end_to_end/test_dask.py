@@ -79,7 +79,7 @@ def test_limits_hold_and_come_back(client: Client) -> None:
     assert 1 <= found.usage.files_peak <= 64
     assert (found.usage.refusals, found.exit_code, found.unenforced) == ((), 0, None)
     assert found.worker in worker_pids(client)
-    assert [container.partition(":")[0] for container in found.containers] == ["load", "cpu"]
+    assert {container.partition(":")[0] for container in found.containers} == {"load", "cpu"}
 
 
 def test_a_fork_bomb_is_held_while_its_neighbour_finishes(client: Client, tmp_path: Path) -> None:
@@ -162,12 +162,14 @@ def test_an_exception_shows_the_line_of_the_task(client: Client, tmp_path: Path)
         ended = submit(client, os._exit, 0)
         left = submit(client, sys.exit, 3)
         slow = submit(client, tasks.wait_for, "/nowhere/at/all")
+        unread = submit(client, len, tasks.Unreadable())
     with pytest.raises(ValueError, match="the first time") as caught:
         future.result(DEADLINE)
     assert caught.traceback[-1].name == "fail_at_first"
     assert "of type Unsendable, cannot be sent: no way" in str(error_of(unsendable))
     assert "has ended before the task returned" in str(error_of(ended))
     assert str(error_of(left)) == "job exit failed with exit code 3"
+    assert str(error_of(unread)) == "not here"
     client.cancel([slow])
 
 
@@ -189,6 +191,14 @@ def test_a_timeout_is_an_exception(client: Client) -> None:
     assert isinstance(error, governor.JobTimeout)
     assert error.result is not None
     assert error.result.timed_out
+
+
+def test_too_few_files_to_begin_with_is_said(client: Client) -> None:
+    with governed(files=3):
+        future = submit(client, tasks.affinity)
+    error = error_of(future)
+    assert isinstance(error, governor.LimitExceeded)
+    assert (error.resource, error.limit) == ("files", 3)
 
 
 # -- what dies ---------------------------------------------------------------------
@@ -312,7 +322,8 @@ def test_the_page_shows_what_runs(client: Client, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("here", [True, pytest.param(False, marks=pytest.mark.stress)])
 def test_the_example_runs(client: Client, here: bool) -> None:
     """On a cluster that runs already; and by itself, which takes longer."""
-    address = [client.cluster.scheduler_address] if here else []
+    cluster: Any = client.cluster
+    address = [cluster.scheduler_address] if here else []
     command = [sys.executable, str(ROOT / "examples/dask_cluster.py"), *address]
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     output = subprocess.run(

@@ -91,6 +91,26 @@ class Unsendable:
         raise TypeError("no way")
 
 
+class Unreadable:
+    """Can be pickled, but not read in a job."""
+
+    def __init__(self) -> None:
+        self.sender = os.getpid()
+
+    def __len__(self) -> int:
+        return self.sender
+
+    def __setstate__(self, state: Any) -> None:
+        if governed():
+            raise LookupError("not here")
+        self.__dict__.update(state)
+
+
+def governed() -> bool:
+    """Whether a filter of governor's is in force for this process."""
+    return "Seccomp:\t2" in Path("/proc/self/status").read_text()
+
+
 class Actor:
     """Something that is to live in a worker."""
 
