@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import governor
-from governor import dask as governed_dask
-from governor.dask import nodes, report
+import governor.dask
 from governor.serving import Serving
 from tests.end_to_end.clusters import governed, local_cluster, node_of, worker_pids
 from tests.process.helpers import DEADLINE, PYTHONPATH, ROOT, eventually, exists
@@ -36,7 +34,7 @@ CPU = str(min(os.sched_getaffinity(0)))
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     scratch = tmp_path_factory.mktemp("dask")
     with local_cluster(scratch, n_workers=WORKERS, threads_per_worker=2) as client:
-        governed_dask.install(client, metrics=0)
+        governor.dask.install(client, metrics=0)
         yield client
 
 
@@ -50,7 +48,7 @@ def error_of(future: Any) -> BaseException:
     return error
 
 
-def scrape(node: governed_dask.Node) -> list[str]:
+def scrape(node: governor.dask.Node) -> list[str]:
     assert node.metrics is not None
     with urllib.request.urlopen(node.metrics, timeout=DEADLINE) as answer:
         text: str = answer.read().decode()
@@ -71,7 +69,7 @@ def test_limits_hold_and_come_back(client: Client) -> None:
     with governed(tasks=8, files=64, cpus=CPU):
         future = submit(client, tasks.affinity)
     assert future.result(DEADLINE) == CPU
-    found = report(future)
+    found = governor.dask.report(future)
     assert found is not None
     assert found.limits == (8, 64, CPU, None)
     assert found.usage.tasks_peak == 1
@@ -95,13 +93,13 @@ def test_a_fork_bomb_is_held_while_its_neighbour_finishes(client: Client, tmp_pa
         end.touch()
     made, refused = bomb.result(DEADLINE)
     assert made == 7
-    found = report(bomb)
+    found = governor.dask.report(bomb)
     assert found is not None
     (refusal,) = found.usage.refusals
     assert (refusal.resource, refusal.limit, refusal.held) == ("tasks", 8, 8)
     assert refusal.times == refused > 0
     assert found.usage.tasks_peak == 8
-    with governor.Governor.connect(nodes(client)[worker].directory) as operator:
+    with governor.Governor.connect(governor.dask.nodes(client)[worker].directory) as operator:
         assert operator.status().processes == 0  # what it had forked is gone, too
 
 
@@ -109,20 +107,20 @@ def test_cpu_seconds_are_those_of_rusage(client: Client) -> None:
     with governed():
         future = submit(client, tasks.burn, 0.8)
     used = future.result(DEADLINE)
-    found = report(future)
+    found = governor.dask.report(future)
     assert found is not None
     assert found.usage.cpu_seconds == pytest.approx(used, rel=0.05)
     assert found.usage.wall_seconds >= found.usage.cpu_seconds * 0.95
 
 
 def test_refusals_are_in_the_metrics_of_the_node(client: Client) -> None:
-    for node in nodes(client).values():
+    for node in governor.dask.nodes(client).values():
         scrape(node)  # from now on it keeps the last figures of what ends
     with governed(files=10):
         future = submit(client, tasks.open_files, 40)
     error = error_of(future)
     assert isinstance(error, OSError)
-    found = report(future)
+    found = governor.dask.report(future)
     assert found is not None
     (refusal,) = found.usage.refusals
     assert (refusal.resource, refusal.limit) == ("files", 10)
@@ -139,7 +137,7 @@ def test_refusals_are_in_the_metrics_of_the_node(client: Client) -> None:
 def test_what_has_no_governor_annotation_is_as_ever(client: Client) -> None:
     future = submit(client, os.getpid)
     assert future.result(DEADLINE) in worker_pids(client).values()
-    assert report(future) is None
+    assert governor.dask.report(future) is None
 
 
 # -- values and exceptions ---------------------------------------------------------
@@ -177,7 +175,7 @@ def test_dask_tries_again(client: Client, tmp_path: Path) -> None:
     with governed(timeout="1m"):
         future = submit(client, tasks.fail_at_first, str(tmp_path), retries=1)
     assert future.result(DEADLINE) == "well"
-    found = report(future)
+    found = governor.dask.report(future)
     assert found is not None
     assert found.exit_code == 0
     rows = [row for _, row in client.get_events("governor") if row["key"] == future.key]
@@ -222,7 +220,7 @@ def test_a_killed_container_leaves_the_workers_alive(client: Client, tmp_path: P
             client, tasks.wait_here, str(tmp_path), str(tmp_path / "never"), workers=[worker]
         )
         only_file(tmp_path)
-        directory = nodes(client)[worker].directory
+        directory = governor.dask.nodes(client)[worker].directory
         with governor.Governor.connect(directory) as operator:
             running = operator.hierarchy("load").root.children
             (container,) = (c for c in running if "wait_here" in c.path)
@@ -240,14 +238,14 @@ def test_a_killed_worker_takes_its_governor_with_it(client: Client, tmp_path: Pa
         future = submit(client, tasks.wait_here, str(tmp_path), str(end))
     job = only_file(tmp_path)
     (worker,) = (w for w, keys in client.processing().items() if future.key in keys)
-    node = nodes(client)[worker]
+    node = governor.dask.nodes(client)[worker]
     os.kill(before[worker], signal.SIGKILL)
     eventually(lambda: not exists(job) and not exists(node.pid), "its governor has ended")
     eventually(lambda: not os.path.exists(node.directory), "its directory is gone")
     end.touch()
     assert future.result(DEADLINE) == "waited"
     client.wait_for_workers(WORKERS, timeout=DEADLINE)
-    assert len({node.pid for node in nodes(client).values()}) == WORKERS
+    assert len({node.pid for node in governor.dask.nodes(client).values()}) == WORKERS
 
 
 # -- mistakes ----------------------------------------------------------------------
@@ -297,15 +295,15 @@ def test_without_the_plugin_dask_says_so(tmp_path: Path) -> None:
     with local_cluster(tmp_path, n_workers=1, processes=False) as client, governed(tasks=8):
         future = submit(client, tasks.affinity)
         assert "Invalid executor 'governor'" in str(error_of(future))
-        for question in (lambda: report(future), lambda: nodes(client)):
+        for question in (lambda: governor.dask.report(future), lambda: governor.dask.nodes(client)):
             with pytest.raises(governor.GovernorError, match=r"call governor\.dask\.install"):
                 question()
         elsewhere = Serving(9464, "203.0.113.7")
         with pytest.raises(governor.GovernorError, match="no address of this machine"):
-            governed_dask.install(client, metrics=elsewhere)
-        governed_dask.install(client)
+            governor.dask.install(client, metrics=elsewhere)
+        governor.dask.install(client)
         assert submit(client, tasks.commands, 1).result(DEADLINE) == 1
-        (node,) = nodes(client).values()
+        (node,) = governor.dask.nodes(client).values()
         assert node.metrics is None
 
 

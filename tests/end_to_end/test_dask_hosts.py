@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from governor import dask as governed_dask
-from governor.dask import nodes, report
+import governor.dask
 from governor.serving import Serving
 from tests.end_to_end.clusters import governed, need_dask
 from tests.end_to_end.hosts import Hosts
@@ -50,7 +49,7 @@ def cluster() -> Iterator[Cluster]:
         ]
         with Client(scheduler, timeout=DEADLINE) as client:
             client.wait_for_workers(2, timeout=DEADLINE)
-            governed_dask.install(client, metrics=Serving(PORT, "0.0.0.0"))
+            governor.dask.install(client, metrics=Serving(PORT, "0.0.0.0"))
             pids: dict[str, int] = client.run(os.getpid)
             assert set(pids.values()) == {process.pid for process in started}
             yield Cluster(client, pids)
@@ -83,12 +82,12 @@ def test_tasks_are_limited_where_they_land(cluster: Cluster, tmp_path: Path) -> 
     assert not bomb.done()
     end.touch()
     assert bomb.result(DEADLINE)[0] == 7
-    found = report(bomb)
+    found = governor.dask.report(bomb)
     assert found is not None
     assert found.worker == here
     assert [refusal.resource for refusal in found.usage.refusals] == ["tasks"]
     used = burnt.result(DEADLINE)
-    found = report(burnt)
+    found = governor.dask.report(burnt)
     assert found is not None
     assert found.usage.cpu_seconds == pytest.approx(used, rel=0.05)
 
@@ -100,7 +99,7 @@ def test_each_host_serves_its_metrics_at_the_same_port(cluster: Cluster) -> None
             for worker in cluster.workers
         ]
         cluster.client.gather(futures)
-    for worker, node in nodes(cluster.client).items():
+    for worker, node in governor.dask.nodes(cluster.client).items():
         host = worker.removeprefix("tcp://").partition(":")[0]
         assert (node.host, node.metrics) == (host, f"http://{host}:{PORT}/metrics")
         assert node.metrics is not None
@@ -116,11 +115,11 @@ def test_a_host_that_dies_takes_its_jobs_with_it(cluster: Cluster, tmp_path: Pat
     eventually(lambda: any(tmp_path.glob("[0-9]*")), "the task runs")
     (job,) = (int(path.name) for path in tmp_path.glob("[0-9]*"))
     (worker,) = (w for w, keys in cluster.client.processing().items() if future.key in keys)
-    governors = {worker: node.pid for worker, node in nodes(cluster.client).items()}
+    governors = {worker: node.pid for worker, node in governor.dask.nodes(cluster.client).items()}
     os.kill(cluster.workers[worker], signal.SIGKILL)
     eventually(lambda: not exists(job) and not exists(governors[worker]), "its jobs have ended")
     end.touch()
     assert future.result(DEADLINE) == "waited"
-    found = report(future)
+    found = governor.dask.report(future)
     assert found is not None
     assert found.worker != worker
