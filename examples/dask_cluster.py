@@ -100,16 +100,22 @@ def run(client: Client) -> None:
     """Submit everything at once, and say what became of it."""
     governor.dask.install(client, metrics=9464)
     for worker, node in governor.dask.nodes(client).items():
-        print(f"{worker}: governor {node.pid} on {node.host}, metrics at {node.metrics}")
+        print(f"{short(worker):17} governor {node.pid}, metrics at {node.metrics}")
     futures = []
     for task, arguments, limits in TASKS:
         with dask.annotate(executor="governor", governor=limits):
             futures.append(client.submit(task, *arguments, pure=False))
-    print(f"\n{'task':13}{'worker':24}{'CPU s':>6}{'tasks':>7}{'files':>7}  outcome")
+    print(f"\n{'task':13}{'worker':17}{'CPU s':>6}{'tasks':>7}{'files':>7}  outcome")
     for (task, _, _), future in zip(TASKS, futures, strict=True):
-        outcome = future.exception() or future.result()
+        error = future.exception()
+        outcome = getattr(error, "strerror", None) or error or future.result()
         show(task.__name__, outcome, governor.dask.report(future))
     print(f"\nworkers alive: {len(client.run(os.getpid))}")
+
+
+def short(worker: str) -> str:
+    """The address of a worker, without how it is spoken to."""
+    return worker.partition("//")[2]
 
 
 def show(name: str, outcome: object, report: Report | None) -> None:
@@ -118,9 +124,9 @@ def show(name: str, outcome: object, report: Report | None) -> None:
     used = report.usage
     files = "" if used.files_peak is None else used.files_peak
     figures = f"{used.cpu_seconds:6.2f}{used.tasks_peak:7}{files:>7}"
-    print(f"{name:13}{report.worker:24}{figures}  {outcome}")
+    print(f"{name:13}{short(report.worker):17}{figures}  {outcome}")
     for refusal in used.refusals:
-        print(f"{'':13}refused {refusal}")
+        print(f"  refused {refusal}")
 
 
 if __name__ == "__main__":
