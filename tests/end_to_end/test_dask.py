@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import re
@@ -229,6 +230,25 @@ def test_a_killed_container_leaves_the_workers_alive(client: Client, tmp_path: P
         assert "job wait_here was ended by signal 9" in str(error_of(future))
         assert submit(client, tasks.commands, 1, workers=[worker]).result(DEADLINE) == 1
     assert worker_pids(client) == before
+
+
+def test_after_the_death_of_a_governor_there_is_another(client: Client, tmp_path: Path) -> None:
+    worker, process = next(iter(worker_pids(client).items()))
+    before = governor.dask.nodes(client)[worker]
+    with governed():
+        future = submit(
+            client, tasks.wait_here, str(tmp_path), str(tmp_path / "never"), workers=[worker]
+        )
+        only_file(tmp_path)
+        os.kill(before.pid, signal.SIGKILL)
+        error = error_of(future)
+        assert isinstance(error, governor.GovernorError)
+        assert error.errno == errno.EIO
+        assert submit(client, tasks.commands, 1, workers=[worker]).result(DEADLINE) == 1
+    after = governor.dask.nodes(client)[worker]
+    assert after.pid != before.pid
+    assert after.metrics is not None
+    assert worker_pids(client)[worker] == process
 
 
 def test_a_killed_worker_takes_its_governor_with_it(client: Client, tmp_path: Path) -> None:
