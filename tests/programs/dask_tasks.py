@@ -36,7 +36,8 @@ def wait_here(place: str, end: str) -> str:
 def bomb(end: str) -> tuple[int, int]:
     """Fork until that is refused, and go on trying until there is the file ``end``.
 
-    At most 100 times, should nobody refuse. How many forks succeeded, how many were refused; any other error is raised.
+    At most 100 times, should nobody refuse. How many forks succeeded, how many were refused; any
+    other error is raised.
     """
     made = refused = 0
     while made < 100 and not (refused and os.path.exists(end)):
