@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import select
 import socket
 import threading
 import time
@@ -51,6 +52,8 @@ class Client:
     def __init__(self, directory: str, gone: int) -> None:
         self._directory = directory
         self._gone = gone
+        self.owner: Callable[[], Any] = lambda: None
+        """Whoever made it, as a weak reference."""
         self._requests = itertools.count(1)
         self._local = threading.local()
         self._connections: list[_Connection] = []
@@ -95,6 +98,16 @@ class Client:
                 raise _gone() from None
             channel.send(connection, wire.Stdio(token), descriptors)
         return token
+
+    @property
+    def gone(self) -> int:
+        """The descriptor that is readable when the supervisor has ended."""
+        return self._gone
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the supervisor has ended, or `close` was called."""
+        return self._closed or bool(select.select([self._gone], [], [], 0)[0])
 
     def close(self) -> None:
         """Close every thread's connection; whatever is asked, or still waited for, is refused."""

@@ -42,6 +42,10 @@ class Launched:
             os.waitpid(self.pid, 0)
             self.pid = 0
 
+    def forget(self) -> None:
+        """In a fork of the owner: the supervisor is not ours to wait for."""
+        self.pid = 0
+
 
 def launch(
     fork: bool,

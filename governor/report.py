@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 from governor.errors import GovernorError
+from governor.results import Refusal
 
 if TYPE_CHECKING:
     from governor.api import ContainerReport, JobResult
@@ -23,13 +24,30 @@ FAILED: Final = "failed"
 TIMEOUT: Final = "timeout"
 INTERRUPTED: Final = "interrupted"
 NOT_RUN: Final = "not run"
+SKIPPED: Final = "skipped"
+"""How a job has ended, or why it has not: as docs/batch-file.md says."""
+
+
+class Attempt(NamedTuple):
+    """One start of a job and what came of it; the fields are those of `JobReport`."""
+
+    status: str
+    exit_code: int | None = None
+    signal: int | None = None
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    began_seconds: float | None = None
+    error: str | None = None
 
 
 class JobReport(NamedTuple):
     """One job; ``status`` is one of the constants above. What is not known is None or 0.
 
-    ``earlier``: it succeeded in a run before this one, which did not run it again.
+    ``earlier``: it ended in a run before this one, which did not run it again.
     ``began_seconds``: when it was started, counted from the beginning of the run.
+    ``attempts`` are all its starts in a batch; the other figures are those of the last one.
+    ``cpu_timed_out``: it was out of time since its CPU time was used up. ``unmet``: which
+    condition of success was not met. ``skipped``: why it was not started.
     """
 
     name: str
@@ -45,6 +63,22 @@ class JobReport(NamedTuple):
     unenforced: str | None = None
     earlier: bool = False
     began_seconds: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+    cpu_timed_out: bool = False
+    unmet: str | None = None
+    skipped: str | None = None
+    refusals: Sequence[Refusal] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as values for JSON."""
+        attempts = [attempt._asdict() for attempt in self.attempts]
+        refusals = [refusal._asdict() for refusal in self.refusals]
+        return {**self._asdict(), "attempts": attempts, "refusals": refusals}
+
+
+def attempt_of(job: JobReport) -> Attempt:
+    """Return the one start that a report is of."""
+    return Attempt(*(getattr(job, field) for field in Attempt._fields))
 
 
 class Report(NamedTuple):
@@ -83,7 +117,7 @@ def to_json(report: Report) -> dict[str, Any]:
     """Return the report as values for JSON."""
     return {
         **report._asdict(),
-        "jobs": [job._asdict() for job in report.jobs],
+        "jobs": [job.to_json() for job in report.jobs],
         "enforcement": dict(report.enforcement),
         "containers": [container._asdict() for container in report.containers],
     }

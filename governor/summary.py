@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from governor.job_table import job_table, tally
 from governor.report import JobReport, Report
 from governor.results import ENFORCED, OBSERVED, PARTIAL
+from governor.table import WIDTH, Column, render, wrapped
 from governor.units import format_duration
 
 if TYPE_CHECKING:
@@ -31,56 +33,24 @@ _NANOSECONDS: Final = ".usage"
 """Files that end so count nanoseconds of CPU time, as cgroup v1's cpuacct.usage."""
 
 
-_WIDTH: Final = 80
-"""Tables of containers that would be wider are divided between resources."""
-
 _ROOT: Final = "/"
-
-
-class Column(NamedTuple):
-    """A column of a table. ``group`` is written once over neighbouring columns that share it."""
-
-    title: str
-    right: bool = True
-    group: str = ""
 
 
 def summarize(report: Report) -> str:
     """Return the tables of jobs and containers and the sentences about refusals."""
-    parts = [_job_table(report.jobs)] if report.jobs else []
+    parts = list(job_table(report.jobs))
     for _, group in groupby(report.containers, key=lambda container: container.hierarchy):
         parts.extend(_container_tables(list(group)))
-    sentences = [*refusals(report.containers), *unenforced(report)]
+    sentences = [
+        *refusals(report.containers),
+        *job_refusals(report.jobs),
+        *unenforced(report),
+    ]
     if sentences:
         parts.append("\n".join(sentences))
+    if len(report.jobs) > 1:
+        parts.append(tally(report.jobs, report.wall_seconds))
     return "\n\n".join(parts)
-
-
-def render(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table as aligned lines, without trailing blanks."""
-    lines = [[column.title for column in columns], *rows]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            text.rjust(width) if column.right else text.ljust(width)
-            for text, width, column in zip(cells, widths, columns, strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
-    return "\n".join([*_group_line(columns, widths), *map(line, lines)])
-
-
-def _group_line(columns: Sequence[Column], widths: Sequence[int]) -> Iterator[str]:
-    """Yield the line of group titles, each over the left edge of its first column, if any."""
-    text, offset, previous = "", 0, ""
-    for column, width in zip(columns, widths, strict=True):
-        if column.group not in ("", previous):
-            text = f"{text:{offset}}{column.group}"
-        previous = column.group
-        offset += width + 2
-    if text:
-        yield text
 
 
 def resources(files: Iterable[str]) -> list[str]:
@@ -114,6 +84,14 @@ def refusals(containers: Iterable[ContainerReport]) -> Iterator[str]:
             )
 
 
+def job_refusals(jobs: Iterable[JobReport]) -> Iterator[str]:
+    """Yield a sentence for everything that was refused to a job that did not succeed."""
+    for job in jobs:
+        if job.exit_code and not job.error:
+            for refusal in job.refusals:
+                yield f"{job.name} was refused {refusal}"
+
+
 def _bounds(container: ContainerReport, resource: str) -> str:
     """Return what callers are refused at: the limit, and the barrier where one is set."""
     limit = f"limit of {number(container.files[f'{resource}.limit'])}"
@@ -126,7 +104,8 @@ def unenforced(report: Report) -> Iterator[str]:
     for level in (PARTIAL, OBSERVED):
         names = [name for name, found in report.enforcement.items() if found == level]
         if names:
-            yield _wrapped(f"not enforced in full but {level} (governor doctor says why): ", names)
+            start = f"not enforced in full but {level} (governor doctor says why): "
+            yield wrapped(start, ", ".join(names))
     for job in report.jobs:
         if job.unenforced:
             yield f"{job.name} ran without its limits: {job.unenforced}"
@@ -134,36 +113,6 @@ def unenforced(report: Report) -> Iterator[str]:
         for subsystem, level in container.level.items():
             if level not in (ENFORCED, report.enforcement.get(subsystem)):
                 yield f"{container.hierarchy}:{container.path}: {subsystem} is only {level} there"
-
-
-def _wrapped(start: str, words: Sequence[str]) -> str:
-    import textwrap
-
-    return textwrap.fill(start + ", ".join(words), _WIDTH, subsequent_indent="  ")
-
-
-def _job_table(jobs: Sequence[JobReport]) -> str:
-    """One row per job."""
-    left = Column("job", right=False), Column("status", right=False)
-    numbers = Column("exit"), Column("wall"), Column("cpu")
-    rows = [[job.name, job.status, *_job_figures(job), _job_remark(job)] for job in jobs]
-    return render([*left, *numbers, Column("containers", right=False)], rows)
-
-
-def _job_figures(job: JobReport) -> list[str]:
-    """Exit code and times; nothing of a job that has none."""
-    if job.exit_code is None:
-        return ["", "", ""]
-    times = format_duration(job.wall_seconds), format_duration(job.cpu_seconds)
-    return [str(job.exit_code), *times]
-
-
-def _job_remark(job: JobReport) -> str:
-    """Where the job ran, if it did, and what governor has to say about its end."""
-    where = " ".join(job.containers)
-    if job.earlier:
-        return f"{where} (done earlier)".lstrip()
-    return f"{where} ({job.error})".lstrip() if job.error else where
 
 
 def _container_tables(containers: Sequence[ContainerReport]) -> Iterator[str]:
@@ -187,7 +136,7 @@ def _divided(
     for _, group in groupby(columns_of(containers), key=lambda item: item[1].group or item[0]):
         files = dict(group)
         wanted = sum(_width(file, column, containers) + 2 for file, column in files.items())
-        if table and width + wanted > _WIDTH:
+        if table and width + wanted > WIDTH:
             yield table
             table, width = {}, label_width
         table |= files

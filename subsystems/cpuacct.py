@@ -69,13 +69,13 @@ class CpuAcct(Subsystem):
             account(container).period.seconds = seconds
 
         account = self.account
-        load = Metric("load", "CPUs in use over the last interval.", unit="ratio", number=_parts)
+        load = Metric("load", "CPUs in use over the last complete interval.", number=_parts)
         interval = Metric("interval", "How long an interval of the load is.", unit="seconds")
         return {
-            "cpuacct.usage": _time(lambda c: account(c).total, "usage", "used here and below"),
+            "cpuacct.usage": _time(lambda c: account(c).total, "usage", "of all, ended ones too"),
             "cpuacct.usage_user": _time(lambda c: account(c).user, "usage_user", "in user mode"),
             "cpuacct.usage_sys": _time(lambda c: account(c).system, "usage_sys", "in the kernel"),
-            "cpuacct.usage_own": _time(self.own, "usage_own", "used outside of sub-containers"),
+            "cpuacct.usage_own": _time(self.own, "usage_own", "without that of sub-containers"),
             "cpuacct.stat": ControlFile(lambda c: _stat(account(c))),
             "cpuacct.load": ControlFile(lambda c: account(c).load, metric=load),
             "cpuacct.interval": ControlFile(

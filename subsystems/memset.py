@@ -105,6 +105,6 @@ class MemSet(SetSubsystem):
             lambda c: int(self._state(c).migrate),
             parse_flag,
             lambda c, on: setattr(self._state(c), "migrate", on),
-            Metric("memory_migrate", "Whether pages follow when the memory nodes change."),
+            Metric("memory_migrate", "1 when pages follow a change of the memory nodes."),
         )
         return files

@@ -24,7 +24,7 @@ from governor.subsystem.shared import SharedCounter, SharedSubsystem, parse_posi
 from governor.units import UNLIMITED, parse_duration
 
 FORKRATE = Metric("forkrate", "Tasks that each container may make per interval.")
-INTERVAL = Metric("forkrate_interval", "Interval of the fork rate.", unit="seconds")
+INTERVAL = Metric("forkrate_interval", "The interval of the fork rate.", unit="seconds")
 
 
 class TaskCounter(SharedCounter):

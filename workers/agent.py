@@ -87,6 +87,8 @@ class Agent:
         self._docket = Docket(
             self._table, self.accounts, self._confinement, self._hits, estate, self._tell
         )
+        self._ended: set[int] = set()
+        """Jobs that have ended after they were refused something, and left tasks."""
         self._told: dict[int, list[int]] = {}
         """The figures of counters that the supervisor knows."""
         self._unsampled = 0
@@ -155,8 +157,7 @@ class Agent:
         if self._unsampled and time.monotonic() >= self._next_sample:
             self._sample()
         if self._hits.untold and self._hits.wait() == 0:
-            for hit in self._hits.take():
-                self._tell(hit)
+            self._tell_of(self._hits.take())
         if self._has_told:
             self._has_told = False
             self._obey()
@@ -206,6 +207,10 @@ class Agent:
         self._peer.send(message)
         self._has_told = True
 
+    def _tell_of(self, hits: list[wire.JobHit]) -> None:
+        for hit in hits:
+            self._tell(hit)
+
     def _obey(self) -> None:
         """Carry out everything that has arrived; again after sending, as ZeroMQ's fd demands."""
         while self._running:
@@ -232,8 +237,10 @@ class Agent:
             case wire.DropCounter(id):
                 accounts.drop_counter(id)
                 self._told.pop(id, None)
-                self._hits.forget(id)
+                self._tell_of(self._hits.take_all(counter=id))
+                self._hits.forget(counter=id)
                 self._estate.drop(COUNTER, id)
+                self._estate.forget_refusals(counter=id)
             case wire.SetPlan(group, charges, counts, confined):
                 self._set_plan(group, charges, counts, confined)
             case wire.DropPlan(group):
@@ -251,6 +258,11 @@ class Agent:
                 self._resume(request)
             case wire.Enter(ticket, group):
                 self._docket.enter(ticket, group, self._follow)
+            case wire.Tell(request):
+                self._tell_of(self._hits.take_all())
+                self._peer.send(wire.Pong(request))
+            case wire.JobEnded(job):
+                self._job_ended(job)
             case wire.Ping(request):
                 self._peer.send(wire.Pong(request))
             case wire.Stop():
@@ -259,8 +271,7 @@ class Agent:
     def _reset(self, id: int, figure: str) -> None:
         """Start a figure again. What was refused before is told of before that."""
         if figure == "failcnt":
-            for hit in self._hits.take(id):
-                self._tell(hit)
+            self._tell_of(self._hits.take_all(counter=id))
         self.accounts.reset(id, figure)
         self._told.pop(id, None)
         if figure == "failcnt":
@@ -349,8 +360,20 @@ class Agent:
         del self._listeners[listener.fd], self._of_job[listener.job]
         self._estate.drop(LISTENER, listener.job)
         self._last = None
+        self._tell_of(self._hits.take_all(job=listener.job))
+        self._hits.forget(job=listener.job)
+        if listener.job in self._ended:
+            self._job_ended(listener.job)
         listener.close()
         self.accounts.reservations.prune()
+
+    def _job_ended(self, job: int) -> None:
+        """Nobody will ask what it was refused; what is left of it may still be refused more."""
+        if job in self._of_job:
+            self._ended.add(job)
+        else:
+            self._ended.discard(job)
+            self._estate.forget_refusals(job=job)
 
     def _move(self, request: int, pid: int, job: int, group: int) -> None:
         """One write moves the process and its children to come; then its figures follow."""
@@ -416,6 +439,7 @@ class Agent:
         self._confinement.resume(self.accounts.terms)
         self._unsampled = _SAMPLES_AFTER_TRAP
         refused = [[c.id, c.failcnt] for c in self.accounts.counters.values() if c.failcnt]
+        self._peer.send(wire.JobRefusals(self._estate.refusals()))
         self._peer.send(wire.Refusals(refused))
         tickets = self._docket.resume(succession.waits)
         for trap in succession.received():

@@ -191,10 +191,11 @@ def _run_callable(spec: JobSpec) -> int:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - lives as long as the process
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
-    from multiprocess.reduction import ForkingPickler
+    from workers.pickles import unpack
 
     try:
-        function, args, kwargs = ForkingPickler.loads(spec.callable)
+        # What names suffice for does not mention dill, which takes a while to import.
+        function, args, kwargs = unpack(spec.callable, whole=b"dill" in spec.callable)
         function(*args, **kwargs)
     except SystemExit as exit:
         return _exit_code(exit)

@@ -98,9 +98,9 @@ class Docket:
             self._accounts.reservations.pending[trap.tid] = trap.bill.note
             trap.admit()
             if counter is not None:
-                self._hits.passed(counter, trap.tid)
+                self._hits.passed(counter, trap.listener.job, trap.tid)
         elif counter is not None and trap.refuse(counter):
-            self._hits.refused(counter, trap.tid)
+            self._hits.refused(counter, trap.listener.job, trap.tid)
 
     def admits(self, bill: Bill, pid: int, call: Call) -> Counter | None:
         """Charge a bill for a process that waits for no answer; the counter without room.
@@ -111,10 +111,11 @@ class Docket:
         if verdict is not Verdict.ADMIT:
             assert counter is not None
             counter.refuse()
-            self._hits.refused(counter, pid)
+            self._estate.refused_to(call[0], counter.id, counter.held)
+            self._hits.refused(counter, call[0], pid)
             return counter
         if counter is not None:
-            self._hits.passed(counter, pid)
+            self._hits.passed(counter, call[0], pid)
         return None
 
     # -- what happens to callers -----------------------------------------------------

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -21,8 +22,8 @@ from governor.core.counter import Counter
 SIZE = 16 << 20
 """Bytes of an estate: room for 130,000 counters, listeners and waiting calls. Unused, none."""
 
-LISTENER, CALL, COUNTER, ENTRY = range(1, 5)
-"""Kinds of records, and their owners: a job, a job, a counter, a ticket."""
+LISTENER, CALL, COUNTER, ENTRY, REFUSED = range(1, 6)
+"""Kinds of records, and their owners: a job, a job, a counter, a ticket, a counter and a job."""
 
 _LEAST = 4096
 _RECORD = 128
@@ -34,12 +35,16 @@ REQUEST_SIZE = 80
 _ROOM = 2048
 """Bytes handed to RECV; it writes no more than `REQUEST_SIZE` of them."""
 
-_USED, _AGENTS, _TICKET = range(3)
-"""Words of record 0: how many records are or were in use, agents so far, the last ticket."""
+_USED, _AGENTS, _TICKET, _REFUSALS = range(4)
+"""Words of record 0: how many records are or were in use, agents so far, the last ticket, and
+how many refusals there were, those that are being answered included."""
 _SCRAP = 1
 """The record of everything that there is no room for; nobody inherits it."""
 _REFUSAL = 2
-"""The record of a refusal that is being answered: counter, failcnt with it, job, call."""
+"""The record of a refusal that is being answered: counter, failcnt with it, job, call, and how
+many the counter has refused to the job with it, and what it held."""
+_JOB_BITS = 20
+"""What of the owner of a `REFUSED` is the job; the rest is the counter."""
 _CHARGE = 3
 """The record of the last call that was charged to rates: job, call, and three words for each."""
 _RATES = (_WORDS - 3) // 3
@@ -54,6 +59,14 @@ def make() -> int:
     descriptor = os.memfd_create("governor-estate", os.MFD_CLOEXEC)
     os.ftruncate(descriptor, max(size, _LEAST))
     return descriptor
+
+
+def refusals_until_now(descriptor: int) -> int:
+    """How many refusals there were in all, those that are being answered included.
+
+    The caller of each that has been answered goes on after that is to be seen here.
+    """
+    return int.from_bytes(os.pread(descriptor, _WORD, _REFUSALS * _WORD), sys.byteorder)
 
 
 class Estate:
@@ -155,17 +168,32 @@ class Estate:
 
     # -- refusals ------------------------------------------------------------------
 
-    def refusing(self, counter: int, failcnt: int, job: int, call: int) -> None:
+    def refusing(self, counter: int, failcnt: int, job: int, call: int, held: int) -> None:
         """This call is about to be refused, and with that its counter has ``failcnt``."""
         first = _REFUSAL * _WORDS
-        self.words[first + 1 : first + 5] = memoryview(
-            b"".join(n.to_bytes(8, "little") for n in (counter, failcnt, job, call))
+        times = self.words[self._times(job, counter)] + 1
+        self.words[first + 1 : first + 7] = memoryview(
+            b"".join(n.to_bytes(8, "little") for n in (counter, failcnt, job, call, times, held))
         ).cast("q")
+        self.words[_REFUSALS] += 1
         self.words[first] = 1
 
-    def refused(self) -> None:
-        """It has been answered and counted, or nobody waits for it."""
-        self.words[_REFUSAL * _WORDS] = 0
+    def refused(self, counts: bool) -> None:
+        """It has been answered, and counts, or nobody has waited for it."""
+        first = _REFUSAL * _WORDS
+        if counts:
+            counter, _, job, _, times, held = self.words[first + 1 : first + 7]
+            self._count(job, counter, times, held)
+        self.words[first] = 0
+
+    def refused_to(self, job: int, counter: int, held: int) -> None:
+        """A job was refused its start."""
+        self.words[_REFUSALS] += 1
+        self._count(job, counter, self.words[self._times(job, counter)] + 1, held)
+
+    def _count(self, job: int, counter: int, times: int, held: int) -> None:
+        first = self._times(job, counter)
+        self.words[first], self.words[first + 1] = times, held
 
     def last_refusal(self) -> tuple[int, int, int, int] | None:
         """What `refusing` was told, if `refused` did not follow."""
@@ -174,6 +202,27 @@ class Estate:
             return None
         counter, failcnt, job, call = self.words[first + 1 : first + 5]
         return counter, failcnt, job, call % (1 << 64)
+
+    def _times(self, job: int, counter: int) -> int:
+        """Where the number of calls is that a counter has refused to a job."""
+        owner = counter << _JOB_BITS | job
+        record = self.find(REFUSED, owner)
+        return self.word(self.add(REFUSED, owner) if record is None else record, 0)
+
+    def refusals(self) -> list[list[int]]:
+        """A job, a counter, how many calls that has refused to it, and what it held then."""
+        rows = []
+        for owner in self.owners(REFUSED):
+            job, counter = owner % (1 << _JOB_BITS), owner >> _JOB_BITS
+            first = self._times(job, counter)
+            rows.append([job, counter, self.words[first], self.words[first + 1]])
+        return rows
+
+    def forget_refusals(self, job: int | None = None, counter: int | None = None) -> None:
+        """Nobody will ask what was refused to this job, or by this counter."""
+        for one, other, *_ in self.refusals():
+            if one == job or other == counter:
+                self.drop(REFUSED, other << _JOB_BITS | one)
 
     # -- rates ---------------------------------------------------------------------
 

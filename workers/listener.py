@@ -110,11 +110,11 @@ class Trap:
         demands = self.listener.demands
         value, number = demands.refusal(counter.resource, self.nr, self.args, self.tid)
         estate = self.listener.estate
-        estate.refusing(counter.id, counter.failcnt + 1, self.listener.job, self.id)
+        estate.refusing(counter.id, counter.failcnt + 1, self.listener.job, self.id, counter.held)
         waited = self.listener.send(self.id, -number, 0, value)
         if waited:
             counter.refuse()
-        estate.refused()
+        estate.refused(waited)
         self._answered()
         return waited
 

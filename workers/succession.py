@@ -49,12 +49,14 @@ class Succession:
     def _count_refusal(self) -> None:
         """A refusal was about to be answered: if it was, it counts."""
         refusal = self._estate.last_refusal()
-        if refusal is not None:
-            id, failcnt, job, call = refusal
-            counter = self._accounts.counters.get(id)
-            if counter is not None and counter.failcnt < failcnt and not self.waits(job, call):
-                counter.refuse()
-        self._estate.refused()
+        if refusal is None:
+            return
+        id, failcnt, job, call = refusal
+        counter = self._accounts.counters.get(id)
+        counts = counter is not None and not self.waits(job, call)
+        if counter is not None and counts and counter.failcnt < failcnt:
+            counter.refuse()
+        self._estate.refused(counts)
 
     def _take_back_charge(self) -> None:
         """A call that waits for its answer will be charged once more."""

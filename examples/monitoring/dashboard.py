@@ -43,6 +43,7 @@ TALL: Final = 8
 SHORT: Final = 4
 FEW: Final = 10
 """Series in a panel: among thousands of containers only the first ones are of interest."""
+PER_SECOND: Final = "suffix: /s"
 QUANTILES: Final = ((0.5, "{{way}}, half"), (0.99, "{{way}}, 99 %"))
 
 Graph: TypeAlias = timeseries.Panel
@@ -86,23 +87,39 @@ def build() -> Dashboard:
 def overview(board: dashboard.Dashboard) -> None:
     """What one wants to know at a glance."""
     containers = f'sum(governor_hierarchy_containers{{{GOVERNOR},hierarchy=~"$hierarchy"}})'
-    at_roots = f'max by (instance) (governor_numtasks_held{{{GOVERNOR},container="/"}})'
+    tasks, files = (
+        f'sum(max by (instance) (governor_{resource}_held{{{GOVERNOR},container="/"}}))'
+        for resource in ("numtasks", "numfiles")
+    )
+    computing = f'rate(governor_cpuacct_usage_seconds_total{{{GOVERNOR},container="/"}}[{RATE}])'
     running = f'sum(governor_job_state{{{GOVERNOR},state="running"}})'
     firing = f"count(ALERTS{{{GOVERNOR},{FIRING}}})"
-    failing = f'count(ALERTS{{{CHOSEN},{FIRING},alertname="GovernorLimitNotEnforced"}})'
+    failing = f"count(resource:governor_limit:unenforced{{{CHOSEN}}})"
     refused = f"sum(increase(resource:governor_failures:total{{{CHOSEN}}}[$__range]))"
-    restarts = f"sum(increase(governor_agent_restarts_total{{{GOVERNOR}}}[$__range]))"
+    agents, spawners = (
+        f"sum(increase(governor_{process}_restarts_total{{{GOVERNOR}}}[$__range]))"
+        for process in ("agent", "spawner")
+    )
+    lost = f"count(governor_recording{{{GOVERNOR}}} == 0)"
     board.with_row(dashboard.Row("Overview"))
     line(
         board,
         figure("Governors", "Those that answer.", f"sum(up{{{GOVERNOR}}})"),
         figure("Containers", "Of all hierarchies.", containers),
-        figure("Tasks", "Processes and threads.", f"sum({at_roots})"),
+        figure("Tasks", "Processes and threads.", tasks),
+        figure("Open files", "Of all of them.", files),
+        figure("CPUs in use", "By all.", f"sum(max by (instance) ({computing}))").decimals(1),
         figure("Jobs running", "Of all governors.", f"{running} or vector(0)"),
+        height=SHORT,
+    )
+    line(
+        board,
         alarm("Alerts", "Those that fire.", f"{firing} or vector(0)"),
         alarm("Limits that fail", "They do not hold for everybody.", f"{failing} or vector(0)"),
         alarm("Refused", "Requests in the time shown, at whichever limit.", refused),
-        alarm("Agents replaced", "In the time shown; jobs have waited for a moment.", restarts),
+        alarm("Agents replaced", "In the time shown; jobs have waited for a moment.", agents),
+        alarm("Spawners replaced", "In the time shown; jobs have gone on.", spawners),
+        alarm("Not recorded", "Governors that cannot write their state.", f"{lost} or vector(0)"),
         height=SHORT,
     )
     line(board, alerts(), height=SHORT)
@@ -161,7 +178,7 @@ def cpu(board: dashboard.Dashboard) -> None:
         for part, legend in (("user", "{{hierarchy}} user"), ("sys", "{{hierarchy}} kernel"))
     ]
     busy = [
-        (f"governor_cpuacct_load_ratio{{{root}}}", "{{hierarchy}} in use"),
+        (f"governor_cpuacct_load{{{root}}}", "{{hierarchy}} in use"),
         (f"governor_cpuset_effective_cpus{{{root}}}", "{{hierarchy}} allowed"),
     ]
     confined = first(f"governor_cpuset_effective_cpus{{{CHOSEN}}}", WHERE)
@@ -183,13 +200,26 @@ def jobs(board: dashboard.Dashboard) -> None:
     states = f"sum by (state) (governor_job_state{{{GOVERNOR}}})"
     running = f'governor_job_state{{{GOVERNOR},state="running"}} == 1'
     age = f"governor_job_age_seconds{{{GOVERNOR}}} and on (instance, id) ({running})"
-    ended = f'count_values("code", governor_job_exit_code{{{GOVERNOR}}})'
+    ended = f"sum by (outcome) (rate(governor_jobs_ended_total{{{GOVERNOR}}}[{RATE}]))"
+    codes = f'count_values("code", governor_job_exit_code{{{GOVERNOR}}})'
+    where = f"governor_job_container_info{{{CHOSEN}}} and on (instance, id) ({running})"
+    used = f"rate(governor_cpuacct_usage_seconds_total{{{CHOSEN}}}[{RATE}])"
+    computing = f"({where}) * on (instance, hierarchy, container) group_left () {used}"
+    job = "{{name}} ({{id}})"
+    together = "Of the container that each job is in: its own, and of whoever else is in there."
     board.with_row(dashboard.Row("Jobs"))
     line(
         board,
         stacked(graph("Jobs", "Ended ones for a while.", "short", (states, "{{state}}"))),
-        graph("Longest running", "How long so far.", "s", first(age, "{{name}} ({{id}})")),
-        graph("Exit codes", "Of the jobs that ended lately.", "short", (ended, "{{code}}")),
+        graph(
+            "Jobs ended", "Each second; failure: not with 0.", PER_SECOND, (ended, "{{outcome}}")
+        ),
+        graph("Exit codes", "Of the jobs that ended lately.", "short", (codes, "{{code}}")),
+    )
+    line(
+        board,
+        graph("Longest running", "How long so far.", "s", first(age, job)),
+        graph("CPUs where jobs are", together, "short", first(computing, f"{job} in {WHERE}")),
     )
 
 
@@ -200,10 +230,16 @@ def agent(board: dashboard.Dashboard) -> None:
     buckets = f"sum by (le, way) (rate(governor_agent_answer_seconds_bucket{{{GOVERNOR}}}[{RATE}]))"
     answers = [(f"histogram_quantile({part}, {buckets})", name) for part, name in QUANTILES]
     recounts = f"sum {by} (rate(governor_agent_recount_seconds_total{{{GOVERNOR}}}[{RATE}]))"
-    levels = f'governor_enforcement_level{{{CHOSEN},level!="enforced"}}'
-    weak = f"sum by (subsystem, level) ({levels}) > 0", "{{subsystem}} {{level}}"
-    restarts = f"sum {by} (governor_agent_restarts_total{{{GOVERNOR}}})"
-    weakly = "Containers where a subsystem is enforced in part only, or observes."
+    failing = f"count by (resource) (resource:governor_limit:unenforced{{{CHOSEN}}})"
+    restarts = [
+        (
+            f"sum {by} (governor_{process}_restarts_total{{{GOVERNOR}}})",
+            f"{{{{instance}}}} {process}",
+        )
+        for process in ("agent", "spawner")
+    ]
+    recorded = f"min {by} (governor_recording{{{GOVERNOR}}})"
+    weakly = "Limits of containers that do not hold for every process there."
     where = "{{instance}}"
     board.with_row(dashboard.Row("Agent"))
     line(
@@ -214,8 +250,11 @@ def agent(board: dashboard.Dashboard) -> None:
     )
     line(
         board,
-        graph("Not enforced", weakly, "short", weak).no_value("all is enforced"),
-        graph("Replaced", "Since the governor runs.", "short", (restarts, where)),
+        graph("Limits that fail", weakly, "short", (failing, "{{resource}}")).no_value("all hold"),
+        graph("Replaced", "Processes of governor, since it runs.", "short", *restarts),
+        graph("Recorded", "1: all is, 0: nothing can be.", "short", (recorded, where))
+        .max(1)
+        .no_value("no state directory"),
     )
 
 

@@ -11,4 +11,5 @@ from governor.results import JobReport as JobReport
 from governor.results import JobResult as JobResult
 from governor.results import Place as Place
 from governor.results import ProcessReport as ProcessReport
+from governor.results import Refusal as Refusal
 from governor.results import StatusReport as StatusReport

@@ -13,6 +13,7 @@ from governor.results import ContainerReport, ProcessReport, Value
 from governor.wire import client as wire
 
 if TYPE_CHECKING:
+    from governor.api.governor import Governor
     from governor.api.hierarchy import Hierarchy
 
 
@@ -23,6 +24,14 @@ class Container:
         self._client = client
         self.hierarchy = hierarchy
         self.path = path
+
+    @property
+    def governor(self) -> Governor:
+        """The governor whose container it is. EIO: that is not kept by anybody any more."""
+        owner: Governor | None = self._client.owner()
+        if owner is None:
+            raise GovernorError(errno.EIO, f"the governor of {self} is gone")
+        return owner
 
     def __repr__(self) -> str:
         return f"<container {self.hierarchy.name}:{self.path}>"

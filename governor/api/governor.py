@@ -6,25 +6,17 @@ import contextlib
 import errno
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from governor.api.container import Container, snapshot
 from governor.api.events import follow
 from governor.api.hierarchy import Hierarchy
-from governor.api.job import (
-    Command,
-    Job,
-    Stream,
-    descriptor_of,
-    directory_of,
-    job_of,
-    name_of,
-)
+from governor.api.job import Command, Job, Stream, name_of, spawn_request
+from governor.api.runs import Runs
 from governor.client import DEADLINE, Client
 from governor.errors import GovernorError
 from governor.launch import (
@@ -46,6 +38,7 @@ from governor.results import (
 from governor.wire import client as wire
 
 if TYPE_CHECKING:
+    from governor.api.event_log import EventLog
     from governor.rundir import Connected
     from governor.serving import Serving
 
@@ -54,13 +47,14 @@ WAIT_SLICE = 60.0
 """Seconds that the supervisor waits for the end of a job before it has to be asked again."""
 
 
-class Governor:
+class Governor(Runs):
     """A governor of one's own: supervisor, spawner and agent, ended by `close`.
 
     ``metrics``: serve Prometheus text on this port of 127.0.0.1 (0: one that is free; see
     ``metrics_port``), or as a `governor.serving.Serving` says. ``agent_timeout``: seconds in
     which the process that enforces has to answer; one that does not is killed and replaced, and
-    trapped calls wait until then. ``fork``, ``directory``, ``lock`` and ``state`` are for the
+    trapped calls wait until then. ``events``: a file that a line of JSON is appended to for each
+    event, as by `log_events`. ``fork``, ``directory``, ``lock`` and ``state`` are for the
     command line: start by a plain fork, which is only safe while this process has one thread, in
     a directory that `governor.rundir.claim` has made and locked, and record everything in
     ``state``. One that runs already is had by `connect`.
@@ -71,6 +65,7 @@ class Governor:
         *,
         metrics: int | Serving | None = None,
         agent_timeout: float | None = None,
+        events: str | os.PathLike[str] | None = None,
         fork: bool = False,
         directory: str | None = None,
         lock: int | None = None,
@@ -83,7 +78,19 @@ class Governor:
             raise GovernorError(
                 errno.EINVAL, f"agent_timeout {agent_timeout}: allowed are {allowed}"
             )
-        self._open(launch(fork, directory, agent_timeout, lock, state))
+        log = None
+        if events is not None:
+            from governor.api.event_log import EventLog
+
+            log = EventLog(events)
+        try:
+            self._open(launch(fork, directory, agent_timeout, lock, state))
+        except BaseException:
+            if log is not None:
+                log.close()
+            raise
+        if log is not None:
+            self._log(log)
         if metrics is not None:
             try:
                 self.serve_metrics(metrics)
@@ -107,8 +114,10 @@ class Governor:
     def _open(self, link: Launched | Connected) -> None:
         self._link = link
         self.client = Client(link.directory, link.gone)
+        self.client.owner = weakref.ref(self)
         self.metrics_port: int | None = None
         self._exporter: Any = None
+        self._logs: list[EventLog] = []
 
     @property
     def pid(self) -> int:
@@ -179,14 +188,40 @@ class Governor:
         path, failure = self.client.ask(wire.State)
         return path, failure
 
-    def events(self, after: int = -1) -> Iterator[Event]:
+    def events(
+        self,
+        after: int = -1,
+        *,
+        kinds: Collection[str] | None = None,
+        container: Container | None = None,
+    ) -> Iterator[Event]:
         """What happens from now on, or after event number ``after``, for ever.
 
-        Should more have happened than is kept, an event of kind ``lost`` says how many.
+        ``kinds``: only these. ``container``: only what concerns it or what is below it, see
+        `Event.concerns`. Should more have happened than is kept, an event of kind ``lost`` says
+        how many, whatever is asked for.
         """
+        place = None if container is None else (container.hierarchy.name, container.path)
         while True:
             after, events = follow(self.client, after)
-            yield from events
+            for event in events:
+                wanted = kinds is None or event.kind in kinds
+                if (wanted and (place is None or event.concerns(*place))) or event.kind == "lost":
+                    yield event
+
+    def log_events(self, path: str | os.PathLike[str]) -> None:
+        """Append a line of JSON for each event to a file, until `close`.
+
+        The first is the oldest that is kept. A file that was renamed or removed is opened anew.
+        Raises the GovernorError of a file that cannot be opened.
+        """
+        from governor.api.event_log import EventLog
+
+        self._log(EventLog(path))
+
+    def _log(self, log: EventLog) -> None:
+        self._logs.append(log)
+        log.follow(self.client)
 
     def containers(self, endings: Iterable[str] | None = None) -> list[ContainerReport]:
         """Every container of every hierarchy, counted now.
@@ -230,33 +265,20 @@ class Governor:
         its processes, KILL after ``grace`` seconds. ``foreground``: stay in this process's
         session and process group, with its terminal; otherwise the job has a session of its own.
         """
-        argv, function = job_of(target, args)
-        places: dict[str, str] = {}
-        for container in containers:
-            other = places.setdefault(container.hierarchy.name, container.path)
-            if other != container.path:
-                raise GovernorError(
-                    errno.EINVAL, f"{other} and {container.path} are in one hierarchy; name one"
-                )
-        token = self.client.leave_stdio(
-            [descriptor_of(own, given) for own, given in enumerate((stdin, stdout, stderr))]
-        )
-        umask = os.umask(0o77)
-        os.umask(umask)
-        request = partial(
-            wire.Spawn,
-            name=name or name_of(target),
-            argv=argv,
-            callable=function,
-            env={os.fsencode(k): os.fsencode(v) for k, v in (env or os.environ).items()},
-            cwd=directory_of(cwd),
-            umask=umask,
-            pgid=os.getpgrp() if foreground else 0,
-            modules=sys.path if function else [],
-            containers=places,
+        request = spawn_request(
+            self.client,
+            target,
+            args,
+            name=name,
+            containers=containers,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             timeout=timeout,
             grace=grace,
-            token=token,
+            foreground=foreground,
         )
         id, pid, traps = self.client.ask(request)
         return Job(self, id, name or name_of(target), pid, traps)
@@ -275,7 +297,7 @@ class Governor:
         for id, *outcome in self._wait(ids, timeout):
             for job in jobs:
                 if job.id == id:
-                    job.result = JobResult(*outcome)
+                    job.result = JobResult.read(outcome)
                     done.add(job)
         return done
 
@@ -324,11 +346,27 @@ class Governor:
         if self._exporter is not None:
             self._exporter.close()
         if isinstance(self._link, Launched):
+            for log in [log for log in self._logs if log.failing]:
+                log.leave(self.client)  # nobody is to wait for it
             # Refused means that it is gone already, or ends when we let go of it.
             with contextlib.suppress(GovernorError):
                 self.shutdown(grace)
+            self._close_logs()
+        for log in self._logs:
+            log.leave(self.client)
         self.client.close()
+        self._close_logs()
         self._link.close()
+
+    def forget(self) -> None:
+        """In a fork of this process: leave it to the parent, with which it ends."""
+        if isinstance(self._link, Launched):
+            self._link.forget()
+        self._link.close()
+
+    def _close_logs(self) -> None:
+        while self._logs:
+            self._logs.pop().close()
 
     def back_out(self) -> None:
         """Undo a start: end it, unless it goes on with jobs of before.

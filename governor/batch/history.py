@@ -58,7 +58,7 @@ _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
 
 class History(NamedTuple):
-    """What is known: the last run, and the last event of every job.
+    """What is known: the last run, and the last event of every job, in the order of these.
 
     ``length`` is the number of bytes of whole lines; ``torn``: there is more, which is no line.
     """
@@ -67,6 +67,9 @@ class History(NamedTuple):
     torn: bool
     run: Run | None
     jobs: Mapping[str, Began | Ended]
+
+
+NOTHING: Final = History(0, False, None, {})
 
 
 class Unreadable(Exception):
@@ -82,7 +85,7 @@ def write(event: Event) -> bytes:
     """Return the line of an event."""
     fields = event._asdict()
     if isinstance(event, Ended):
-        fields["report"] = event.report._asdict()
+        fields["report"] = event.report.to_json()
     # Surrogates (of names that are not UTF-8) and line ends are escaped: a line is ASCII.
     text = json.dumps({"event": _NAMES[type(event)], **fields}).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
@@ -111,7 +114,9 @@ def read(data: bytes) -> History:
         if isinstance(event, Run):
             run = event
         else:
-            jobs[event.job if isinstance(event, Began) else event.report.name] = event
+            name = event.job if isinstance(event, Began) else event.report.name
+            jobs.pop(name, None)  # the order is that of the last events
+            jobs[name] = event
         length += len(line) + 1
     return History(length, bool(end), run, jobs)
 

@@ -12,16 +12,15 @@ from governor.batch.plan import (
     BatchPlan,
     ContainerPlan,
     HierarchyPlan,
-    JobPlan,
     Mistake,
     Setting,
     parents,
 )
-from governor.units import parse_duration
 
 if TYPE_CHECKING:
     from governor.batch.locate import Lines
-    from governor.batch.schema import File, Hierarchy, Job
+    from governor.batch.matrix import Expansion
+    from governor.batch.schema import File, Hierarchy
 
 _TOMLLIB_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -29,7 +28,7 @@ _TOMLLIB_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)
 def load(source: str) -> BatchPlan:
     """Return what the batch file ``source`` asks for; `BatchFileError` has every mistake in it."""
     # Imported here: reading a file takes pydantic, and the command line must start without it.
-    from governor.batch import checks, locate, schema
+    from governor.batch import checks, job_checks, locate, matrix, schema
     from governor.batch.rehearse import rehearse
 
     text = _read(source)
@@ -37,15 +36,20 @@ def load(source: str) -> BatchPlan:
     lines = locate.Lines(text)
     file, misshapen = schema.read(document)
     directory = FilePath(source).absolute().parent
+    found = matrix.expand(file, directory)
     findings = misshapen + [
         (path, message)
-        for path, message in checks.check(file, directory, lines.of)
+        for path, message in (
+            *checks.check(file, lines.of),
+            *found.findings,
+            *job_checks.check_jobs(file, found, directory, lines.of),
+        )
         # What was cut away for its shape looks missing now; one message about it is enough.
         if not any(path[: len(cut)] == cut for cut, _ in misshapen)
     ]
     if findings:
         raise BatchFileError(source, [Mistake(lines.of(path), text) for path, text in findings])
-    plan = _plan(source, file, directory, lines)
+    plan = _plan(source, file, found, directory, lines)
     if refused := list(rehearse(plan)):
         raise BatchFileError(source, refused)
     return plan
@@ -81,19 +85,34 @@ def _parse(source: str, text: str) -> dict[str, Any]:
         raise BatchFileError(source, [mistake]) from None
 
 
-def _plan(source: str, file: File, directory: FilePath, lines: Lines) -> BatchPlan:
+def _plan(
+    source: str, file: File, found: Expansion, directory: FilePath, lines: Lines
+) -> BatchPlan:
     """Turn a file without mistakes into plain values."""
+    from governor.batch.job_plan import job_plan
+    from governor.batch.order_checks import predecessors
+
+    after = predecessors(found)
     return BatchPlan(
         source,
         file.title or FilePath(source).stem,
         tuple(_hierarchy(name, found, lines) for name, found in file.hierarchies.items()),
-        tuple(_job(job, directory) for job in file.jobs),
+        tuple(
+            job_plan(
+                instance,
+                after[instance.job.name or ""],
+                file.jobs[instance.number].name or "",
+                directory,
+                lines.of(("jobs", instance.number)),
+            )
+            for instance in found.instances
+        ),
     )
 
 
 def _hierarchy(name: str, hierarchy: Hierarchy, lines: Lines) -> HierarchyPlan:
     """Return the hierarchy with its containers and the parents they imply, parents first."""
-    from governor.batch.checks import bound
+    from governor.batch.checks import MAX_JOBS, bound
 
     top = ("hierarchies", name)
     subsystems = tuple(bound(hierarchy.subsystems or []))
@@ -102,32 +121,14 @@ def _hierarchy(name: str, hierarchy: Hierarchy, lines: Lines) -> HierarchyPlan:
         where = (*top, "containers", path)
         line = lines.of(where)
         written = tuple(
-            Setting(file, value, lines.of((*where, file))) for file, value in settings.items()
+            Setting(file, value, lines.of((*where, file)))
+            for file, value in settings.items()
+            if file != MAX_JOBS
         )
-        plans[path] = ContainerPlan(path, written, line)
+        most = settings.get(MAX_JOBS)
+        plans[path] = ContainerPlan(path, written, line, None if most is None else int(most))
     for path in hierarchy.containers:
         for parent in parents(path):
             plans.setdefault(parent, ContainerPlan(parent, (), plans[path].line))
     ordered = sorted(plans.values(), key=lambda plan: plan.path.split("/"))
     return HierarchyPlan(name, subsystems, tuple(ordered), lines.of(top))
-
-
-def _job(job: Job, directory: FilePath) -> JobPlan:
-    """Return the job with its paths made absolute and its command as an argument list."""
-    from governor.batch.checks import container_reference
-
-    def absolute(path: str | None) -> str | None:
-        return None if path is None else str(directory / path)
-
-    command = job.command or []
-    return JobPlan(
-        name=job.name or "",
-        argv=("/bin/sh", "-c", command) if isinstance(command, str) else tuple(command),
-        containers=tuple(container_reference(text) for text in job.containers),
-        cwd=str(directory / job.cwd),
-        env=job.env,
-        timeout=None if job.timeout is None else parse_duration(job.timeout),
-        stdin=absolute(job.stdin),
-        stdout=absolute(job.stdout),
-        stderr=absolute(job.stderr),
-    )

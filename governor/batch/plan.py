@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from governor.report import FAILED, TIMEOUT
 
 
 class Setting(NamedTuple):
@@ -15,11 +17,15 @@ class Setting(NamedTuple):
 
 
 class ContainerPlan(NamedTuple):
-    """A container to make (unless it is the root, ``/``) and what to write into it, in order."""
+    """A container to make (unless it is the root, ``/``) and what to write into it, in order.
+
+    At most ``max_jobs`` run in it and below it at once.
+    """
 
     path: str
     settings: tuple[Setting, ...]
     line: int
+    max_jobs: int | None = None
 
 
 class HierarchyPlan(NamedTuple):
@@ -31,10 +37,36 @@ class HierarchyPlan(NamedTuple):
     line: int
 
 
+NO_VALUES: Final[Mapping[str, str]] = {}
+
+
+class Retry(NamedTuple):
+    """Starting a failed job again, ``times`` times at most, after ``delay`` seconds at first.
+
+    The delay doubles up to ``most``. ``on`` has statuses and exit codes to do so for.
+    """
+
+    times: int = 0
+    delay: float = 1.0
+    most: float = 60.0
+    on: tuple[int | str, ...] = (FAILED, TIMEOUT)
+
+
+class Success(NamedTuple):
+    """What makes a success of a job's end. Paths are absolute; ``output`` is to be found in it."""
+
+    exit_codes: tuple[int, ...] = (0,)
+    files: tuple[str, ...] = ()
+    nonempty_files: tuple[str, ...] = ()
+    output: str | None = None
+
+
 class JobPlan(NamedTuple):
-    """A job to start. ``containers`` holds (hierarchy, path) pairs, ``timeout`` is in seconds.
+    """A job to start. ``containers`` holds (hierarchy, path) pairs, timeouts are in seconds.
 
     ``stdin``, ``stdout`` and ``stderr`` are absolute paths, or None where the runner chooses.
+    ``after`` names the jobs that have to succeed before. ``table`` is the name in the file, which
+    the jobs of a matrix share; ``values`` is what sets them apart.
     """
 
     name: str
@@ -46,6 +78,14 @@ class JobPlan(NamedTuple):
     stdin: str | None
     stdout: str | None
     stderr: str | None
+    after: tuple[str, ...] = ()
+    priority: int = 0
+    cpu_timeout: float | None = None
+    retry: Retry = Retry()
+    success: Success = Success()
+    line: int = 0
+    table: str = ""
+    values: Mapping[str, str] = NO_VALUES
 
     @property
     def where(self) -> tuple[str, ...]:

@@ -16,7 +16,18 @@ import stat
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from governor.batch.history import MAGIC, Began, Ended, Event, History, Run, Unreadable, read, write
+from governor.batch.history import (
+    MAGIC,
+    NOTHING,
+    Began,
+    Ended,
+    Event,
+    History,
+    Run,
+    Unreadable,
+    read,
+    write,
+)
 from governor.batch.plan import BatchFileError, JobPlan, Mistake
 from governor.batch.resume import digest
 from governor.batch.scratch import remove
@@ -35,7 +46,6 @@ _PATIENCE: Final = 10.0
 _DYING: Final = 2.0
 """Seconds in which a process that was sent KILL has ended."""
 _LOOK_AGAIN: Final = 0.02
-_NOTHING: Final = History(0, False, None, {})
 
 
 class Record:
@@ -50,7 +60,7 @@ class Record:
         self,
         path: str,
         descriptor: int | None,
-        history: History = _NOTHING,
+        history: History = NOTHING,
         damaged: Unreadable | None = None,
     ) -> None:
         self.path = path
@@ -173,13 +183,13 @@ def claim(path: str, resume: bool) -> Record:
     something damaged that is to be resumed, and `GovernorError` (EBUSY) while a batch uses it.
     """
     descriptor = _locked(path)
-    history, damaged = _NOTHING, None
+    history, damaged = NOTHING, None
     try:
         try:
             history = read(_content(descriptor))
         except Unreadable as error:
             if resume or error.line == 1:
-                raise _refusal(path, error) from None
+                raise refusal(path, error) from None
             damaged = error
         _end_leftovers(history.run)
     except BaseException:
@@ -188,7 +198,8 @@ def claim(path: str, resume: bool) -> Record:
     return Record(path, descriptor, history, damaged)
 
 
-def _refusal(path: str, error: Unreadable) -> BatchFileError:
+def refusal(path: str, error: Unreadable) -> BatchFileError:
+    """Return what a user is told of a record that cannot be read."""
     what = (
         "choose another file by --record"
         if error.line == 1

@@ -7,11 +7,14 @@ import json
 import os
 import stat
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from graphlib import TopologicalSorter
 from typing import Final, NamedTuple
 
 from governor.batch.history import Began, Ended, History
 from governor.batch.plan import JobPlan
+from governor.batch.schedule import graph
+from governor.batch.verdict import missing
 from governor.report import OK, JobReport
 
 _WIDTH: Final = 80
@@ -49,32 +52,79 @@ def _version(path: str | None) -> tuple[int, int] | None:
 
 
 def resumption(jobs: tuple[JobPlan, ...], history: History) -> Resumption:
-    """Return which jobs have succeeded as they are now."""
+    """Return which jobs have succeeded as they are now, after all that they come after."""
     earlier: dict[str, JobReport] = {}
     again: dict[str, str] = {}
-    for job in jobs:
-        match history.jobs.get(job.name):
-            case Began():
-                again[job.name] = "had not ended"
-            case Ended(digest=before, report=report):
-                if report.status != OK:
-                    again[job.name] = report.status
-                elif before != digest(job):
-                    again[job.name] = "changed since"
-                else:
-                    # What does not change a result may have changed: where it is to run, say.
-                    known = report._replace(command=job.argv, containers=job.where)
-                    earlier[job.name] = known._replace(earlier=True, began_seconds=None)
-    return Resumption(earlier, again)
+    moments = {name: moment for moment, name in enumerate(history.jobs)}
+    before: dict[tuple[str, ...], _Before] = {}
+    by_name = {job.name: job for job in jobs}
+    # Jobs before those that come after them: whether these are done depends on it.
+    for node in TopologicalSorter(graph({job.name: job.after for job in jobs})).static_order():
+        if isinstance(node, tuple):
+            before[node] = _Before.of(node, earlier, moments)
+            continue
+        job, event = by_name[str(node)], history.jobs.get(str(node))
+        if isinstance(event, Began):
+            again[job.name] = "had not ended"
+        elif event is not None:
+            reason = _reason(job, event, before[job.after], moments[job.name])
+            if reason is None:
+                earlier[job.name] = _known(job, event.report)
+            else:
+                again[job.name] = reason
+    # Of a graph the order is any that fits; people are told in the file's.
+    return Resumption(
+        {job.name: earlier[job.name] for job in jobs if job.name in earlier},
+        {job.name: again[job.name] for job in jobs if job.name in again},
+    )
+
+
+class _Before(NamedTuple):
+    """Of jobs that others come after: one that is not done, and the last event of any of them."""
+
+    undone: str | None
+    last: str | None
+    moment: int
+
+    @classmethod
+    def of(
+        cls, names: tuple[str, ...], earlier: Collection[str], moments: Mapping[str, int]
+    ) -> _Before:
+        undone = next((name for name in names if name not in earlier), None)
+        last = max(names, key=lambda name: moments.get(name, -1), default=None)
+        return cls(undone, last, moments.get(last or "", -1))
+
+
+def _known(job: JobPlan, report: JobReport) -> JobReport:
+    """Return an earlier report without what was true of the earlier run only."""
+    attempts = tuple(attempt._replace(began_seconds=None) for attempt in report.attempts)
+    # What does not change a result may have changed: where it is to run, say.
+    known = report._replace(command=job.argv, containers=job.where, attempts=attempts)
+    return known._replace(earlier=True, began_seconds=None)
+
+
+def _reason(job: JobPlan, event: Ended, before: _Before, moment: int) -> str | None:
+    """Return why a job is not done that has ended at this moment."""
+    if event.report.status != OK:
+        return event.report.status
+    if event.digest != digest(job) or event.report.exit_code not in job.success.exit_codes:
+        return "changed since"
+    if before.undone is not None:
+        return f"{before.undone} runs before it"
+    if before.moment > moment:
+        return f"{before.last} ran since"
+    return missing(job.success)
 
 
 def sentences(found: Resumption, total: int) -> Iterator[str]:
     """Yield what is to be said when a batch is resumed."""
     done = len(found.earlier)
+    succeeded = all(report.status == OK for report in found.earlier.values())
+    ended = "succeeded" if succeeded else "ended"
     if done == total:
-        yield "all jobs succeeded earlier: nothing is left to run"
+        yield f"all jobs {ended} earlier: nothing is left to run"
     else:
-        yield f"{done} of {total} jobs succeeded earlier and are not run again"
+        yield f"{done} of {total} jobs {ended} earlier and are not run again"
     if found.again:
         named = [f"{name} ({why})" for name, why in list(found.again.items())[:_NAMED]]
         if len(found.again) > _NAMED:

@@ -18,6 +18,9 @@ from governor.batch.locate import Path
 
 Table = dict[str, Any]
 
+_NAMED = 40
+"""So many names are listed in a message."""
+
 
 class Shape(BaseModel):
     """A table whose keys are known. Every field's description completes "KEY must be ..."."""
@@ -36,6 +39,24 @@ class Hierarchy(Shape):
     )
 
 
+class Glob(Shape):
+    """The values of an axis of a matrix that are names of files."""
+
+    glob: str = Field(description="a pattern of files' names, as text")
+
+
+class Success(Shape):
+    """``success`` of a job."""
+
+    exit_codes: list[int] = Field([0], description="a list of exit codes, such as [0, 1]")
+    files: list[str] = Field([], description="a list of files' paths, as texts")
+    nonempty_files: list[str] = Field([], description="a list of files' paths, as texts")
+    output: str | None = Field(None, description="a text")
+
+
+Axis = list[str | int | float | bool] | Glob
+
+
 class Job(Shape):
     """``[[jobs]]``."""
 
@@ -52,6 +73,25 @@ class Job(Shape):
     stdin: str | None = Field(None, description="a file's path, as text")
     stdout: str | None = Field(None, description="a file's path, as text")
     stderr: str | None = Field(None, description="a file's path, as text")
+    after: list[str] = Field([], description='a list of names of jobs, such as ["build"]')
+    priority: int = Field(0, description="a whole number; higher ones are started earlier")
+    cpu_timeout: str | int | float | None = Field(
+        None, description='a duration, such as "1m30s" or a number of seconds'
+    )
+    retries: int = Field(0, description="a whole number")
+    retry_delay: str | int | float = Field(
+        1.0, description='a duration, such as "500ms" or a number of seconds'
+    )
+    retry_max_delay: str | int | float = Field(
+        60.0, description='a duration, such as "5m" or a number of seconds'
+    )
+    retry_on: list[str | int] = Field(
+        ["failed", "timeout"], description='a list of "failed", "timeout" and exit codes'
+    )
+    success: Success = Field(Success(), description="a table, such as { exit_codes = [0, 1] }")
+    matrix: dict[str, Axis] = Field(
+        {}, description='a table of lists, such as { level = [1, 2], input = { glob = "*.csv" } }'
+    )
 
 
 class File(Shape):
@@ -69,7 +109,11 @@ def read(document: Table) -> tuple[File, list[tuple[Path, str]]]:
     try:
         return File.model_validate(document), []
     except ValidationError as error:
-        found = {_cut_path(detail["loc"]): detail["type"] for detail in reversed(error.errors())}
+        found = {
+            path: detail["type"] if path == detail["loc"] else "inside"
+            for detail in reversed(error.errors())
+            if (path := _cut_path(detail["loc"]))
+        }
     usable = copy.deepcopy(document)
     mistakes = []
     for path, kind in found.items():
@@ -85,16 +129,20 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f'did you mean "{near[0]}"? ' if near else ""
+    if len(names) > _NAMED:
+        names[_NAMED:] = [f"and {len(names) - _NAMED} others"]
     return f'unknown {what} "{name}"; {hint}allowed: {", ".join(names) or "none"}'
 
 
 def _cut_path(location: tuple[int | str, ...]) -> Path:
-    """Return the part of a pydantic location that can be cut out: a whole field, setting or table.
+    """Return the part of a pydantic location that can be cut out: a field, setting or table.
 
     What follows it in the location are list indices and the names of union members.
     """
     if location[0] == "hierarchies" and location[2:3] == ("containers",):
         return location[:5]
+    if location[0] == "jobs" and location[2:3] in (("success",), ("matrix",)):
+        return location[:4]
     return location[: 1 if location[0] not in ("hierarchies", "jobs") else 3]
 
 
@@ -118,7 +166,9 @@ def _model(path: Path) -> type[Shape]:
     """Return the model whose field the last key of ``path`` is, or would be."""
     if len(path) == 1:
         return File
-    return Hierarchy if path[0] == "hierarchies" else Job
+    if path[0] == "hierarchies":
+        return Hierarchy
+    return Success if path[2:3] == ("success",) and len(path) > 3 else Job
 
 
 def _unknown(path: Path) -> str:
@@ -134,7 +184,9 @@ def _wrong(path: Path, value: object) -> str:
             names = " and ".join(f'"{name}"' for name in _flat_names(str(key), value))
             return f"write the name of a control file in quotes: {names}"
         return f'"{key}" must be a whole number or a text'
-    if isinstance(key, int) or len(path) in (2, 4):
+    if path[2:3] == ("matrix",) and len(path) == 4:
+        return f'{key} must be a list of texts or numbers, or a table such as {{ glob = "*.csv" }}'
+    if isinstance(key, int) or (path[0] == "hierarchies" and len(path) in (2, 4)):
         return f'"{key}" must be a table' if isinstance(key, str) else "a job must be a table"
     return f"{key} must be {_model(path).model_fields[str(key)].description}"
 

@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
+from governor.batch.logs import Logs
 from governor.batch.plan import JobPlan, one_line
 from governor.destination import Destination
 from governor.launch import is_safe
@@ -19,7 +20,13 @@ _LINE_LENGTH = 500
 
 
 class Scratch:
-    """Entered: the directory exists (mode 0700). Left: it and everything in it is gone."""
+    """Entered: the directory exists (mode 0700). Left: it and everything in it is gone.
+
+    With ``logs`` what jobs write goes there instead, and is kept.
+    """
+
+    def __init__(self, logs: Logs | None = None) -> None:
+        self._logs = logs
 
     def __enter__(self) -> Scratch:
         # What a job made unremovable (another user's files, a mount) must not hide the results.
@@ -42,8 +49,10 @@ class Scratch:
         return self._directory.name
 
     def job_directory(self, job: JobPlan) -> str:
-        """Make and return the directory that ``job`` finds in GOVERNOR_JOB_DIR."""
+        """Make and return the directory that ``job`` finds in GOVERNOR_JOB_DIR, an empty one."""
         path = os.path.join(self._directory.name, "jobs", job.name)
+        if os.path.lexists(path):
+            shutil.rmtree(path)  # an attempt before has left it
         os.mkdir(path)
         return path
 
@@ -60,26 +69,47 @@ class Scratch:
                     stack.callback(os.close, opened[path])
                 return opened[path]
 
+            if self._logs is not None and None in (job.stdout, job.stderr):
+                self._logs.begin(job.name)
             log, to_write = self._log(job), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             yield (
                 descriptor(job.stdin or os.devnull, os.O_RDONLY),
-                descriptor(job.stdout or log, to_write),
-                descriptor(job.stderr or log, to_write),
+                # A log may be cut while the job writes to it, which must go on at its new end.
+                descriptor(job.stdout or log, to_write | (os.O_APPEND if not job.stdout else 0)),
+                descriptor(job.stderr or log, to_write | (os.O_APPEND if not job.stderr else 0)),
             )
+
+    def outputs(self, job: JobPlan) -> list[str]:
+        """Return the files in which the output of ``job`` is."""
+        return [job.stdout or self._log(job), job.stderr or self._log(job)]
 
     def tail(self, job: JobPlan) -> list[str]:
         """Return the last lines of what ``job`` wrote to its log, safe to show on a terminal."""
-        try:
-            with open(self._log(job), "rb") as log:
+        data = b""
+        for path in self._parts(job):
+            # What went elsewhere, or was never started, has no log.
+            with suppress(FileNotFoundError), open(path, "rb") as log:
                 log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                text = log.read().decode(errors="replace")
-        except FileNotFoundError:  # its output went elsewhere, or it never started
-            return []
-        lines = text.replace("\t", "    ").splitlines()
+                data += log.read()
+        lines = data.decode(errors="replace").replace("\t", "    ").splitlines()
         return [one_line(line)[:_LINE_LENGTH] for line in lines[-TAIL_LINES:]]
 
+    def kept(self, job: JobPlan) -> int:
+        """Return how many bytes of what ``job`` wrote are in its log."""
+        total = 0
+        for path in self._parts(job):
+            with suppress(FileNotFoundError):
+                total += os.path.getsize(path)
+        return total
+
     def _log(self, job: JobPlan) -> str:
-        return os.path.join(self._directory.name, "logs", job.name)
+        return self._parts(job)[-1]
+
+    def _parts(self, job: JobPlan) -> list[str]:
+        """The files with what a job wrote to its log, the newest last."""
+        if self._logs is not None:
+            return self._logs.parts(job.name)
+        return [os.path.join(self._directory.name, "logs", job.name)]
 
 
 def remove(path: str) -> None:

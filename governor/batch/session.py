@@ -2,106 +2,146 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from governor.batch.containers import make_containers
+from governor.batch.cpu_time import CpuTime
+from governor.batch.forecast import Forecast, durations
 from governor.batch.interrupts import Interrupts
 from governor.batch.keep import first_words, keep, last_words
 from governor.batch.load import load
+from governor.batch.outputs import Outputs, Wanted, end_of_output
 from governor.batch.plan import BatchPlan
-from governor.batch.progress import LiveProgress, Progress, Write, how_it_ended, suits
+from governor.batch.progress import (
+    LiveProgress,
+    Progress,
+    ReadContainers,
+    Write,
+    how_it_ended,
+    suits,
+)
 from governor.batch.record import Record
-from governor.batch.resume import resumption
-from governor.batch.runner import Runner, make_containers
+from governor.batch.runner import NEVER, Runner, Terms
 from governor.batch.scratch import Scratch
+from governor.batch.settled import found_in
 from governor.batch.timeline import ENDINGS, Timeline
 from governor.errors import GovernorError
-from governor.report import FAILED, OK, TIMEOUT, JobReport, Report, check_writable, write
+from governor.report import FAILED, OK, TIMEOUT, JobReport, Report
 from governor.results import OWN_FAILURE
 from governor.summary import summarize
 
 if TYPE_CHECKING:
-    from governor.api import Governor
+    from governor.api import ContainerReport, Governor
     from governor.serving import Serving
 
 
 class Options(NamedTuple):
-    """What the command line says; ``grace`` is in seconds. ``record``: None for the usual place."""
+    """What the command line says; ``grace`` is in seconds. ``record``: None for the usual place.
+
+    ``settled``: when resumed, what has failed is taken as it is.
+    """
 
     file: str
     parallel: int
-    report: str | None
+    outputs: Wanted
     metrics: Serving | None
     agent_timeout: float | None
     grace: float
     resume: bool = False
     record: str | None = None
+    halt: str = NEVER
+    settled: bool = False
+    events: str | None = None
 
 
 def run(options: Options) -> int:
     """Run a batch file and show how it went; returns the exit code of docs/batch-file.md.
 
-    Raises `BatchFileError` for a file with mistakes and `GovernorError` for what else keeps the
-    batch from starting; no job has been started then.
+    Raises `BatchFileError` for a file with mistakes, `Unwritable` for an output that cannot be
+    written, and `GovernorError` for what else keeps the batch from starting; no job has been
+    started then.
     """
     plan = load(options.file)
-    if options.report is not None:
-        check_writable(options.report)
+    outputs = Outputs(options.outputs, options.resume)
     with (
         keep(options.file, options.record, options.resume) as record,
         Interrupts() as interrupts,
-        Scratch() as scratch,
+        Scratch(outputs.logs) as scratch,
     ):
         output = _Output(interrupts)
-        found = resumption(plan.jobs, record.history)
+        found = found_in(record.history, plan, options.settled)
         for line in first_words(plan, options.resume, record, found):
             output.write(f"{line}\n")
         earlier = found.earlier if options.resume else {}
-        report = _supervise(plan, options, interrupts, scratch, output.write, record, earlier)
+        run = _Run(plan, options, outputs, interrupts, scratch, output.write, record, earlier)
+        report = _supervise(run)
         for job, wanted in zip(report.jobs, plan.jobs, strict=True):
-            if job.status in (FAILED, TIMEOUT) and (tail := scratch.tail(wanted)):
+            if job.status in (FAILED, TIMEOUT) and (tail := end_of_output(scratch, wanted, job)):
                 heading = f"{job.name}: {how_it_ended(job)}; the end of its output:"
                 output.write("\n".join(["", heading, *(f"  {line}" for line in tail), ""]))
         output.write(f"\n{summarize(report)}\n")
         for line in last_words(options.file, options.record, record, report):
             output.write(f"\n{line}\n")
-        if options.report is not None:
-            write(report, options.report)
+        for line in outputs.end(report, plan, scratch):
+            output.write(f"\n{line}\n")
     return report.exit_code
 
 
-def _supervise(
-    plan: BatchPlan,
-    options: Options,
-    interrupts: Interrupts,
-    scratch: Scratch,
-    output: Write,
-    record: Record,
-    earlier: Mapping[str, JobReport],
-) -> Report:
+class _Run(NamedTuple):
+    """What a run is made of before there is a governor."""
+
+    plan: BatchPlan
+    options: Options
+    outputs: Outputs
+    interrupts: Interrupts
+    scratch: Scratch
+    write: Write
+    record: Record
+    earlier: Mapping[str, JobReport]
+
+
+def _supervise(run: _Run) -> Report:
     """Run the jobs under a governor of their own and return what came of it."""
     from governor.api import Governor
 
+    plan, options, interrupts, scratch = run.plan, run.options, run.interrupts, run.scratch
     failure = None
     timeline = Timeline()
     with Governor(
-        metrics=options.metrics, agent_timeout=options.agent_timeout, lock=record.descriptor
+        metrics=options.metrics,
+        agent_timeout=options.agent_timeout,
+        lock=run.record.descriptor,
+        events=options.events,
     ) as governor:
         containers = make_containers(governor, plan)
-        if options.report is not None:
-            timeline.follow(partial(governor.containers, ENDINGS))
-        record.begin(governor, scratch, options.resume)
-        with _progress(plan, governor, output, len(earlier)) as progress:
+        cpu_time = CpuTime(governor, plan)
+        look = partial(_containers, governor, cpu_time.hierarchy)
+        if run.outputs.has_report:
+            timeline.follow(partial(look, ENDINGS))
+        run.record.begin(governor, scratch, options.resume)
+        with _progress(run, look) as progress:
+            listeners = run.outputs.begin(plan, timeline.began_at, scratch, progress)
             runner = Runner(
-                governor, plan, containers, scratch, progress, record, earlier, timeline
+                governor,
+                plan,
+                containers,
+                cpu_time,
+                scratch,
+                progress,
+                run.record,
+                run.earlier,
+                timeline,
+                listeners,
             )
             try:
-                runner.run(options.parallel, interrupts, options.grace)
+                runner.run(Terms(options.parallel, options.grace, options.halt), interrupts)
             except GovernorError as error:
                 failure = error
                 print(f"governor: {error.message}", file=sys.stderr)
@@ -117,18 +157,32 @@ def _supervise(
         )
         # After a failure of governor there may be nobody to ask; the jobs' results still count.
         with suppress(GovernorError) if failure else nullcontext():
-            report = report._replace(
-                enforcement=governor.enforcement(), containers=governor.containers()
-            )
+            report = report._replace(enforcement=governor.enforcement(), containers=look())
             timeline.add(report.containers)
     return report._replace(samples=timeline.samples())
 
 
-def _progress(plan: BatchPlan, governor: Governor, output: Write, done: int) -> Progress:
-    """Return the progress that suits standard output."""
-    if suits(sys.stdout):
-        return LiveProgress(output, len(plan.jobs), plan.title, governor.containers, done)
-    return Progress(output, len(plan.jobs), done)
+def _containers(
+    governor: Governor, hidden: str | None, endings: Sequence[str] | None = None
+) -> list[ContainerReport]:
+    """Return the figures of all containers but those of a hierarchy that nobody has asked for."""
+    return [report for report in governor.containers(endings) if report.hierarchy != hidden]
+
+
+def _progress(run: _Run, look: ReadContainers) -> Progress:
+    """Return the progress that suits standard output, and what is installed."""
+    total, done = len(run.plan.jobs), len(run.earlier)
+    failed = sum(report.status != OK for report in run.earlier.values())
+    if not suits(sys.stdout):
+        return Progress(run.write, total, done, failed)
+    live = LiveProgress
+    with suppress(ImportError):  # Rich is an extra
+        from governor.batch.bars import BarProgress, can_be_shown
+
+        live = BarProgress if can_be_shown(sys.stdout) else live
+    names = [job.name for job in run.plan.jobs if job.name not in run.earlier]
+    forecast = Forecast(durations(run.record.history), run.options.parallel)
+    return live(run.write, total, run.plan.title, look, names, forecast, done, failed)
 
 
 def _exit_code(runner: Runner, interrupts: Interrupts) -> int:
@@ -143,6 +197,8 @@ class _Output:
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # names may have any letter
 
     def write(self, text: str) -> None:
         """Write ``text`` now."""

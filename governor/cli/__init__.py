@@ -17,6 +17,7 @@ from governor.results import OWN_FAILURE
 COMMANDS = {
     "run": "run",
     "batch": "batch",
+    "check": "check",
     "report": "report",
     "doctor": "doctor",
     "bench": "bench",

@@ -45,6 +45,23 @@ def _agent_timeout(text: str) -> float:
     return seconds
 
 
+def add_events(parser: argparse._ActionsContainer) -> None:
+    """Add ``--events``: a file of what happens."""
+    parser.add_argument(
+        "--events",
+        type=checked(_file),
+        metavar="FILE",
+        help="append a line of JSON to FILE for all that happens",
+    )
+
+
+def _file(text: str) -> str:
+    """A file, wherever the working directory will be; an empty name is a variable not set."""
+    if not text:
+        raise ValueError("an empty name is no file")
+    return os.path.abspath(text)
+
+
 def add_metrics(parser: argparse._ActionsContainer) -> None:
     """Add ``--metrics`` and how they are served; see `serving`."""
     add = parser.add_argument

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
+import stat
+import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import checked
+from governor.cli.arguments import checked, completes
 from governor.cli.output import show
-from governor.cli.verb import add_verb, connect
+from governor.cli.target import branch
+from governor.cli.verb import add_verb, connect, container
 
 if TYPE_CHECKING:
     from governor.api import Event
@@ -21,6 +27,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--kind", action="append", metavar="KIND", help="only this kind; may be repeated"
     )
+    places = parser.add_argument(
+        "--in",
+        dest="place",
+        type=checked(branch),
+        metavar="HIER:/PATH",
+        help="only what concerns this container, or one below it",
+    )
+    completes(places, "containers")
     parser.add_argument(
         "--after",
         type=checked(_number),
@@ -32,13 +46,29 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print events until nobody reads them."""
+    from governor.api.events import as_json
+
+    _end_with_reader()
     with connect(args) as governor:
-        for event in governor.events(args.after):
-            if args.kind is not None and event.kind not in args.kind:
-                continue
-            if not show(_as_json(event) if args.json else to_text(event)):
+        place = None if args.place is None else container(governor, args.place)
+        for event in governor.events(args.after, kinds=args.kind, container=place):
+            if not show(as_json(event) if args.json else to_text(event)):
                 break
     return 0
+
+
+def _end_with_reader() -> None:
+    """End when nobody reads the pipe we print to, which else the next event would tell."""
+    if sys.stdout is None or not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        return
+    poller = select.poll()
+    poller.register(sys.stdout.fileno(), 0)  # errors only, and that is one
+
+    def wait() -> None:
+        poller.poll()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _number(text: str) -> int:
@@ -48,16 +78,12 @@ def _number(text: str) -> int:
     return min(int(text[:19]), 2**63 - 1)
 
 
-def _as_json(event: Event) -> str:
-    import json
-
-    return json.dumps(event._asdict(), ensure_ascii=False)
-
-
 def to_text(event: Event) -> str:
-    """An event as a line: local time, number, kind, container, fields."""
+    """An event as a line: local time, number, kind, container or those of its job, fields."""
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(event.time))
-    place = f"{event.hierarchy}:{event.path}" if event.hierarchy else "-"
-    fields = "".join(f" {name}={value}" for name, value in event.fields.items())
+    fields = dict(event.fields)
+    places = str(fields.pop("containers", "-"))
+    place = f"{event.hierarchy}:{event.path}" if event.hierarchy else places
+    told = "".join(f" {name}={value}" for name, value in fields.items())
     milliseconds = int(event.time % 1 * 1000)
-    return f"{moment}.{milliseconds:03} {event.number} {event.kind} {place}{fields}"
+    return f"{moment}.{milliseconds:03} {event.number} {event.kind} {place}{told}"

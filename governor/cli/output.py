@@ -46,7 +46,7 @@ def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: str 
 
     On a terminal a line ends at its edge; elsewhere nothing is cut off.
     """
-    from governor.summary import Column, render
+    from governor.table import Column, render
 
     columns = [Column(title, right=title in right.split()) for title in titles]
     text = render(columns, rows)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.cli.arguments import (
     add_agent_timeout,
+    add_events,
     add_metrics,
     checked,
     command_of,
@@ -76,9 +77,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     _add_limits(parser.add_argument_group("limits"))
     _add_times(parser.add_argument_group("times"))
     _add_containers(parser.add_argument_group("containers"))
-    group = parser.add_argument_group("reports and metrics")
+    group = parser.add_argument_group("reports, metrics and events")
     group.add_argument("--report", metavar="FILE", help="write a JSON report to FILE")
     add_metrics(group)
+    add_events(group)
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.set_defaults(run=run, cwd=None, env=None, prefix=[])
 
@@ -166,7 +168,9 @@ def run(args: argparse.Namespace) -> int:
 
     began = time.monotonic()
     metrics = serving(args)
-    with Governor(metrics=metrics, fork=True, agent_timeout=args.agent_timeout) as governor:
+    with Governor(
+        metrics=metrics, fork=True, agent_timeout=args.agent_timeout, events=args.events
+    ) as governor:
         containers = layout.build(governor)
         with signals_held():
             job = governor.spawn(
@@ -200,13 +204,16 @@ def _settings(args: argparse.Namespace) -> list[Setting]:
 
 
 def explain(name: str, result: JobResult) -> None:
-    """Say what the exit code cannot: why it was not started, or that it was not governed."""
+    """Say what the exit code cannot: why it was not started, not governed, or could not go on."""
     if result.unenforced:
         print(f"governor: limits were not enforced: {result.unenforced}", file=sys.stderr)
     if result.timed_out:
         print(f"governor: {name} timed out", file=sys.stderr)
     elif result.error:
         print(f"governor: {result.error}", file=sys.stderr)
+    if result.exit_code and not result.error:
+        for refusal in result.refusals:
+            print(f"governor: {name} was refused {refusal}", file=sys.stderr)
 
 
 def _has_terminal() -> bool:

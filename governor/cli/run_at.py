@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from governor.api import Container, Governor, Job
 
 _OF_ITS_OWN = (
-    "max_tasks", "max_files", "cpus", "hierarchy", "report", "agent_timeout", "metrics",
+    "max_tasks", "max_files", "cpus", "hierarchy", "report", "agent_timeout", "events", "metrics",
     "metrics_tls_cert", "metrics_tls_key", "metrics_auth", "metrics_keep",
 )  # fmt: skip
 

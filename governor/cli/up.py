@@ -17,13 +17,21 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from governor.cli.arguments import add_agent_timeout, add_directory, add_metrics, checked, serving
+from governor.cli.arguments import (
+    add_agent_timeout,
+    add_directory,
+    add_events,
+    add_metrics,
+    checked,
+    serving,
+)
 from governor.cli.layout import Layout, add_layout
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
     from governor.api import Governor
     from governor.daemon import Ready
+    from governor.serving import Serving
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -54,6 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     add_layout(parser)
     add_metrics(parser)
+    add_events(parser)
     add_agent_timeout(parser)
     add_directory(parser)
     parser.set_defaults(run=run, failure=1)
@@ -66,14 +75,19 @@ def run(args: argparse.Namespace) -> int:
     layout = Layout.exactly(args.hierarchy, args.settings)
     path = rundir.directory(args.dir)
     state = _state(args.state, path)
+    metrics = serving(args)  # files are named from here, which who is detached leaves
+
+    def keep(ready: Ready, log: bool) -> int:
+        return _keep(path, state, layout, metrics, args, ready, log)
+
     if args.detach:
         from governor.daemon import detach
 
-        said = detach(lambda ready: _keep(path, state, layout, args, ready, log=True))
+        said = detach(lambda ready: keep(ready, log=True))
         print(rundir.read_log(path), end="", file=sys.stderr)
         print(said)
         return 0
-    return _keep(path, state, layout, args, _say, log=False)
+    return keep(_say, log=False)
 
 
 def _state(given: str | None, path: str) -> str:
@@ -102,14 +116,19 @@ def _say(words: str) -> None:
 
 
 def _keep(
-    path: str, state: str, layout: Layout, args: argparse.Namespace, ready: Ready, log: bool
+    path: str,
+    state: str,
+    layout: Layout,
+    metrics: Serving | None,
+    args: argparse.Namespace,
+    ready: Ready,
+    log: bool,
 ) -> int:
     """Own a governor at ``path`` until it ends, or is to end."""
     from governor import rundir
     from governor.api import Governor
     from governor.launch import open_standard_streams
 
-    metrics = serving(args)
     open_standard_streams()  # the lock must not get one of their numbers
     lock = rundir.claim(path, state)
     try:
@@ -122,6 +141,7 @@ def _keep(
             _signals() as heard,
             Governor(
                 agent_timeout=args.agent_timeout,
+                events=args.events,
                 fork=True,
                 directory=path,
                 lock=lock,

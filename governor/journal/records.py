@@ -135,6 +135,13 @@ class Work(NamedTuple):
     result: list[Any]
 
 
+class Refused(NamedTuple):
+    """What job ``id`` was refused so far: a counter and the fields of a `Refusal` in each row."""
+
+    id: int
+    rows: list[Any]
+
+
 class Member(NamedTuple):
     """A process whose CPU time is not all its group's: see `governor.core.usage.Kept`."""
 
@@ -178,7 +185,7 @@ class Gone(NamedTuple):
 
 KINDS = (
     Began, Numbers, Tree, Node, Meters, Figures, Combination, Past, Work, Member, Orphan, Spent,
-    Gone,
+    Gone, Refused,
 )  # fmt: skip
 RECORDS = Catalogue(KINDS)
 

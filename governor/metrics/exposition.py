@@ -40,10 +40,10 @@ class Everything(Collector):
         """What governor tells of itself first, then control files and jobs."""
         yield from own.families(self._answer)
         for family, columns in self._model.families():
-            head = family.head(columns[0].labels)
+            head = family.head()
             for column in columns:
                 for labels, number in column.samples():
-                    head.add_metric(labels, number)
+                    head.add_sample(family.sample, labels, number)
             yield head
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, UnknownMetricFamily
+from prometheus_client.core import Metric as Head
 
 from governor import registry
 from governor.errors import GovernorError
@@ -23,6 +23,9 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 _WHERE: Final = ("container", "hierarchy")
 _JOB: Final = ("id", "name")
 """Not `job`: Prometheus has a label of that name for whatever it scrapes."""
+_JOB_CONTAINER: Final = (*_WHERE, *_JOB)
+_SUFFIXES: Final = {"counter": "_total", "info": "_info"}
+"""What the name of a sample has besides that of its family."""
 _STATES: Final = ("starting", "running", "ended")
 _TEXTS_MAX: Final = 65536
 
@@ -68,14 +71,11 @@ class Family:
         self.owner = owner
         self._help = help
         self._unit = unit
-        self.sample = f"{name}_total" if kind == "counter" else name
+        self.sample = name + _SUFFIXES.get(kind, "")
 
-    def head(self, labels: Sequence[str] | None = None) -> Any:
+    def head(self) -> Head:
         """The family as prometheus_client has it, without samples."""
-        if self.kind == "unknown":
-            return UnknownMetricFamily(self.name, self._help, labels=labels)
-        made = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
-        return made(self.name, self._help, labels=labels, unit=self._unit)
+        return Head(self.name, self._help, self.kind, self._unit)
 
 
 class Column:
@@ -125,39 +125,36 @@ class Column:
         except ValueError:
             return None
 
-    def samples(self) -> Iterator[tuple[list[str], float]]:
-        """Values of labels, those that all have last, and the number."""
-        more = list(self.more.values())
+    def samples(self) -> Iterator[tuple[dict[str, str], float]]:
+        """Labels and number of each."""
         for row, value in zip(self._rows.values, self._raw, strict=False):
             number = self._parse(value)
             if number is not None:
-                yield [*row, *more], number
-
-    @property
-    def labels(self) -> list[str]:
-        """The names of the labels."""
-        return [*self._rows.names, *self.more]
+                yield dict(zip(self._rows.names, row, strict=True)) | self.more, number
 
 
 _LEVEL: Final = Family(
     "governor_enforcement_level",
     "gauge",
-    "1 for the level at which the subsystem works in the container, 0 for the others.",
+    "1 for the level that the subsystem has in the container, 0 for the other two.",
     "",
     "",
 )
 _STATE: Final = Family(
-    "governor_job_state", "gauge", "1 for the state that the job is in, 0 for the others.", "", ""
+    "governor_job_state", "gauge", "1 for the state of the job, 0 for the other two.", "", ""
 )
 _AGE: Final = Family(
     "governor_job_age_seconds",
     "gauge",
-    "How long the job has been there, or was when it ended.",
+    "How long the job has been running, or did until it ended.",
     "seconds",
     "",
 )
 _EXIT: Final = Family(
     "governor_job_exit_code", "gauge", "The exit code of a job that has ended.", "", ""
+)
+_CONTAINER: Final = Family(
+    "governor_job_container", "info", "Always 1, for each container that the job is in.", "", ""
 )
 
 
@@ -189,7 +186,7 @@ class Model:
             )
             self._add_levels(key, rows, levels)
             self._add_files(key, rows, levels, files)
-        self._add_jobs(answer["jobs"], old.get(_JOB))
+        self._add_jobs(answer["jobs"], old)
         self.shapes = shapes
         self._columns = self._used
         self._families = {column.family.name: column.family for column in self._columns.values()}
@@ -263,14 +260,22 @@ class Model:
             self._known[subsystem] = {name: file.metric for name, file in files.items()}
         return self._known[subsystem]
 
-    def _add_jobs(self, jobs: list[list[Any]], old: Rows | None) -> None:
-        rows = Rows.of(old, _JOB, [(str(id), name) for id, name, *_ in jobs])
-        self._rows[_JOB] = rows
+    def _add_jobs(self, jobs: list[list[Any]], old: dict[tuple[object, ...], Rows]) -> None:
+        rows = self._rows[_JOB] = Rows.of(
+            old.get(_JOB), _JOB, [(str(id), name) for id, name, *_ in jobs]
+        )
         states, ages, codes = ([job[place] for job in jobs] for place in (2, 3, 4))
         for state in _STATES:
-            self._column(("jobs",), _STATE, _is(state), rows, states, state=state)
-        self._column(("jobs",), _AGE, float, rows, ages)
-        self._column(("jobs",), _EXIT, float, rows, codes)
+            self._column(_JOB, _STATE, _is(state), rows, states, state=state)
+        self._column(_JOB, _AGE, float, rows, ages)
+        self._column(_JOB, _EXIT, float, rows, codes)
+        where = [
+            (path, hierarchy, str(id), name)
+            for id, name, *_, places in jobs
+            for hierarchy, path in places
+        ]
+        rows = self._rows[_JOB_CONTAINER] = Rows.of(old.get(_JOB_CONTAINER), _JOB_CONTAINER, where)
+        self._column(_JOB_CONTAINER, _CONTAINER, float, rows, [1] * len(where))
 
 
 def family_name(subsystem: str, file: str, metric: Metric | None) -> str:

@@ -1,4 +1,4 @@
-"""What governor tells of itself: build, agents, hierarchies. Few series, all made anew."""
+"""What governor tells of itself: build, agents, hierarchies, ends. Few series, all made anew."""
 
 from __future__ import annotations
 
@@ -27,11 +27,19 @@ def families(answer: dict[str, Any]) -> Iterator[Family]:
 
     Its ``state`` is what `governor.api.Governor.state` gives.
     """
-    build = InfoMetricFamily("governor_build", "The version of governor that serves this.")
+    build = InfoMetricFamily("governor_build", "Always 1, with the version of governor.")
     build.add_metric([], {"version": __version__})
     yield build
     yield from _agent(answer)
     yield from _hierarchies(answer["hierarchies"])
+    ended = CounterMetricFamily(
+        "governor_jobs_ended",
+        "Jobs that have ended, with exit code 0 (success) or another one (failure).",
+        labels=("outcome",),
+    )
+    for outcome, times in zip(("success", "failure"), answer["ended"], strict=True):
+        ended.add_metric([outcome], times)
+    yield ended
 
 
 def _agent(answer: dict[str, Any]) -> Iterator[Family]:
@@ -43,7 +51,7 @@ def _agent(answer: dict[str, Any]) -> Iterator[Family]:
     )
     yield CounterMetricFamily(
         "governor_spawner_restarts",
-        "How often the process that starts and reaps was replaced.",
+        "How often the process that starts and reaps jobs was replaced.",
         answer["spawner_restarts"],
     )
     path, failure = answer["state"]
@@ -54,7 +62,7 @@ def _agent(answer: dict[str, Any]) -> Iterator[Family]:
             float(not failure),
         )
     traps = CounterMetricFamily(
-        "governor_agent_traps", "System calls that were trapped.", labels=("syscall",)
+        "governor_agent_traps", "System calls that were trapped, by name.", labels=("syscall",)
     )
     for name, times in sorted((name_of(nr), times) for nr, times in calls):
         traps.add_metric([name], times)
@@ -65,7 +73,7 @@ def _agent(answer: dict[str, Any]) -> Iterator[Family]:
     )
     yield CounterMetricFamily(
         "governor_agent_recount_seconds",
-        "Time that this took.",
+        "Time it took to count from the kernel.",
         recounting / 1e9,
         unit="seconds",
     )
@@ -88,7 +96,7 @@ def _latency(answers: list[list[int]]) -> Family:
 def _hierarchies(rows: list[list[Any]]) -> Iterator[Family]:
     labels = ("hierarchy",)
     containers = GaugeMetricFamily(
-        "governor_hierarchy_containers", "Containers of the hierarchy, its root included.",
+        "governor_hierarchy_containers", "Containers of the hierarchy, the root included.",
         labels=labels,
     )  # fmt: skip
     groups = GaugeMetricFamily(

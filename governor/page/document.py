@@ -148,8 +148,18 @@ def _job_cells(job: JobReport) -> list[Element | str]:
         format_duration(job.cpu_seconds) if known else "",
         " ".join(job.containers),
         element("code", " ".join(job.command)),
-        "; ".join(filter(None, [job.error, job.unenforced and f"ungoverned: {job.unenforced}"])),
+        "; ".join(filter(None, _remarks(job))),
     ]
+
+
+def _remarks(job: JobReport) -> Iterator[str | None]:
+    yield job.error
+    yield job.unmet
+    yield job.skipped
+    yield "used up its CPU time" if job.cpu_timed_out else None
+    yield f"{len(job.attempts)} attempts" if len(job.attempts) > 1 else None
+    yield f"ungoverned: {job.unenforced}" if job.unenforced else None
+    yield from (f"refused {refusal}" for refusal in job.refusals)
 
 
 def _container_table(containers: Sequence[ContainerReport]) -> Element:

@@ -10,8 +10,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from governor.errors import GovernorError
-from governor.report import JobReport, Report
-from governor.results import ContainerReport
+from governor.report import Attempt, JobReport, Report
+from governor.results import ContainerReport, Refusal
 
 _LONGEST = 1e10
 """Seconds, three centuries; a page has to have room for a time."""
@@ -19,6 +19,16 @@ _LONGEST = 1e10
 Seconds = Annotated[float, Field(ge=0, le=_LONGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 Level = Annotated[str, Field(pattern="^(enforced|partial|observed)$")]
+
+
+class _Attempt(BaseModel):
+    status: str
+    exit_code: int | None
+    signal: int | None
+    wall_seconds: Seconds
+    cpu_seconds: Seconds
+    began_seconds: Seconds | None
+    error: str | None
 
 
 class _Job(BaseModel):
@@ -35,6 +45,16 @@ class _Job(BaseModel):
     unenforced: str | None = None
     earlier: bool = False
     began_seconds: Seconds | None = None
+    attempts: list[_Attempt] = []
+    cpu_timed_out: bool = False
+    unmet: str | None = None
+    skipped: str | None = None
+    refusals: list[Refusal] = []
+
+    def told(self) -> JobReport:
+        """As `governor.report` has it."""
+        attempts = tuple(Attempt(**attempt.model_dump()) for attempt in self.attempts)
+        return JobReport(**{**dict(self), "attempts": attempts})
 
 
 class _Container(BaseModel):
@@ -105,7 +125,7 @@ def parse(text: str) -> Report:
         run.exit_code,
         run.signal,
         run.wall_seconds,
-        [JobReport(**job.model_dump()) for job in run.jobs],
+        [job.told() for job in run.jobs],
         run.enforcement,
         [ContainerReport(**container.model_dump()) for container in run.containers],
         run.title,

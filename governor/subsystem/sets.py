@@ -101,9 +101,11 @@ class SetSubsystem(Subsystem):
         def count(text: object) -> int:
             return len(parse_numbers(str(text), words))
 
-        own = Metric(name, f"{words} that the container was given.", number=count)
-        exclusive = Metric(flag, f"Whether siblings have none of the container's {words}.")
-        effective = Metric(f"effective_{name}", f"{words} that processes may use.", number=count)
+        own = Metric(name, f"How many {words} the container was given.", number=count)
+        exclusive = Metric(flag, f"1 when no sibling has any of the container's {words}.")
+        effective = Metric(
+            f"effective_{name}", f"How many {words} processes may use now.", number=count
+        )
         return {
             f"{self.name}.{name}": ControlFile(
                 lambda c: format_cpus(sets.of(c).members), sets.parse, sets.set_members, own

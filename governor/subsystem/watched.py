@@ -133,7 +133,8 @@ class WatchedSubsystem(PagesSubsystem):
 
     def _report(self, kind: str, container: Container, bound: int, host: Host) -> None:
         held = self.counter(container).held
-        host.event(kind, container, resource=self.name, bound=bound, held=held)
+        pid = self.largest(_members(container, host)) or 0
+        host.event(kind, container, resource=self.name, bound=bound, held=held, pid=pid)
 
     def _stopped(self, root: Container) -> set[int]:
         return {pid for node in root.descendants() for pid in self.counter(node).stopped}
@@ -155,7 +156,10 @@ class WatchedSubsystem(PagesSubsystem):
             state.doomed, state.looks = largest, 0
             state.taken += 1
             host.signal(largest, signal.SIGKILL)
-            host.event("kill", container, resource=self.name, held=state.held, pid=largest)
+            host.event(
+                "kill", container, resource=self.name, bound=state.most, held=state.held,
+                pid=largest,
+            )  # fmt: skip
 
     def largest(self, members: Iterable[int]) -> int | None:
         """Who has most of them; None when nobody has any.

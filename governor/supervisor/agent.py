@@ -13,6 +13,7 @@ from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent_process import AgentProcess
+from governor.supervisor.heard import Heard
 from governor.supervisor.heartbeat import Heartbeat
 from governor.transport import Poller, Server
 from governor.units import UNLIMITED
@@ -26,7 +27,7 @@ _LOOK = 0.05
 
 _LASTING = (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender, wire.SetPlan)
 """What an agent goes by until it is told otherwise, in the order in which it is to hear it."""
-_ONCE = (wire.Reset, wire.Enter)
+_ONCE = (wire.Reset, wire.Enter, wire.JobEnded)
 """What is said once, and said again if an agent may have died over it."""
 
 
@@ -95,8 +96,7 @@ class AgentLink:
         self._plans: dict[int, Plan] = {}
         self._inherits = bool(process.ended)
         """Whether nobody is told anything yet, as jobs and plans are only being restored."""
-        # Refusals that were told of, by counter: a new agent may know of more.
-        self._refusals: dict[int, int] = {}
+        self._heard = Heard()
         self.work = Tally()
         """What all agents together have had to do, as far as they have told."""
         self._behind = False
@@ -147,7 +147,7 @@ class AgentLink:
         self._told[id] = wanted
         self.counters[id] = counter
         if self._inherits and counter.failcnt:  # another supervisor has told of those
-            self._refusals[id] = counter.failcnt
+            self._heard.begin(id, counter.failcnt)
         if wanted.limit != known.limit:
             self._send(wire.SetCounter(id, counter.resource, wanted.limit))
         if wanted.barrier != known.barrier:
@@ -166,7 +166,7 @@ class AgentLink:
 
     def drop_counter(self, counter: Counter) -> None:
         """The counter's container is gone."""
-        self._refusals.pop(counter.id, None)
+        self._heard.forget(counter.id)
         if self._told.pop(counter.id, None) is not None:
             del self.counters[counter.id]
             for kind in (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender):
@@ -203,7 +203,16 @@ class AgentLink:
         if self._peer is not None:
             self._send(wire.Stop())
 
-    def untold(self, message: wire.Refusals) -> list[wire.Hit]:
+    def job_ended(self, job: int) -> None:
+        """Nobody will ask what this job was refused."""
+        self._send(wire.JobEnded(job))
+
+    def told_of(self, hit: wire.JobHit) -> None:
+        """Somebody has been told of these refusals."""
+        if hit.counter in self.counters:
+            self._heard.told(hit)
+
+    def untold(self, message: wire.Refusals) -> list[wire.JobHit]:
         """What was refused and not told of, by agents that were ended before; nobody knows who.
 
         There is less than was told of where the figure has been reset.
@@ -211,10 +220,9 @@ class AgentLink:
         hits = []
         for id, failcnt in message.figures:
             if id in self.counters:
-                missing = failcnt - self._refusals.get(id, 0)
-                self._refusals[id] = failcnt
+                missing = self._heard.missing(id, failcnt)
                 if missing > 0:
-                    hits.append(wire.Hit(id, "limit", missing, self.counters[id].held, 0))
+                    hits.append(wire.JobHit(id, "limit", 0, missing, self.counters[id].held, 0))
         return hits
 
     # -- asking --------------------------------------------------------------------
@@ -229,6 +237,17 @@ class AgentLink:
         """Wait until the agent goes by everything it has been told."""
         if self._behind:
             self._ask(wire.Ping(next(self._requests)))
+
+    def has_told_refusals(self) -> bool:
+        """Whether every refusal until now has been heard of, as far as one knows without asking."""
+        return self._heard.has_all(self.process.refusals())
+
+    def tell_refusals(self) -> None:
+        """Hear of everything that has been refused until now."""
+        if not self.has_told_refusals():
+            refused = self.process.refusals()
+            self._ask(wire.Tell(next(self._requests)))
+            self._heard.all_known(refused)
 
     def count(self) -> wire.Figures:
         """Recount everything now."""
@@ -284,9 +303,9 @@ class AgentLink:
                 if isinstance(message, wire.Trapped):
                     self.work.add(message)
                     continue
-                if isinstance(message, wire.Hit) and message.bound != "passed":
-                    told = self._refusals.get(message.counter, 0)
-                    self._refusals[message.counter] = told + message.times
+                if isinstance(message, wire.JobHit):
+                    self.told_of(message)
+                    self._heard.heard(message)
                 return message
             if isinstance(message, wire.Hello):
                 self._hear()
@@ -372,11 +391,13 @@ class AgentLink:
                 )
             self._peer = None
             self._heartbeat.heard()
+            refused = self.process.refusals()
             self.process.start()
             try:
                 resumed = self._resume()
             except AgentDied:
                 continue
+            self._heard.all_known(refused)
             self.process.on_taken_over()
             self.taken_over(how, resumed)
             return

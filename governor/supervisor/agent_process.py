@@ -131,6 +131,10 @@ class AgentProcess:
             return True
         return len(failures) == DEATHS and failures[-1] - failures[0] < DEATHS_SECONDS
 
+    def refusals(self) -> int:
+        """How many there were until now, of all agents, told of or not."""
+        return estate.refusals_until_now(self._estate)
+
     def close(self) -> None:
         """There will be no other one."""
         self._drop_pidfd()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from governor.core.container import Container
 from governor.core.counter import Counter
 from governor.core.forest import Forest
+from governor.results import Refusal
 from governor.supervisor.events import Events
 from governor.wire import agent as wire
 
@@ -35,7 +36,7 @@ class Bounds:
         kept = ", not counting what is kept for others" if own.pooled else ""
         return f"{container.label} is at its limit of {own.bound} {own.resource}{kept}"
 
-    def hit(self, message: wire.Hit) -> None:
+    def hit(self, message: wire.JobHit) -> None:
         """The agent tells of a bound that was met: an event, unless its container is gone."""
         found = self._find(message.counter)
         if found is None:
@@ -50,8 +51,18 @@ class Bounds:
             held=message.held,
             times=message.times,
             pid=message.pid,
+            job=message.job,
             answer="admitted" if message.bound == "passed" else "refused",
         )
+
+    def met(self, message: wire.JobHit) -> Refusal | None:
+        """The same as what it is to the job; None when its container is gone."""
+        found = self._find(message.counter)
+        if found is None:
+            return None
+        container, counter = found
+        bound = counter.bound if message.bound == "limit" else counter.barrier
+        return Refusal(container.label, counter.resource, bound, message.held, message.times)
 
     def _find(self, id: int) -> tuple[Container, Counter] | None:
         """A counter by its id, with its container."""

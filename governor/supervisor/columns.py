@@ -22,6 +22,7 @@ from governor.supervisor.figures import Figures
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.levels import Record, levels_of
 from governor.supervisor.policy import Policy
+from governor.supervisor.whereabouts import Whereabouts
 from governor.wire import client as wire
 
 REMOVED_MAX: Final = 1_000
@@ -57,9 +58,9 @@ class Columns:
     that were removed, and ``files`` and ``levels`` have a list by control file and by subsystem:
     a value per path, None where there is no such file; what is missing at the end is None.
     Levels are places in `governor.results.LEVELS`. ``hierarchies``: name, containers, groups.
-    ``jobs``: id, name, state, age in seconds, exit code or None. ``work``: the fields of
-    `governor.wire.agent.Trapped`. ``restarts`` of the agent, and
-    ``spawner_restarts``.
+    ``jobs``: id, name, state, age in seconds, exit code or None, and hierarchy and path of each
+    container it is in. ``ended``: how many jobs have succeeded, and failed. ``work``: the fields
+    of `governor.wire.agent.Trapped`. ``restarts`` of the agent, and ``spawner_restarts``.
     """
 
     def __init__(self, policy: Policy, jobs: Jobs, figures: Figures, agent: AgentLink) -> None:
@@ -72,6 +73,7 @@ class Columns:
         self._versions = time.time_ns()
         self._keep = 0.0
         self._removed: deque[_Removed] = deque(maxlen=REMOVED_MAX)
+        self._whereabouts = Whereabouts(policy)
         policy.leaving = self._leaving
 
     def answer(self, request: wire.Scrape) -> dict[str, Any]:
@@ -91,7 +93,8 @@ class Columns:
             "hierarchies": [
                 [h.name, len(self._shapes[h].containers), len(forest.groups)] for h in hierarchies
             ],
-            "jobs": [row for job in self._jobs.by_id.values() for row in self._job(job)],
+            "jobs": self._job_rows(),
+            "ended": [self._jobs.succeeded, self._jobs.failed],
             "work": [
                 [[nr, times] for nr, times in work.calls.items()],
                 work.answers,
@@ -129,6 +132,7 @@ class Columns:
         """Remember the last figures, which are fresh."""
         if not self._keep:
             return
+        self._whereabouts.leaving(container)
         hierarchy = container.hierarchy
         records = self._policy.levels.by_container(self._policy.forest.groups_of(container))
         levels = {
@@ -162,14 +166,25 @@ class Columns:
             for hierarchy, by_path in rows.items()
         ]
 
-    def _job(self, job: Job) -> list[list[Any]]:
-        """One row, none for a job that ended too long ago."""
-        age = time.monotonic() - job.began
-        if job.result is None:
-            return [[job.id, job.name, "running" if job.placed else "starting", age, None]]
-        if age - job.result.wall_seconds > self._keep:
-            return []
-        return [[job.id, job.name, "ended", job.result.wall_seconds, job.result.exit_code]]
+    # -- jobs ----------------------------------------------------------------------
+
+    def _job_rows(self) -> list[list[Any]]:
+        """One for each job, but for those that ended too long ago."""
+        now = time.monotonic()
+        jobs = [
+            job
+            for job in self._jobs.by_id.values()
+            if job.result is None or now - job.began - job.result.wall_seconds <= self._keep
+        ]
+        places = self._whereabouts.look(jobs)
+        return [[*_job(job, now), where] for job, where in zip(jobs, places, strict=True)]
+
+
+def _job(job: Job, now: float) -> list[Any]:
+    """Id, name, state, age, exit code."""
+    if job.result is None:
+        return [job.id, job.name, "running" if job.placed else "starting", now - job.began, None]
+    return [job.id, job.name, "ended", job.result.wall_seconds, job.result.exit_code]
 
 
 def _columns(containers: list[Container]) -> dict[str, Column]:

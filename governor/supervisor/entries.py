@@ -11,6 +11,7 @@ from collections.abc import Collection
 from governor.core.container import Container
 from governor.core.group import Group
 from governor.errors import GovernorError
+from governor.results import Value
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.policy import Policy
 from governor.wire import agent as wire
@@ -79,11 +80,15 @@ class Entries:
         """The group to be in, 0 for that of before: a call is never refused because of us."""
         if message.ticket in self._entries:  # another agent had asked
             return self._entries[message.ticket].target.id
+        told: dict[str, Value] = {"pid": message.pid}
         try:
-            source = self._policy.members.group_of(message.pid)
+            tag = self._policy.members.tag(message.pid)
+            if tag is not None:
+                told |= {"job": tag.job} | self._policy.told_of_group(tag.group)
+            source = self._policy.members.group(tag)
             target = self._make(source)
         except GovernorError as error:
-            self._policy.events.publish("unenforced", pid=message.pid, reason=error.message)
+            self._policy.events.publish("unenforced", "", "", **told, reason=error.message)
             return 0
         self._entries[message.ticket] = _Entry(message, source, target)
         return target.id

@@ -19,6 +19,13 @@ BATCH = 1_000
 FOLLOWERS_MAX = 10_000
 """Clients that wait for an event at once at most; who goes away is not noticed before the next."""
 
+KEEPERS_MAX = 100
+"""Clients that the end waits for at most."""
+KEEPER_SECONDS = 30.0
+"""Seconds after which one that has not come back is not waited for."""
+PATIENCE = 1.0
+"""Seconds that the end waits for all of them."""
+
 Answer = tuple[int, int, list[Event]]
 
 
@@ -37,6 +44,10 @@ class Events:
         self._row: deque[Event] = deque(maxlen=KEPT)
         self._last = 0
         self._followers: list[_Follower] = []
+        self._keepers: dict[str, tuple[int, float]] = {}
+        """The last event that each has, and when it said so."""
+        self._left: deque[str] = deque(maxlen=KEEPERS_MAX)
+        self._deadline: float | None = None
 
     def publish(self, kind: str, hierarchy: str = "", path: str = "", **fields: Value) -> None:
         """Something has happened to a container, or to the governor when none is named."""
@@ -64,6 +75,30 @@ class Events:
         else:
             self._followers.append(_Follower(after, time.monotonic() + timeout, answer))
 
+    def has(self, keeper: str, last: int) -> None:
+        """One who keeps all events has them until number ``last``; -1: it keeps them no more."""
+        now = time.monotonic()
+        for other in [k for k, (_, then) in self._keepers.items() if now - then > KEEPER_SECONDS]:
+            del self._keepers[other]
+        self._keepers.pop(keeper, None)
+        if last < 0:
+            self._left.append(keeper)
+        elif keeper not in self._left and len(self._keepers) < KEEPERS_MAX:
+            self._keepers[keeper] = last, now
+
+    def end(self) -> None:
+        """Nothing more will happen: those who keep all events have a moment to come for them."""
+        self._deadline = time.monotonic() + PATIENCE
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether everybody has what they keep, or was waited for long enough."""
+        now = time.monotonic()
+        if self._deadline is None or now >= self._deadline:
+            return True
+        lately = (last for last, then in self._keepers.values() if now - then <= KEEPER_SECONDS)
+        return all(last >= self._last for last in lately)
+
     def tick(self) -> float | None:
         """Answer those who have something new or waited long enough; seconds until the next."""
         now = time.monotonic()
@@ -72,6 +107,8 @@ class Events:
                 self._followers.remove(follower)
                 follower.answer(self._since(follower.after))
         due = [follower.deadline for follower in self._followers]
+        if self._deadline is not None:
+            due.append(self._deadline)
         return max(0.0, min(due) - now) if due else None
 
     def _since(self, after: int) -> Answer:

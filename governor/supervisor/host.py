@@ -51,7 +51,9 @@ class ProcessHost:
             signal_all([pid], number)
 
     def event(self, kind: str, container: Container, **fields: Value) -> None:
-        """Tell whoever follows the events."""
+        """Tell whoever follows the events; with a ``pid``, of its job as well."""
+        if "pid" in fields:
+            fields["job"] = self._policy.members.job_of(int(fields["pid"]))
         self._policy.events.of(kind, container, **fields)
 
     def changed(self, container: Container) -> None:

@@ -11,6 +11,7 @@ from governor.results import OWN_FAILURE, TIMED_OUT, JobResult
 from governor.supervisor.endings import Endings, check_signal
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.policy import Policy
+from governor.supervisor.refusals import Refusals
 
 UNSEEN = "it ended while nobody could see it"
 
@@ -19,12 +20,20 @@ class JobEnds:
     """Ends jobs, and says what came of them; ``ended`` is told of each end."""
 
     def __init__(
-        self, jobs: Jobs, policy: Policy, endings: Endings, ended: Callable[[Job], None]
+        self,
+        jobs: Jobs,
+        policy: Policy,
+        endings: Endings,
+        refusals: Refusals,
+        ended: Callable[[Job], None],
     ) -> None:
         self._jobs = jobs
         self._policy = policy
         self._endings = endings
+        self._refusals = refusals
         self._ended = ended
+        self._unsettled: dict[int, tuple[Job, JobResult]] = {}
+        """Those that have ended and may have been refused more than was heard of."""
 
     # -- what came of a job --------------------------------------------------------
 
@@ -59,13 +68,31 @@ class JobEnds:
             self.lose(job, UNSEEN, time.monotonic() - job.began)
 
     def _end(self, job: Job, result: JobResult) -> None:
+        if self._refusals.are_known():
+            self._conclude(job, result)
+        else:
+            self._unsettled[job.id] = job, result
+
+    def settle(self) -> None:
+        """Give their results to those that have ended, with all that they were refused."""
+        while self._unsettled:
+            self._refusals.catch_up()
+            ended, self._unsettled = self._unsettled, {}
+            for job, result in ended.values():
+                self._conclude(job, result)
+
+    def _conclude(self, job: Job, result: JobResult) -> None:
         self._jobs.leave(job)
-        job.result = result
+        job.result = result._replace(refusals=tuple(job.refused.values()))
         self._policy.changes.job(job)
-        fields = job.told() | {"exit_code": result.exit_code}
+        fields = job.told() | self._policy.told_of_group(job.ended_in or job.group)
+        fields["exit_code"] = result.exit_code
+        if job.refused:
+            fields["refused"] = sum(refusal.times for refusal in job.refused.values())
         if result.error:
             fields["reason"] = result.error
         self._policy.events.publish("job-end", "", "", **fields)
+        self._refusals.ended(job)
         self._ended(job)
         self._jobs.remember(job)
 
@@ -74,7 +101,7 @@ class JobEnds:
     def send_signal(self, job: Job, number: int) -> None:
         """Signal a job's first process; nothing happens when it has ended already. EINVAL."""
         check_signal(number)
-        if job.result is None and job.pid:
+        if self._may_run(job.id) and job.pid:
             try:
                 os.kill(job.pid, number)
             except ProcessLookupError:
@@ -98,6 +125,7 @@ class JobEnds:
 
     def tick(self) -> float | None:
         """Do what is due by the clock; returns the seconds until something is due again."""
+        self._refusals.tick()
         now = time.monotonic()
         for job in self._jobs.timed():
             if job.deadline is not None and now >= job.deadline:
@@ -108,9 +136,12 @@ class JobEnds:
         due = [job.deadline for job in self._jobs.timed() if job.deadline is not None]
         return max(0.0, min(due) - now) if due else None
 
+    def _may_run(self, id: int) -> bool:
+        return self._jobs.is_running(id) and id not in self._unsettled
+
     def _members(self, jobs: Collection[int]) -> list[int]:
         """Every process of these jobs, wherever it has daemonized itself to."""
         members = [pid for pid, tag in self._policy.members.all().items() if tag.job in jobs]
         # A worker that has not been placed carries no tag yet.
-        early = [self._jobs.by_id[id].pid for id in jobs if self._jobs.is_running(id)]
+        early = [self._jobs.by_id[id].pid for id in jobs if self._may_run(id)]
         return [*members, *(pid for pid in early if pid and pid not in members)]

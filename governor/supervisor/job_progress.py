@@ -186,10 +186,16 @@ class JobProgress:
         changes = self._policy.changes
         changes.job(job)
         changes.process(job.pid)
-        self._policy.events.publish("job-start", "", "", **job.told())
+        self._tell_of_start(job)
         job.tell_started()
         changes.flush()  # whoever comes after us knows of whatever has run
         self._let_run(job)
+
+    def _tell_of_start(self, job: Job) -> None:
+        told = job.told() | self._policy.told_of_group(job.group)
+        self._policy.events.publish("job-start", "", "", **told)
+        if job.refusal:
+            self._policy.events.publish("unenforced", "", "", **told, reason=job.refusal)
 
     def _enter(self, job: Job, message: agent_wire.Placed) -> None:
         """It is in its containers; its clock starts."""
@@ -226,6 +232,7 @@ class JobProgress:
         while job.report is not None and self._on_report(job):
             pass  # it may have said why it could not become the job
         if job.placed:
+            job.ended_in = message.group
             self._policy.left(message.group or job.group, job.pid)
         self.close_report(job)
         self._ends.finish(job, message.status, message.cpu)

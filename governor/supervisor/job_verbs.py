@@ -63,7 +63,7 @@ class JobVerbs:
 
     def _wait(self, request: wire.Wait, reply: Reply) -> None:
         jobs = [self._jobs.get(id) for id in request.jobs]
-        done = [[job.id, *job.result] for job in jobs if job.result is not None]
+        done = [[job.id, *job.result.row()] for job in jobs if job.result is not None]
         if done or not jobs or request.timeout == 0:
             reply(done)
             return
@@ -78,7 +78,7 @@ class JobVerbs:
         assert job.result is not None
         for waiter in [waiter for waiter in self._waiters if job.id in waiter.jobs]:
             self._waiters.remove(waiter)
-            waiter.reply([[job.id, *job.result]])
+            waiter.reply([[job.id, *job.result.row()]])
 
     def tick(self) -> float | None:
         """Answer those who have waited long enough; seconds until the next of them."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from governor.errors import GovernorError
-from governor.results import JobResult, Value
+from governor.results import JobResult, Refusal, Value
 from governor.supervisor.changes import Changes
 from governor.wire.client import Spawn
 from workers.membership import MAX_JOB
@@ -27,6 +27,7 @@ class Job:
         "began",
         "began_at",
         "deadline",
+        "ended_in",
         "error",
         "grace",
         "group",
@@ -37,6 +38,7 @@ class Job:
         "placed",
         "ready",
         "refusal",
+        "refused",
         "report",
         "result",
         "start",
@@ -62,6 +64,10 @@ class Job:
         self.report: socket.socket | None = None
         self.listener: int | None = None
         self.refusal = ""
+        self.refused: dict[int, Refusal] = {}
+        """What it was refused so far, by counter."""
+        self.ended_in = 0
+        """The group that its first process ended in; 0: nobody knows."""
         self.error: str | None = None
         self.base_cpu = 0
         self.began = time.monotonic()
@@ -83,6 +89,7 @@ class Job:
         job.ready = job.placed = work.placed
         job.report, job.listener, job.result, job.started = None, None, None, None
         job.refusal, job.error, job.timed_out = work.refusal, work.error, work.timed_out
+        job.refused, job.ended_in = {}, 0
         return job
 
     def tell_started(self) -> None:
@@ -111,6 +118,9 @@ class Jobs:
         self._timed: dict[int, Job] = {}
         """Those that run and have a time by which they have to end."""
         self._lately_ended: deque[int] = deque()
+        self.succeeded = 0
+        self.failed = 0
+        """How many have ended with exit code 0, and with another, in this supervisor's time."""
 
     # -- looking -------------------------------------------------------------------
 
@@ -212,10 +222,14 @@ class Jobs:
         self._by_pid.pop(job.pid, None)
 
     def remember(self, job: Job) -> None:
-        """Keep one that has ended, instead of others that ended long ago.
+        """Count and keep one that has ended, instead of others that ended long ago.
 
         Those stay of which processes live on under the id.
         """
+        if job.result is not None and job.result.exit_code == 0:
+            self.succeeded += 1
+        else:
+            self.failed += 1
         self._lately_ended.append(job.id)
         for _ in range(len(self._lately_ended) - ENDED_MAX):
             id = self._lately_ended.popleft()

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from governor.core.container import Container
 from governor.core.forest import Forest
@@ -13,6 +14,9 @@ from governor.core.group import Group
 from governor.errors import GovernorError
 from workers import membership
 from workers.membership import Tag
+
+if TYPE_CHECKING:
+    from governor.supervisor.jobs import Job
 
 
 class Members:
@@ -81,12 +85,27 @@ class Members:
             raise GovernorError(errno.EBUSY, f"process {pid} belongs to another governor")
         return tag
 
+    def job_of(self, pid: int) -> int:
+        """The job whose process this is or was; 0: nobody's, or nobody knows any more."""
+        tag = membership.read_ours(pid, self._nonce)
+        return 0 if tag is None else tag.job
+
     def group_of(self, pid: int) -> Group:
         """The group a process is in; that of all the roots for one that is not governed.
 
         Refused as by `tag`.
         """
         return self.group(self.tag(pid))
+
+    def group_of_job(self, job: Job) -> Group | None:
+        """The group that a job's first process is in, or was started in when it has ended.
+
+        None when nobody is in that any more, and it is forgotten.
+        """
+        if job.placed and job.result is None:  # it may have moved since it was started
+            with contextlib.suppress(GovernorError):
+                return self.group_of(job.pid)
+        return self._forest.groups.get(job.group)
 
     def group(self, tag: Tag | None) -> Group:
         """The group of a process with this tag, or without one."""

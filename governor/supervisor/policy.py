@@ -181,6 +181,12 @@ class Policy:
         for container, subsystem in self._bound_to(group):
             tell(subsystem, "exit", container, pid)
 
+    def told_of_group(self, group: int) -> dict[str, Value]:
+        """Where its processes are, as events tell it; empty when there are no hierarchies."""
+        found = self.forest.groups.get(group)
+        places = self.released.get(group, ()) if found is None else found.containers
+        return {"containers": " ".join(place.label for place in places)} if places else {}
+
     def _bound_to(self, group: int) -> list[tuple[Container, Subsystem]]:
         found = self.forest.groups.get(group)
         return list(bound(found)) if found is not None else []
@@ -235,7 +241,8 @@ class Policy:
             tell(subsystem, "post_attach", container, pid)
         self.changes.container(container)
         self.watch(container, occupied=True)
-        self.events.of("move", container, pid=pid, source=old.path)
+        job = self.members.job_of(pid)
+        self.events.of("move", container, pid=pid, job=job, source=old.path)
 
     def _process_of(self, task: int) -> int:
         """The process of a thread, if it may be governed."""

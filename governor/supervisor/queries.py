@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ from governor import __version__
 from governor.core.container import Container
 from governor.core.forest import TASKS
 from governor.core.hierarchy import Hierarchy
-from governor.errors import GovernorError
 from governor.results import HierarchyReport, JobReport, Place, ProcessReport, StatusReport
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.answers import Handler, Reply, at_once
@@ -47,6 +45,7 @@ class Queries:
             wire.Processes: at_once(self._processes),
             wire.Jobs: at_once(self._all_jobs),
             wire.Follow: self._follow,
+            wire.Log: self._log,
             wire.Status: at_once(self._status),
         }
 
@@ -100,17 +99,18 @@ class Queries:
         return [list(self._job(job)) for job in self._jobs.by_id.values()]
 
     def _job(self, job: Job) -> JobReport:
-        group = self._policy.forest.groups.get(job.group)
-        if job.placed and job.result is None:  # it may have moved since it was started
-            with contextlib.suppress(GovernorError):
-                group = self._policy.members.group_of(job.pid)
+        group = self._policy.members.group_of_job(job)
         labels = [container.label for container in group.containers] if group else []
         result = job.result
         seconds = result.wall_seconds if result else time.monotonic() - job.began
         code = result.exit_code if result else None
         return JobReport(job.id, job.name, job.pid, labels, seconds, code)
 
-    def _follow(self, request: wire.Follow, reply: Reply) -> None:
+    def _log(self, request: wire.Log, reply: Reply) -> None:
+        self._follow(request, reply)
+        self._policy.events.has(request.keeper, request.after)
+
+    def _follow(self, request: wire.Follow | wire.Log, reply: Reply) -> None:
         self._policy.events.follow(
             request.after,
             request.timeout,

@@ -22,6 +22,7 @@ from governor.journal.records import (
     Orphan,
     Past,
     Record,
+    Refused,
     Spent,
     Tree,
     Work,
@@ -262,7 +263,11 @@ class Recorder(Changes):
     def _work(self, job: Job) -> Iterator[Record]:
         if self._jobs.by_id.get(job.id) is not job:
             yield Gone(job.id, "Work")
+            if job.refused:
+                yield Gone(job.id, "Refused")
             return
+        if job.refused:
+            yield Refused(job.id, [[counter, *row] for counter, row in job.refused.items()])
         yield Work(
             job.id,
             job.name,
@@ -281,7 +286,7 @@ class Recorder(Changes):
             job.base_cpu,
             job.refusal,
             job.error,
-            list(job.result) if job.result is not None else [],
+            job.result.row() if job.result is not None else [],
         )
 
     # -- figures -------------------------------------------------------------------

@@ -27,11 +27,12 @@ from governor.journal.records import (
     Orphan,
     Past,
     Record,
+    Refused,
     Spent,
     Tree,
     Work,
 )
-from governor.results import JobResult
+from governor.results import JobResult, Refusal
 from governor.supervisor import levels
 from governor.supervisor.bounds import own_counters
 from governor.supervisor.job_ends import UNSEEN, JobEnds
@@ -206,7 +207,10 @@ class Restorer:
 
     def _job(self, work: Record) -> None:
         job = Job.recorded(work)
-        job.result = JobResult(*work.result) if work.result else None
+        refused = self._journal.all(Refused).get(job.id)
+        if refused is not None:
+            job.refused = {counter: Refusal(*row) for counter, *row in refused.rows}
+        job.result = JobResult.read(work.result) if work.result else None
         alive = self._inherited is not None and job.placed
         self._jobs.restore(job, alive)
         if job.result is None and not alive:

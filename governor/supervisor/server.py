@@ -27,6 +27,7 @@ from governor.supervisor.job_verbs import JobVerbs
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.policy import Policy
 from governor.supervisor.queries import Queries
+from governor.supervisor.refusals import Refusals
 from governor.supervisor.release import Release
 from governor.supervisor.requests import Requests
 from governor.supervisor.spawner_link import Request, SpawnerLink
@@ -112,7 +113,8 @@ class Supervisor:
         self._poller = Poller()
         self._endings = Endings(policy.members.one_look)
         self._jobs = jobs = Jobs(policy.changes)
-        self._ends = ends = JobEnds(jobs, policy, self._endings, self._on_ended)
+        self._refusals = refusals = Refusals(jobs, policy, self._agent)
+        self._ends = ends = JobEnds(jobs, policy, self._endings, refusals, self._on_ended)
         self._progress = JobProgress(jobs, link, self._agent, policy, self._poller, ends)
         self._starts = JobStarts(jobs, link, policy, self._progress)
         self._job_verbs = JobVerbs(policy, jobs, self._starts, ends, self._desk)
@@ -169,6 +171,7 @@ class Supervisor:
             self._agent.taken_over = lambda how, resumed: None  # there was none
         self._agent.inherit()  # when that is there, every end until now has been reported
         self._agent.taken_over = self._on_taken_over
+        self._ends.settle()
         restorer.give_up()
         state.begin(self._terms.nonce, self._terms.directory)
         if state.journal.said:
@@ -198,7 +201,7 @@ class Supervisor:
             ready: set[object] = set()
             while True:
                 timeout = self._tick(ready)  # what was due may have been the end
-                if not self._running:
+                if not self._running and self._events.are_kept:
                     break
                 ready = self._poller.poll(timeout)
                 if self._owner.fileno() in ready:
@@ -218,12 +221,14 @@ class Supervisor:
         self._spawner.catch_up()
         self._progress.hear(ready)
         self._agent.catch_up()
+        self._ends.settle()
         self._entries.tick()
         if self._desk.fileno() in ready:
             self._desk.tend()
         self._requests.serve()
         self._idle.check()
         self._agent.catch_up()  # an answer to a client does not say that it has died
+        self._ends.settle()
         if self._recording is not None:
             self._recording.turn()
 
@@ -259,21 +264,24 @@ class Supervisor:
     def _on_spawner_replaced(self, how: str, before: int) -> None:
         self._policy.machinery.discard(before)
         self._policy.machinery.add(self._spawner.pid)
-        self._events.publish("spawner-restart", reason=f"the spawner {how}")
+        self._events.publish("spawner-restart", pid=self._spawner.pid, reason=f"the spawner {how}")
 
     def _on_taken_over(self, how: str, resumed: agent_wire.Resumed) -> None:
         self._entries.resumed(resumed.tickets)
         self._progress.place_again()
-        self._events.publish("agent-restart", reason=f"the agent {how}")
+        self._events.publish(
+            "agent-restart", pid=self._agent.process.pid, reason=f"the agent {how}"
+        )
 
     def _on_agent(self, message: Message) -> None:
         if isinstance(message, agent_wire.Placed):
             self._progress.on_placed(message)
-        elif isinstance(message, agent_wire.Hit):
-            self._policy.bounds.hit(message)
+        elif isinstance(message, agent_wire.JobHit):
+            self._refusals.hit(message)
+        elif isinstance(message, agent_wire.JobRefusals):
+            self._refusals.of_jobs(message)
         elif isinstance(message, agent_wire.Refusals):
-            for hit in self._agent.untold(message):
-                self._policy.bounds.hit(hit)
+            self._refusals.of_counters(message)
         elif isinstance(message, agent_wire.Entering | agent_wire.Entered):
             self._entries.hear(message)
 
@@ -286,6 +294,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._running = False
+        self._events.end()
 
     # -- time ----------------------------------------------------------------------
 
@@ -298,6 +307,7 @@ class Supervisor:
             due.append(self._figures.tick())
         due += [self._agent.tick(busy), self._spawner.tick(busy)]
         due.append(self._release.check())
+        self._ends.settle()
         due.append(self._events.tick())  # last: it tells of what the others did
         if self._recording is not None:
             self._recording.turn()

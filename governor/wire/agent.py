@@ -207,6 +207,39 @@ class Refusals(NamedTuple):
     figures: list[list[int]]
 
 
+class JobHit(NamedTuple):
+    """Agent, in place of `Hit`: the same of the processes of one job; 0: of no job."""
+
+    counter: int
+    bound: str
+    job: int
+    times: int
+    held: int
+    pid: int
+
+
+class JobRefusals(NamedTuple):
+    """Agent, before `Refusals`: how many calls of each job each counter has refused.
+
+    ``figures`` has a job, a counter, the calls and what was held at the last of them in each row,
+    until `JobEnded`.
+    """
+
+    figures: list[list[int]]
+
+
+class Tell(NamedTuple):
+    """Supervisor: tell of every refusal until now, then answer with `Pong`."""
+
+    request: int
+
+
+class JobEnded(NamedTuple):
+    """Supervisor: nobody will ask what this job was refused."""
+
+    job: int
+
+
 class Listening(NamedTuple):
     """Supervisor, on the channel: the descriptor that comes along is this job's listener."""
 
@@ -297,6 +330,8 @@ FROM_AGENT = Catalogue(
         Resumed,
         Refusals,
         Trapped,
+        JobHit,
+        JobRefusals,
     ]
 )
 ON_CHANNEL = Catalogue([Listening])
@@ -318,5 +353,7 @@ TO_AGENT = Catalogue(
         Enter,
         Adopt,
         Resume,
+        Tell,
+        JobEnded,
     ]
 )

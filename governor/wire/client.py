@@ -171,6 +171,19 @@ class Follow(NamedTuple):
     timeout: float
 
 
+class Log(NamedTuple):
+    """`Follow` for one who keeps all events: at its end a governor waits until it has them.
+
+    ``keeper`` is a name of its own. It has all events up to ``after`` when it asks; -1: it keeps
+    them no more.
+    """
+
+    request: int
+    keeper: str
+    after: int
+    timeout: float
+
+
 class Status(NamedTuple):
     """What the governor is: see `results.StatusReport`."""
 
@@ -285,7 +298,7 @@ class Failure(NamedTuple):
 VERBS = (
     Mount, Umount, Mkdir, Rmdir, Lookup, Read, Write, Attach, Tasks, Snapshot,
     Spawn, Wait, Signal, StopJobs, Shutdown, Remount, Hierarchies, List, Rename, Remove, Where,
-    Kill, Processes, Jobs, Follow, Status, State, Look, Scrape,
+    Kill, Processes, Jobs, Follow, Status, State, Look, Scrape, Log,
 )  # fmt: skip
 TO_SUPERVISOR = Catalogue(VERBS)
 STDIO = Catalogue([Stdio])

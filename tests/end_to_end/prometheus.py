@@ -20,7 +20,7 @@ from tests.capabilities import need
 from tests.process.helpers import DEADLINE, ROOT
 
 MONITORING = ROOT / "examples" / "monitoring"
-INTERVAL = "500ms"
+INTERVAL = "300ms"
 _PAUSE = 0.1
 """Between two looks at a server that tells nobody when it has scraped."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import governor
 from governor import registry
 from tests.capabilities import need
 from tests.end_to_end.runner import Runner, end
@@ -121,3 +122,11 @@ def test_events_are_as_documented(shell: Shell) -> None:
         stream.terminate()
         end(stream, "")
     assert said >= {"mount", "mkdir", "rename", "change", "job-start", "job-end", "remount"}
+
+
+def test_the_reference_has_all_public_names() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs/reference").glob("*.rst"))
+    listed = {
+        name.rpartition(".")[2] for name in re.findall(r"^\.\. auto\w+:: (\S+)$", pages, re.M)
+    }
+    assert set(governor.__all__) - listed == {"__version__", "aio"}

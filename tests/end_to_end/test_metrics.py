@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as parse_openmetrics,
-)
 from prometheus_client.parser import text_string_to_metric_families
 
 from governor import registry
@@ -24,52 +17,11 @@ from governor.api import Container, Governor
 from governor.metrics import model
 from governor.serving import Serving
 from tests.capabilities import need
-from tests.end_to_end.prometheus import free_port, program
-from tests.leftovers import Mark
+from tests.end_to_end.prometheus import program
+from tests.end_to_end.scraped import openmetrics, samples, text
 from tests.process.helpers import agent_of, eventually
 from tests.programs.build import CannotCompile
-from tests.stress import brief
-
-RUN = [sys.executable, "-m", "governor", "run"]
-
-Sample = tuple[str, str]
-"""Name of the metric, and container as hierarchy:/path."""
-
-
-def text(port: int | None) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
-        assert answer.status == 200
-        return str(answer.read(), "utf-8")
-
-
-def openmetrics(port: int | None) -> str:
-    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    asking = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=accept)
-    with urllib.request.urlopen(asking, timeout=20) as answer:
-        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
-        return str(answer.read(), "utf-8")
-
-
-def samples(port: int | None) -> dict[Sample, float]:
-    found = {}
-    for family in text_string_to_metric_families(text(port)):
-        for sample in family.samples:
-            labels = dict(sample.labels)
-            where = f"{labels.pop('hierarchy', '')}:{labels.pop('container', '')}"
-            if labels.pop("level", "enforced") == "enforced":
-                found["/".join([sample.name, *labels.values()]), where] = sample.value
-    return found
-
-
-@pytest.fixture
-def mark() -> Iterator[Mark]:
-    mark = Mark()
-    yield mark
-    mark.kill()
-
-
-def environment(mark: Mark) -> dict[str, str]:
-    return {**os.environ, **mark.environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+from tests.stress import brief, scrapes
 
 
 def test_what_a_job_did_is_exported() -> None:
@@ -113,6 +65,7 @@ def busy() -> Iterator[Governor]:
         yield governor
 
 
+@pytest.mark.once
 def test_promtool_finds_nothing_wrong(promtool: str, busy: Governor) -> None:
     checked = subprocess.run(
         [promtool, "check", "metrics"],
@@ -124,6 +77,7 @@ def test_promtool_finds_nothing_wrong(promtool: str, busy: Governor) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
+@pytest.mark.once
 def test_prometheus_understands_openmetrics(promtool: str, busy: Governor, tmp_path: Path) -> None:
     """``promtool check metrics`` reads the text format only; this is its other parser."""
     lines = openmetrics(busy.metrics_port).splitlines()
@@ -137,53 +91,7 @@ def test_prometheus_understands_openmetrics(promtool: str, busy: Governor, tmp_p
     assert list((tmp_path / "blocks").iterdir())
 
 
-class Documented(NamedTuple):
-    type: str
-    unit: str
-    labels: frozenset[str]
-
-
-def documented(resources: set[str]) -> dict[str, Documented]:
-    """The table of docs/metrics.md, with NAME and PAGES replaced by all resources."""
-    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
-    table = page.partition("## What is gone")[0]
-    found: dict[str, Documented] = {}
-    for row in re.findall(r"^\| (`governor_.*) \|$", table, re.M):
-        names, type, unit, labels, _, meaning = (cell.strip() for cell in row.split("|"))
-        assert meaning
-        told = Documented(type, unit, frozenset(re.findall(r"`(\w+)`", labels)))
-        for name in re.findall(r"`(\w+)`", names):
-            pages = {resource for resource in resources if resource.endswith("pages")}
-            for word, some in ("NAME", resources - pages), ("PAGES", pages):
-                if f"_{word}_" in name:
-                    found |= {name.replace(word, resource): told for resource in some}
-            if not re.search("NAME|PAGES", name):
-                found[name] = told
-    return found
-
-
-def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
-    with Governor(metrics=0) as governor:
-        container = governor.mount("everything", ["all"]).mkdir("/c")
-        governor.spawn(["true"], containers=[container]).wait(60)
-        exported = openmetrics(governor.metrics_port)
-        counted = {file.partition(".")[0] for file in container.list_files() if "held" in file}
-    found = {}
-    for family in parse_openmetrics(exported):  # type: ignore[no-untyped-call]
-        # What the text format makes of them, which is what queries use.
-        suffix, type = {"counter": ("_total", "counter"), "info": ("_info", "gauge")}.get(
-            family.type, ("", family.type)
-        )
-        labels = {label for sample in family.samples for label in sample.labels}
-        labels -= {"le"} if type == "histogram" else set()
-        found[family.name + suffix] = Documented(type, family.unit, frozenset(labels))
-    told = documented(counted)
-    never = {name for name in told if name.startswith("governor_numsiginfo")} - found.keys()
-    never |= {"governor_recording"}  # without a state directory
-    assert found == {name: row for name, row in told.items() if name not in never}
-    assert "pid" not in {label for row in found.values() for label in row.labels}
-
-
+@pytest.mark.once
 def test_columns_say_what_rows_say() -> None:
     """Every figure, against what `Governor.containers` has of every container."""
     with Governor(metrics=0) as governor:
@@ -208,7 +116,11 @@ def test_columns_say_what_rows_say() -> None:
                     counter = "_total" if file.metric.kind == "counter" else ""
                     sample = model.family_name(subsystem, name, file.metric) + counter
                     told[sample, where] = file.metric.number(report.files[name])
-    containers = {key: value for key, value in found.items() if key[1].partition(":")[2]}
+    containers = {
+        key: value
+        for key, value in found.items()
+        if key[1].partition(":")[2] and "_job_" not in key[0]
+    }
     assert containers == told
 
 
@@ -220,6 +132,19 @@ def test_no_short_lived_process_is_missed() -> None:
         raise
     brief.check(seen)
     assert seen.metric >= 0.3
+
+
+@pytest.mark.once
+def test_scrapes_of_many_containers() -> None:
+    """A sample of what ``make stress`` measures, which alone is long enough to compare times."""
+    try:
+        seen = scrapes.run(200, calls=1000, rounds=1)
+    except CannotCompile as error:
+        need(False, str(error))
+        raise
+    assert seen.lines >= 200 * scrapes.LINES
+    assert all(0 < sum(cost) < scrapes.MOST for cost in (seen.first, *seen.later.values()))
+    assert len(seen.calls) == 3
 
 
 def agents_work(port: int | None) -> dict[str, float]:
@@ -270,6 +195,7 @@ def governor_traps(governor: Governor, container: Container) -> bool:
     return bool(governor.spawn(["true"], containers=[container]).traps)
 
 
+@pytest.mark.once
 def test_the_short_way_is_a_sample() -> None:
     """Some answers of a long row are measured, each of which stands in one bucket."""
     with Governor(metrics=0) as governor:
@@ -306,6 +232,7 @@ def test_minor_resources_are_exported() -> None:
     assert ("governor_numsiginfo_limit", where) not in found
 
 
+@pytest.mark.once
 def test_series_vanish_with_their_container_and_hierarchy() -> None:
     with Governor(metrics=Serving(keep=0)) as governor:
         load = governor.mount("load", ["numtasks"])
@@ -320,6 +247,7 @@ def test_series_vanish_with_their_container_and_hierarchy() -> None:
     assert without_load == {":"}
 
 
+@pytest.mark.once
 def test_what_is_gone_is_kept_for_a_while() -> None:
     with Governor(metrics=Serving(keep=600)) as governor:
         load = governor.mount("load", ["numtasks", "cpuacct"])
@@ -335,69 +263,60 @@ def test_what_is_gone_is_kept_for_a_while() -> None:
         assert found["governor_cpuacct_usage_seconds_total", "load:/builds"] > 0
         assert found["governor_enforcement_level/numtasks", "load:/builds"] == 1
         assert found["governor_job_exit_code/1/sh", ":"] == code != 0
+        ended = [found[f"governor_jobs_ended_total/{how}", ":"] for how in ("success", "failure")]
+        assert ended == [0, 1]
         assert found["governor_job_state/1/sh/ended", ":"] == 1
+        assert found["governor_job_container_info/1/sh", "load:/builds"] == 1
         load.mkdir("/builds")  # the same name: only one of them is told of
         found = samples(governor.metrics_port)
         assert found["governor_numtasks_failures_total", "load:/builds"] == 0
 
 
-def test_run_serves_metrics_while_the_command_runs(mark: Mark) -> None:
-    port = free_port()
-    program = (
-        "import urllib.request, sys;"
-        f"sys.stdout.buffer.write(urllib.request.urlopen('http://127.0.0.1:{port}/metrics').read())"
-    )
-    done = subprocess.run(
-        [*RUN, "--max-tasks", "50", "--metrics", str(port), "--", sys.executable, "-c", program],
-        env=environment(mark),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert 'governor_numtasks_limit{container="/job",hierarchy="load"} 50.0' in done.stdout
-    assert 'governor_numtasks_held{container="/job",hierarchy="load"} 1.0' in done.stdout
-    assert mark.processes() == []
+@pytest.mark.once
+def test_what_is_gone_goes_when_its_time_is_over() -> None:
+    with Governor(metrics=Serving(keep=0.3)) as governor:
+        builds = governor.mount("load", ["numtasks"]).mkdir("/builds")
+        text(governor.metrics_port)
+        governor.spawn(["true"], name="brief", containers=[builds]).wait(60)
+        builds.rmdir()
+
+        def gone() -> bool:
+            told = text(governor.metrics_port)
+            return "brief" not in told and "/builds" not in told
+
+        eventually(gone, "nothing is told of job and container")
 
 
-def test_run_with_metrics_passes_signals_on(mark: Mark) -> None:
-    program = (
-        "import signal, sys;"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));"
-        "print('ready', flush=True);"
-        "signal.pause()"
-    )
-    port = free_port()
-    with subprocess.Popen(
-        [*RUN, "--metrics", str(port), "--", sys.executable, "-c", program],
-        env=environment(mark),
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as command:
-        assert command.stdout is not None
-        assert command.stdout.readline() == "ready\n"
-        assert "governor_build_info" in text(port)
-        command.send_signal(signal.SIGTERM)
-        assert command.wait(60) == 7
-    assert mark.processes() == []
+def places(port: int | None) -> set[tuple[str, str]]:
+    """Job and container, of all jobs that metrics tell of."""
+    found = {
+        (f"{labels['id']} {labels['name']}", f"{labels['hierarchy']}:{labels['container']}")
+        for family in text_string_to_metric_families(text(port))
+        for name, labels, value, *_ in family.samples
+        if name == "governor_job_container_info" and value == 1
+    }
+    return found
 
 
-def test_run_with_a_port_in_use_starts_nothing(mark: Mark, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        done = subprocess.run(
-            [*RUN, "--metrics", str(port), "--", "touch", str(tmp_path / "started")],
-            env={**environment(mark), "TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": ""},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert (done.returncode, done.stdout) == (125, "")
-    assert done.stderr == (
-        f"governor: cannot serve metrics: port {port} of 127.0.0.1 is in use; choose another\n"
-    )
-    assert list(tmp_path.iterdir()) == []
-    assert mark.processes() == []
+@pytest.mark.once
+def test_jobs_are_found_in_their_containers() -> None:
+    """Also when they move, when they have ended, and when the container has another name."""
+    with Governor(metrics=Serving(keep=600)) as governor:
+        load = governor.mount("load", ["numtasks"])
+        governor.mount("cpu", ["cpuacct"])
+        first, second = load.mkdir("/first"), load.mkdir("/second")
+        port = governor.metrics_port
+        job = governor.spawn(["sleep", "600"], name="j", containers=[first])
+        assert places(port) == {("1 j", "load:/first"), ("1 j", "cpu:/")}
+        second.attach(job.pid)
+        assert places(port) == {("1 j", "load:/second"), ("1 j", "cpu:/")}
+        governor.stop([job], grace=0)
+        second.rename("third")
+        assert places(port) == {("1 j", "load:/third"), ("1 j", "cpu:/")}
+        load["/third"].rmdir()
+        assert places(port) == {("1 j", "load:/third"), ("1 j", "cpu:/")}
+        governor.spawn(["true"], name="short", containers=[first]).wait(60)
+        first.rmdir()  # before anybody has looked
+        assert places(port) >= {("2 short", "load:/first"), ("2 short", "cpu:/")}
+        governor.umount("load")
+        assert {where for _, where in places(port)} == {"cpu:/"}

@@ -11,11 +11,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from governor.api import Governor
+from governor.api import Container, Governor
 from tests.capabilities import need
 from tests.end_to_end.prometheus import MONITORING, Prometheus, Series, program
 from tests.process.helpers import (
@@ -27,6 +28,8 @@ from tests.process.helpers import (
     run_job,
 )
 
+pytestmark = pytest.mark.once
+
 WORK = ["numtasks", "numfiles", "numsock", "numpty", "numflock"]
 WORK += ["privvmpages", "physpages", "rsspages"]
 TESTS = sorted(MONITORING.glob("*_test.yml"))
@@ -37,10 +40,11 @@ CHOSEN = {"$__rate_interval": "2s", "$__range": "1m"}
 
 KNOWN = {
     "Governors": 1,
-    "Containers": 4,
-    "Tasks": 2,
+    "Containers": 5,
+    "Tasks": 3,
     "Jobs running": 1,
-    "Limits that fail": 0,
+    "Limits that fail": 1,
+    "Not recorded": 0,
     "Fullest now": 1,
 }
 """What single numbers are, then."""
@@ -76,6 +80,16 @@ def promtool(*arguments: str) -> None:
 def test_rules_do_as_they_say() -> None:
     promtool("check", "config", "prometheus.yml")
     promtool("test", "rules", *(test.name for test in TESTS))
+
+
+def test_prometheus_takes_the_documented_configurations(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    (tmp_path / "cert.pem").touch()
+    for number, block in enumerate(blocks):
+        (tmp_path / f"{number}.yml").write_text(block)
+    assert len(blocks) == 2
+    promtool("check", "config", *(str(tmp_path / f"{n}.yml") for n in range(len(blocks))))
 
 
 def test_alerts_are_tested_and_explained() -> None:
@@ -124,14 +138,24 @@ def shown(prometheus: Prometheus, panel: Panel, since: float) -> list[Series]:
 
 
 @contextmanager
+def stranger(container: Container) -> Iterator[None]:
+    """A process that was moved in from outside, for which no limit of tasks holds."""
+    container["numtasks.limit"] = 10
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        container.attach(process.pid)
+        yield
+
+
+@contextmanager
 def busy(prometheus: Prometheus, gov: Governor) -> Iterator[None]:
     """There is everything to be seen of this governor."""
     who = gov.mount("who", ["cpuset", "cpuacct"]).mkdir("/ada")
-    work = gov.mount("work", WORK).mkdir("/box")
+    hierarchy = gov.mount("work", WORK)
+    work, foreign = hierarchy.mkdir("/box"), hierarchy.mkdir("/foreign")
     work["numtasks.limit"] = 2
     work["numfiles.limit"] = 100
     run_job(gov, ["sh", "-c", "exit 3"])
-    with puppet(gov, who, work) as job:
+    with puppet(gov, who, work) as job, stranger(foreign):
         job.fill(1)
         prometheus.scraped()
         kill_and_see([agent_of(gov, job.pid)])
@@ -140,10 +164,13 @@ def busy(prometheus: Prometheus, gov: Governor) -> Iterator[None]:
 
 
 def test_every_panel_shows_something(
-    prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch
+    prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     firing = 'ALERTS{alertname="GovernorForksRefused",hierarchy="work"}'
-    with nothing_left(monkeypatch), Governor(metrics=prometheus.target) as gov:
+    with (
+        nothing_left(monkeypatch),
+        Governor(metrics=prometheus.target, state=str(tmp_path)) as gov,
+    ):
         began = time.time()
         with busy(prometheus, gov):
             empty = panels()
@@ -170,8 +197,34 @@ def test_every_panel_shows_something(
                 if panel.instant
             }
     assert chosen.pop("instance") == {f"127.0.0.1:{prometheus.target}"}
-    assert chosen == {"hierarchy": {"who", "work"}, "container": {"/", "/ada", "/box"}}
+    assert chosen == {"hierarchy": {"who", "work"}, "container": {"/", "/ada", "/box", "/foreign"}}
     assert {title: values[title] for title in KNOWN} == KNOWN
+
+
+def expression(alert: str) -> str:
+    """What an alert is about."""
+    text = (MONITORING / "alerts.yml").read_text().partition(f"- alert: {alert}\n")[2]
+    found = re.match(r" +expr: >-\n(.*?)\n +(?:for|labels):", text, re.S)
+    assert found
+    return found[1]
+
+
+def test_the_job_that_does_nothing_is_found(
+    prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In seconds instead of half an hour, which is all that is changed."""
+    hurried = expression("GovernorJobStuck").replace("30m", "2s").replace("1800", "1")
+    burn = [sys.executable, "-c", "while True: pass"]
+    with nothing_left(monkeypatch), Governor(metrics=prometheus.target) as gov:
+        load, cpu = gov.mount("load", ["numtasks"]), gov.mount("cpu", ["cpuacct"])
+        gov.spawn(["sleep", "600"], name="idle", containers=[load.mkdir("/i"), cpu.mkdir("/i")])
+        gov.spawn(burn, name="busy", containers=[load.mkdir("/b"), cpu.mkdir("/b")])
+        gov.spawn(["sleep", "600"], name="hidden", containers=[load["/b"], cpu["/b"]])
+
+        def stuck() -> list[str]:
+            return [series.labels["name"] for series in prometheus.query(hurried)]
+
+        prometheus.eventually(lambda: stuck() == ["idle"], "the idle one is found")
 
 
 def test_alerts_of_what_lasts_are_pending(
@@ -185,15 +238,11 @@ def test_alerts_of_what_lasts_are_pending(
         prometheus.eventually(lambda: bool(prometheus.query(asked)), f"{name} is pending")
 
     with nothing_left(monkeypatch):
-        with (
-            Governor(metrics=prometheus.target) as gov,
-            subprocess.Popen(["cat"], stdin=subprocess.PIPE) as stranger,
-        ):
+        with Governor(metrics=prometheus.target) as gov:
             hierarchy = gov.mount("alerts", ["numtasks"])
             full, foreign = hierarchy.mkdir("/full"), hierarchy.mkdir("/foreign")
-            full["numtasks.limit"] = foreign["numtasks.limit"] = 10
-            foreign.attach(stranger.pid)
-            with puppet(gov, full) as job:
+            full["numtasks.limit"] = 10
+            with puppet(gov, full) as job, stranger(foreign):
                 job.fill(9)
                 pends("GovernorNearLimit", container="/full")
                 pends("GovernorLimitNotEnforced", container="/foreign")

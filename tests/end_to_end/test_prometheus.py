@@ -14,6 +14,7 @@ from governor.serving import Serving
 from tests.end_to_end.prometheus import Prometheus
 from tests.end_to_end.running import Shell
 from tests.process.helpers import (
+    ROOT,
     agent_of,
     children,
     eventually,
@@ -23,6 +24,8 @@ from tests.process.helpers import (
     run_job,
     spawner_of,
 )
+
+pytestmark = pytest.mark.once
 
 COUNTERS = ("numtasks_failures", "cpuacct_usage_seconds")
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
@@ -74,7 +77,7 @@ def test_cpu_time_is_all_there(prometheus: Prometheus, gov: Governor) -> None:
     assert own == pytest.approx(prometheus.value(usage.format("", "/")))
 
 
-def test_counters_go_on_when_the_agent_dies(prometheus: Prometheus, gov: Governor) -> None:
+def test_counters_go_on_when_agent_and_spawner_die(prometheus: Prometheus, gov: Governor) -> None:
     box = gov.mount("dies", ["numtasks", "cpuacct"]).mkdir("/box")
     box["numtasks.limit"] = 2
     where = '{hierarchy="dies",container="/box"}'
@@ -87,6 +90,7 @@ def test_counters_go_on_when_the_agent_dies(prometheus: Prometheus, gov: Governo
         before = prometheus.value(used)
         kill_and_see([agent_of(gov, job.pid)])
         eventually(lambda: len(children(spawner_of(gov))) == 2, "there is another agent")
+        kill_and_see([spawner_of(gov)])
         assert [job.is_refused() for _ in range(2)] == [True] * 2
         prometheus.scraped()
     course = prometheus.course(refused, start, time.time() + 1)[0].points
@@ -95,6 +99,7 @@ def test_counters_go_on_when_the_agent_dies(prometheus: Prometheus, gov: Governo
     for counter in (refused, used):
         assert prometheus.value(f"resets({counter}[1m])") == 0
     assert prometheus.value("governor_agent_restarts_total") == 1
+    assert prometheus.value("governor_spawner_restarts_total") == 1
 
 
 def test_counters_go_on_when_the_supervisor_dies(
@@ -125,6 +130,30 @@ def test_names_are_recorded_as_they_are(prometheus: Prometheus, gov: Governor) -
     box.rmdir()
     prometheus.scraped()
     assert prometheus.query(asked) == []
+
+
+def test_the_documented_queries_find_what_they_say(prometheus: Prometheus, gov: Governor) -> None:
+    """Those of docs/metrics.md: every one is understood, and these find something at once."""
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    examples = page.partition("```promql\n")[2].partition("```")[0].strip().split("\n\n")
+    places = [gov.mount("load", ["numtasks", "cpuacct"]).mkdir("/builds")]
+    with puppet(gov, *places):
+        prometheus.scraped()
+        prometheus.scraped()
+        found = {title: prometheus.query(query) for title, query in map(split, examples)}
+    full, cpus = (
+        [s for title, all in found.items() if title.startswith(start) for s in all]
+        for start in ("how full", "CPUs in use where each job is")
+    )
+    assert {series.labels["container"] for series in full} == {"/", "/builds"}
+    assert {series.labels["container"] for series in cpus} == {"/builds"}
+    assert len(found) >= 9
+
+
+def split(example: str) -> tuple[str, str]:
+    """The comment, and the query."""
+    title, _, query = example.partition("\n")
+    return title.removeprefix("# "), query
 
 
 SUFFIXES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -110,3 +111,26 @@ def test_job_that_has_no_room_is_not_started(runner: Runner) -> None:
         "governor: load:/job is at its limit of 0 tasks; job touch was not started\n"
     )
     assert not (runner.directory / "started").exists()
+
+
+def test_a_file_of_events_beside_the_report(runner: Runner) -> None:
+    options = ["--max-tasks", "2", "--events", "events"]
+    ended, report = runner.report(*options, "--", "sh", "-c", "(exit 0) & (exit 0) & (exit 0); :")
+    told = [json.loads(line) for line in (runner.directory / "events").read_text().splitlines()]
+    assert ended.exit_code == report["exit_code"]
+    assert [event["kind"] for event in told][-1] == "job-end"
+    limit = next(event for event in told if event["kind"] == "limit")
+    assert (limit["hierarchy"], limit["fields"]["bound"], limit["fields"]["job"]) == ("load", 2, 1)
+
+
+def test_what_a_job_was_refused_is_in_its_report_and_said_when_it_fails(runner: Runner) -> None:
+    bomb = ["sh", "-c", "(exit 0); exit 3"]
+    ended, report = runner.report("--max-tasks", "1", "--", *bomb)
+    (job,) = report["jobs"]
+    refused = {"container": "load:/job", "resource": "tasks", "limit": 1, "held": 1, "times": 1}
+    assert job["refusals"] == [refused]
+    assert ended.errors.splitlines()[-1] == (
+        "governor: sh was refused tasks at load:/job once (limit 1, held 1)"
+    )
+    ended, report = runner.report("--max-tasks", "9", "--", *bomb)
+    assert (ended.errors, report["jobs"][0]["refusals"]) == ("", [])

@@ -17,6 +17,7 @@ import pytest
 from tests.capabilities import need
 from tests.end_to_end.runner import end, heard
 from tests.end_to_end.running import Shell
+from tests.process.helpers import eventually
 
 A, B = "load:/a", "load:/a/b"
 
@@ -172,8 +173,19 @@ def test_events_end_when_nobody_reads_them(load: Shell) -> None:
         assert " mount load:/" in heard(stream)
         assert stream.stdout is not None
         stream.stdout.close()
-        load.say("mkdir", f"{B}/c")
-        assert stream.wait() == 0
+        assert stream.wait() == 0, "nothing needs to happen for that"
+
+
+def test_events_of_a_container_are_those_of_what_is_below_it(load: Shell) -> None:
+    load.say("mkdir", "load:/other")
+    load.say("run", "--at", "--in", "load:/other", "--", "true")
+    load.say("run", "--at", "--in", B, "--", "true")
+    with load.start("events", "--after", "0", "--in", "load:/a", "--kind", "job-end") as stream:
+        line = heard(stream)
+        assert " job-end load:/a/b cpu:/ job=2 name=true pid=" in line
+        assert line.endswith(" exit_code=0")
+        stream.send_signal(signal.SIGINT)
+        assert end(stream, "").exit_code == 130
 
 
 def test_events_end_with_the_governor(load: Shell) -> None:
@@ -275,3 +287,24 @@ def test_zsh_takes_the_script(shell: Shell, tmp_path: Path) -> None:
     script.write_text(shell.say("completion", "zsh"))
     with shell.runner.command(["zsh", "-n", str(script)]) as process:
         assert end(process, "") == (0, "", "")
+
+
+@pytest.mark.parametrize("detached", [[], ["--detach"]], ids=["here", "detached"])
+def test_a_governor_keeps_a_file_of_events(shell: Shell, detached: list[str]) -> None:
+    file = shell.runner.directory / "events.jsonl"
+    with shell.start("up", "--events", file.name, "--hierarchy", "load=numtasks", *detached) as up:
+        heard(up)
+        shell.say("run", "--at", "--", "true")
+        shell.say("down")
+        assert end(up, "").exit_code == 0
+    eventually(lambda: '"job-end"' in file.read_text(), "a detached one ends by itself")
+    told = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [event["number"] for event in told] == list(range(1, len(told) + 1))
+    assert [event["kind"] for event in told] == ["mount", "job-start", "job-end"]
+
+
+def test_the_file_of_events_is_said_to_be_wrong_before_anything_starts(shell: Shell) -> None:
+    ended = shell.governor("up", "--events", "no/such/file")
+    assert (ended.exit_code, ended.output) == (1, "")
+    assert ended.errors.endswith("/no/such/file: No such file or directory [ENOENT]\n")
+    assert shell.governor("up", "--events", "").exit_code == 2

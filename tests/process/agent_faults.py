@@ -51,6 +51,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "move": (agent.Agent, "_move"),
     "count": (agent.Agent, "_count"),
     "tell": (Peer, "send"),
+    "tell of hits": (agent.Agent, "_tell_of"),
     "confine": (Confinement, "confine"),
     "adopt": (agent.Agent, "_adopt"),
     "take over": (agent.Agent, "_resume"),
@@ -173,7 +174,8 @@ def tasks(gov: Governor) -> object:
         result, output = run_job(gov, ["sh", "-c", "(echo said); exit 3"], [other])
         said += [result.exit_code, output]
         said += [box["numtasks.failcnt"], box["numtasks.maxheld"], other["numtasks.failcnt"]]
-    said.append(jobs[0].wait(60).exit_code)
+    result = jobs[0].wait(60)
+    said += [result.exit_code, [(*row[:2], row.times) for row in result.refusals]]
     said.append([box["numtasks.held"], other["numtasks.held"]])
     said += [report.level for report in gov.containers() if report.path == "/box"]
     return said

@@ -40,6 +40,7 @@ def test_the_first_refusal_is_told_at_once_with_who_met_what(gov: Governor) -> N
         "held": 2,
         "times": 1,
         "pid": job.pid,
+        "job": 1,
         "answer": "refused",
     }
 

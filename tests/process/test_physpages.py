@@ -103,7 +103,8 @@ class TestFigures:
             touch(it, 25)
             for event in told(gov, 2, "barrier"):
                 assert (event.path, event.fields["resource"]) == ("/some", "physpages")
-                assert int(event.fields["held"]) > 20 * PER_MEBIBYTE
+                assert event.fields["bound"] == 20 * PER_MEBIBYTE < int(event.fields["held"])
+                assert (event.fields["pid"], event.fields["job"]) == (it.pid, 1)
 
     def test_barrier_is_no_higher_than_the_limit(self, memory: Hierarchy) -> None:
         root = memory.root
@@ -203,7 +204,9 @@ class TestActions:
             assert select.select([end], [], [], 60)[0]
             os.close(end)
             (killed,) = told(gov, 1, "kill")
-            assert killed.fields["pid"] == large.pid
+            assert (killed.path, killed.fields["resource"]) == ("/some", kind)
+            assert (killed.fields["pid"], killed.fields["job"]) == (large.pid, 2)
+            assert killed.fields["bound"] == 100 * PER_MEBIBYTE < int(killed.fields["held"])
             eventually(
                 lambda: int(container[f"{kind}.held"]) < 60 * PER_MEBIBYTE, "its memory is back"
             )

@@ -191,7 +191,7 @@ class TestJobs:
         gov = host.again()
         reports = {report.name: report.exit_code for report in gov.jobs()}
         assert reports == {"sh": 7, "longer": 125}
-        ((id, code, number, _, _, _, error, _),) = gov._wait([ran.id], 10)
+        ((id, code, number, _, _, _, error, _, _),) = gov._wait([ran.id], 10)
         assert (id, code, number) == (ran.id, 125, None)
         assert error.startswith("job longer was lost: ")
         ((_, code, *_),) = gov._wait([ended.id], 10)

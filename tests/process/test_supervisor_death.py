@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from governor.api import Job
 from governor.errors import GovernorError
+from governor.results import Refusal
 from tests.process.helpers import (
     DEADLINE,
     children,
@@ -182,3 +184,23 @@ def test_agent_that_the_supervisor_had_adopted(service: Service, everybody: bool
             box = service.gov.hierarchy("load")["/a"]
             assert (box["numtasks.held"], box["numtasks.failcnt"]) == (3, 3)
             assert member.is_refused()
+
+
+def test_what_a_job_is_refused_outlives_the_supervisor(service: Service) -> None:
+    """Before, without one, and after; and once the job has ended, without anybody at all."""
+    with puppet(service.gov, limited(service.gov, 2)) as member:
+        member.make()
+        assert [member.is_refused() for _ in range(3)] == [True] * 3
+        service.kill()
+        assert [member.is_refused() for _ in range(2)] == [True] * 2
+        service.gov = service.start()
+        assert member.is_refused()
+        service.kill()
+        assert member.is_refused()
+    gov = service.gov = service.start()
+    (report,) = gov.jobs()
+    job = Job(gov, report.id, report.name, report.pid, [])
+    refused = (Refusal("load:/a", "tasks", 2, 2, 7),)
+    assert job.wait(DEADLINE).refusals == refused
+    gov = service.again()
+    assert job_of(gov, job).wait(DEADLINE).refusals == refused

@@ -122,7 +122,7 @@ def test_it_is_told_of(gov: Governor, box: Container) -> None:
     events = gov.events(0)
     kill(gov)
     event = next(event for event in events if event.kind == "agent-restart")
-    assert event.fields == {"reason": "the agent was ended by signal 9"}
+    assert event.fields["reason"] == "the agent was ended by signal 9"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -305,7 +305,7 @@ def test_events_tell_what_has_happened(gov: Governor) -> None:
             break
     assert list(seen) == ["mount", "mkdir", "change", "job-start", "move", "job-end", "rmdir"]
     assert seen["change"].fields == {"file": "numtasks.limit", "value": 5}
-    assert seen["move"].fields == {"pid": pid, "source": "/"}
+    assert seen["move"].fields == {"pid": pid, "job": 1, "source": "/"}
     assert (seen["move"].hierarchy, seen["move"].path) == ("load", "/a")
 
 

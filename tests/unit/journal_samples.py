@@ -14,6 +14,7 @@ from governor.journal.records import (
     Orphan,
     Past,
     Record,
+    Refused,
     Spent,
     Tree,
     Work,
@@ -36,4 +37,5 @@ SAMPLES: list[Record] = [
     Orphan(4712, 98, 1, 3, [5, 2], [6, 2], False, True),
     Spent(3, [100, 50], [90, 45]),
     Gone(3, "Combination"),
+    Refused(7, [[2, "load:/builds", "tasks", 64, 64, 12]]),
 ]  # fmt: skip

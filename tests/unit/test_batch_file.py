@@ -205,7 +205,7 @@ LOAD = f'{JOB}[hierarchies.load]\nsubsystems = ["numtasks"]\n[hierarchies.load.c
         ('"/a" = { "numtasks.limit" = "many" }', '"many" is not a count'),
         (
             '"/a" = { "numtasks.limt" = 3 }',
-            'did you mean "numtasks.limit"? allowed: numtasks.barrier,',
+            'did you mean "numtasks.limit"? allowed: max_jobs, numtasks.barrier,',
         ),
         ('"/a" = { "what.limit" = 3 }', 'unknown control file "what.limit"'),
         ('"/a" = { "no\\nline" = 3 }', 'unknown control file "no\\nline"'),

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,26 @@ from hypothesis import strategies as st
 
 from governor.batch import record as record_module
 from governor.batch.history import MAGIC, Began, Ended, Event, History, Run, Unreadable, read, write
-from governor.batch.plan import BatchFileError, JobPlan
+from governor.batch.plan import BatchFileError, JobPlan, Success
 from governor.batch.record import Record, claim
 from governor.batch.resume import Resumption, digest, resumption, sentences
 from governor.errors import GovernorError
-from governor.report import FAILED, INTERRUPTED, OK, JobReport
+from governor.report import FAILED, INTERRUPTED, OK, Attempt, JobReport
 
 NAMES = st.sampled_from(["a", "b", "c"])
 TIMES = st.floats(0, 2e9)
 # Names of files that are not UTF-8 reach messages as lone surrogates.
 TEXTS = st.text() | st.just("\udcff\n\x00")
+ATTEMPTS = st.builds(
+    Attempt,
+    st.sampled_from([OK, FAILED]),
+    st.none() | st.integers(0, 255),
+    st.none() | st.integers(1, 64),
+    TIMES,
+    TIMES,
+    st.none() | TIMES,
+    st.none() | TEXTS,
+)
 REPORTS = st.builds(
     JobReport,
     NAMES,
@@ -41,6 +51,8 @@ REPORTS = st.builds(
     st.none() | TEXTS,
     earlier=st.booleans(),
     began_seconds=st.none() | TIMES,
+    attempts=st.lists(ATTEMPTS, max_size=3).map(tuple),
+    unmet=st.none() | TEXTS,
 )
 EVENTS = st.lists(
     st.builds(Run, TIMES, st.integers(1, 4_000_000), TEXTS, st.integers(0, 2**23), TEXTS, TEXTS)
@@ -228,6 +240,43 @@ def test_why_jobs_run_again() -> None:
     ]
     many = Resumption({}, {f"job-{number}": "failed" for number in range(1000)})
     assert "".join(sentences(many, 1000)).endswith("and 980 others")
+
+
+def test_what_comes_after_a_job_that_runs_again_runs_again() -> None:
+    a, b, c = (JOB._replace(name=name) for name in "abc")
+    jobs = (c._replace(after=("b",)), b._replace(after=("a",)), a)
+
+    def found(*names: str, **others: Began | Ended) -> Mapping[str, str]:
+        known = {name: ended(JOB._replace(name=name)) for name in names} | others
+        return resumption(jobs, History(1, False, None, known)).again
+
+    assert found("a", "b", "c") == {}
+    assert found("b", "c", a=ended(a, FAILED)) == {
+        "c": "b runs before it",
+        "b": "a runs before it",
+        "a": "failed",
+    }
+    # b ran again, and the batch was killed before c did.
+    assert found("a", "c", "b") == {"c": "b ran since"}
+    assert found("c", "b") == {"c": "b runs before it", "b": "a runs before it"}
+
+
+def test_what_a_success_was_is_looked_at_again(tmp_path: Path) -> None:
+    def again(job: JobPlan) -> Mapping[str, str]:
+        return resumption((job,), History(1, False, None, {"a": ended(JOB)})).again
+
+    file = str(tmp_path / "out")
+    assert again(JOB._replace(success=Success((0, 3)))) == {}
+    assert again(JOB._replace(success=Success((3,)))) == {"a": "changed since"}
+    assert again(JOB._replace(success=Success(files=(file,)))) == {"a": f"there is no {file}"}
+
+
+def test_attempts_of_an_earlier_run_have_no_time_in_this_one() -> None:
+    event = ended(JOB)
+    tried = event.report._replace(attempts=(Attempt(FAILED, 1, None, 1.0, 1.0, 5.0),))
+    known = History(1, False, None, {"a": event._replace(report=tried)})
+    [attempt] = resumption((JOB,), known).earlier["a"].attempts
+    assert (attempt.exit_code, attempt.began_seconds) == (1, None)
 
 
 # -- the file ------------------------------------------------------------------------

@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from governor.api import ContainerReport, JobResult
+from governor.api import JobResult
+from governor.batch.cpu_time import CpuTime
 from governor.batch.interrupts import Impatient, Interrupts
 from governor.batch.plan import BatchPlan, JobPlan
-from governor.batch.progress import LiveProgress, Progress, Running
+from governor.batch.progress import Progress
 from governor.batch.record import Record
-from governor.batch.runner import Runner
+from governor.batch.runner import Runner, Terms
 from governor.batch.scratch import TAIL_LINES, Scratch
 from governor.batch.timeline import Timeline
 from governor.errors import GovernorError
@@ -37,9 +38,16 @@ class PlayedJob:
 
 
 class PlayedGovernor:
-    """Jobs end one at a time, in the order they were started, with the results of the script."""
+    """Jobs end one at a time, in the order they were started, with the results of the script.
 
-    def __init__(self, results: dict[str, JobResult], on_wait: Callable[[], object] = int) -> None:
+    A job with several results is started several times.
+    """
+
+    def __init__(
+        self,
+        results: Mapping[str, JobResult | list[JobResult]],
+        on_wait: Callable[[], object] = int,
+    ) -> None:
         self.results = results
         self.on_wait = on_wait
         self.events: list[str] = []
@@ -63,10 +71,11 @@ class PlayedGovernor:
         self.events.append(f"stop {' '.join(job.name for job in jobs)} {grace}")
         self.on_stop(grace)
         for job in jobs:
-            job.result = result(143, signal.SIGTERM)
+            job.result = job.result or result(143, signal.SIGTERM)
 
     def _end(self, job: PlayedJob) -> PlayedJob:
-        job.result = self.results[job.name]
+        result = self.results[job.name]
+        job.result = result.pop(0) if isinstance(result, list) else result
         self.events.append(f"end {job.name}")
         return job
 
@@ -77,7 +86,11 @@ def plan(*names: str) -> BatchPlan:
 
 
 def play(
-    governor: PlayedGovernor, batch: BatchPlan, parallel: int, interrupts: Interrupts | None = None
+    governor: PlayedGovernor,
+    batch: BatchPlan,
+    parallel: int,
+    interrupts: Interrupts | None = None,
+    halt: str = "never",
 ) -> tuple[list[JobReport], str]:
     shown: list[str] = []
     with Scratch() as scratch:
@@ -87,13 +100,14 @@ def play(
             governor,  # type: ignore[arg-type]
             batch,
             {},
+            CpuTime(governor, batch),  # type: ignore[arg-type]
             scratch,
             progress,
             record,
             {},
             Timeline(),
         )
-        runner.run(parallel, interrupts or Interrupts(), grace=3.0)
+        runner.run(Terms(parallel, 3.0, halt), interrupts or Interrupts())
     return runner.reports(), "".join(shown)
 
 
@@ -150,13 +164,14 @@ def recorded(
             governor,  # type: ignore[arg-type]
             batch,
             {},
+            CpuTime(governor, batch),  # type: ignore[arg-type]
             scratch,
             progress,
             PlayedRecord(events),
             known,
             Timeline(),
         )
-        runner.run(1, interrupts, grace=3.0)
+        runner.run(Terms(1, 3.0), interrupts)
     shown = [event for event, before in zip(events, ["", *events], strict=False) if event != before]
     return shown, [report.status for report in runner.reports()]
 
@@ -280,66 +295,3 @@ def test_what_jobs_leave_behind_is_removed() -> None:
         (directory / "kept").chmod(0o500)
         assert directory.parents[1].stat().st_mode & 0o777 == 0o700
     assert not directory.parents[1].exists()
-
-
-def screen(written: str) -> list[str]:
-    """What a terminal shows after ``written``, for the few sequences that the block uses."""
-    lines = [""]
-    for part in written.replace("\x1b[?25l", "").replace("\x1b[?25h", "").split("\x1b["):
-        text = part
-        if part[:1].isdigit() and part.lstrip("0123456789")[:1] == "A":
-            up, text = int(part.partition("A")[0]), part.partition("A")[2].lstrip("\r")
-            lines[-1 - up :] = [""]
-        elif part.startswith("J"):
-            text = part[1:]
-        first, *rest = text.split("\n")
-        lines[-1] += first
-        lines += rest
-    return lines
-
-
-def test_the_live_block_is_below_the_lines_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("LINES", "10")
-    monkeypatch.setenv("NO_COLOR", "1")
-    files: dict[str, int | str] = {
-        "numtasks.held": 24,
-        "numtasks.maxheld": 24,
-        "numtasks.limit": 24,
-        "numtasks.failcnt": 2316,
-        "numfiles.held": 3,
-        "numfiles.limit": "max",
-        "numfiles.failcnt": 0,
-    }
-    written: list[str] = []
-    live = LiveProgress(
-        written.append,
-        3,
-        "University",
-        lambda: [ContainerReport("load", "/bob", {}, files)],
-    )
-    with live as progress:
-        progress.tick([Running("build", 0.0, ["load:/bob"]), Running("x" * 99, 0.0, [])], 1)
-        head, build, long, figures, below = screen("".join(written))
-        assert head.startswith("University: 2 running, 0 ok, 0 failed, 1 left  ")
-        assert build.startswith("  build  ")
-        assert build.endswith("  load:/bob")
-        assert len(long) == 59
-        assert (figures, below) == ("  load:/bob  tasks 24/24 (2,316 refused)", "")
-
-        progress.finished(JobReport("build", ["make"], [], "ok", 0, None, 4.2))
-        progress.tick([], 1)
-        assert screen("".join(written))[0] == "[1/3] ok      build 4.2 s"
-        assert screen("".join(written))[1].startswith("University: 0 running, 1 ok, 0 failed")
-    assert screen("".join(written)) == ["[1/3] ok      build 4.2 s", ""]
-    assert written[0] == "\x1b[?25l"
-    assert written[-1].endswith("\x1b[?25h")
-
-
-def test_colours_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for value, wanted in {"": True, "1": False}.items():
-        monkeypatch.setenv("NO_COLOR", value)
-        written: list[str] = []
-        live = LiveProgress(written.append, 1, "t", list)
-        live.finished(JobReport("a", ["x"], [], "failed", 1))
-        assert ("\x1b[31m" in "".join(written)) == wanted

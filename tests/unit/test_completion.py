@@ -32,6 +32,8 @@ def test_every_command_is_offered_and_there() -> None:
         ("--v", ["--version"]),
         ("nonsense ", []),
         ("run --gr", ["--grace"]),
+        ("batch --log", ["--logs", "--logs-keep", "--logs-max"]),
+        ("check --s", ["--schema"]),
         ("run -- --gr", []),
         ("run --grace 1s --at --ti", ["--timeout"]),
         ("kill -s US", ["USR1", "USR2"]),

@@ -19,6 +19,7 @@ from governor.supervisor.job_ends import JobEnds
 from governor.supervisor.job_progress import JobProgress
 from governor.supervisor.job_starts import JobStarts
 from governor.supervisor.jobs import Job, Jobs
+from governor.supervisor.refusals import Refusals
 from governor.transport import Poller
 from governor.wire.client import Spawn
 from governor.wire.spawner import TO_SPAWNER, Started, StartWorker
@@ -39,7 +40,10 @@ class Desk:
         self.ended: list[int] = []
         self.link = idle_spawner(end)
         self.jobs = Jobs(self.policy.changes)
-        ends = JobEnds(self.jobs, self.policy, Endings(), lambda job: self.ended.append(job.id))
+        refusals = Refusals(self.jobs, self.policy, agent)
+        ends = JobEnds(
+            self.jobs, self.policy, Endings(), refusals, lambda job: self.ended.append(job.id)
+        )
         progress = JobProgress(self.jobs, self.link, agent, self.policy, Poller(), ends)
         self.starts = JobStarts(self.jobs, self.link, self.policy, progress)
         self.link.on_started = progress.on_started

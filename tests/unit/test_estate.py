@@ -88,10 +88,40 @@ def test_a_rate_goes_on_in_its_interval(next_agent: Next) -> None:
 def test_a_refusal_under_way_is_found_until_it_is_over(next_agent: Next) -> None:
     estate = next_agent()
     assert estate.last_refusal() is None
-    estate.refusing(4, 9, 7, 2**64 - 2)
+    estate.refusing(4, 9, 7, 2**64 - 2, 64)
     assert next_agent().last_refusal() == (4, 9, 7, 2**64 - 2)
-    estate.refused()
+    estate.refused(True)
     assert next_agent().last_refusal() is None
+
+
+def test_refusals_are_known_by_job_until_nobody_will_ask(next_agent: Next) -> None:
+    estate = next_agent()
+    for counter, job, waited in ((4, 7, True), (4, 7, True), (4, 8, True), (5, 7, False)):
+        estate.refusing(counter, 1, job, 1, 64)
+        estate.refused(waited)
+    estate.refused_to(9, 4, 63)
+    estate = next_agent()
+    assert sorted(estate.refusals()) == [
+        [7, 4, 2, 64], [7, 5, 0, 0], [8, 4, 1, 64], [9, 4, 1, 63]
+    ]  # fmt: skip
+    estate.forget_refusals(job=7)
+    assert sorted(next_agent().refusals()) == [[8, 4, 1, 64], [9, 4, 1, 63]]
+    estate.forget_refusals(counter=4)
+    assert next_agent().refusals() == []
+
+
+def test_a_refusal_that_was_answered_counts_once_wherever_the_agent_has_died(
+    next_agent: Next,
+) -> None:
+    next_agent().refusing(4, 1, 7, 1, 64)
+    estate = next_agent()
+    estate.refused(True)
+    assert estate.refusals() == [[7, 4, 1, 64]]
+    first = module._REFUSAL * module._WORDS
+    estate.words[first] = 1  # it was counted, and that is not known
+    estate = next_agent()
+    estate.refused(True)
+    assert estate.refusals() == [[7, 4, 1, 64]]
 
 
 def test_without_room_there_is_a_place_that_nobody_inherits(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor.core.counter import Counter
-from governor.wire.agent import Hit
+from governor.wire.agent import JobHit
 from workers.hits import INTERVAL, Hits
 from workers.tasks import process_of
 
@@ -37,41 +37,54 @@ def test_the_first_hit_is_told_at_once_and_the_next_ones_together() -> None:
     clock = Clock()
     hits = Hits(clock)
     assert hits.wait() is None
-    hits.refused(full(), GONE)
+    hits.refused(full(), 7, GONE)
     assert hits.wait() == 0
-    assert hits.take() == [Hit(1, "limit", 1, 4, GONE)]
+    assert hits.take() == [JobHit(1, "limit", 7, 1, 4, GONE)]
     assert hits.wait() is None
     for tid in (GONE, GONE, GONE + 1):
-        hits.refused(full(), tid)
+        hits.refused(full(), 7, tid)
     assert hits.take() == []
     wait = hits.wait()
     assert wait is not None
     clock.now += wait
-    assert hits.take() == [Hit(1, "limit", 3, 4, GONE + 1)]
+    assert hits.take() == [JobHit(1, "limit", 7, 3, 4, GONE + 1)]
 
 
 def test_bounds_and_counters_do_not_wait_for_each_other() -> None:
     hits = Hits(Clock())
     counter = full(1, limit=9)
     counter.barrier = 4
-    hits.refused(full(2), GONE)
+    hits.refused(full(2), 7, GONE)
     assert len(hits.take()) == 1
-    hits.refused(counter, GONE)
-    hits.passed(counter, GONE)
+    hits.refused(counter, 7, GONE)
+    hits.passed(counter, 7, GONE)
     counter.recount(9)
-    hits.refused(counter, GONE)
+    hits.refused(counter, 7, GONE)
     assert [hit.bound for hit in hits.take()] == ["barrier", "passed", "limit"]
 
 
-def test_a_counter_that_is_gone_is_not_told_of() -> None:
+def test_a_counter_that_is_gone_is_told_of_a_last_time() -> None:
     hits = Hits(Clock())
-    hits.refused(full(1), GONE)
-    hits.refused(full(2), GONE)
-    hits.forget(1)
+    hits.refused(full(1), 7, GONE)
+    hits.refused(full(2), 7, GONE)
+    assert [hit.counter for hit in hits.take_all(counter=1)] == [1]
+    hits.forget(counter=1)
     assert [hit.counter for hit in hits.take()] == [2]
-    hits.forget(2)
-    hits.refused(full(2), GONE)
+    hits.forget(counter=2)
+    hits.refused(full(2), 7, GONE)
     assert len(hits.take()) == 1, "an id that is used again begins anew"
+
+
+def test_jobs_do_not_wait_for_each_other() -> None:
+    hits = Hits(Clock())
+    for job in (1, 2, 1):
+        hits.refused(full(), job, GONE)
+    assert [(hit.job, hit.times) for hit in hits.take()] == [(1, 2), (2, 1)]
+    hits.refused(full(), 1, GONE)
+    hits.refused(full(), 2, GONE)
+    assert hits.take() == []
+    assert [hit.job for hit in hits.take_all(job=2)] == [2]
+    assert [hit.job for hit in hits.take_all()] == [1]
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.3), st.integers(1, 3)), max_size=50))
@@ -90,7 +103,7 @@ def test_every_hit_is_told_once_and_none_too_often(steps: list[tuple[float, int]
 
     for pause, id in steps:
         clock.now += pause
-        hits.refused(full(id), GONE)
+        hits.refused(full(id), 7, GONE)
         noted[id] += 1
         tell()
     clock.now += INTERVAL

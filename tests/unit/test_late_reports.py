@@ -23,6 +23,9 @@ class FakeAgent:
     def count(self) -> wire.Counted:
         return wire.Counted(1, [], [], [])
 
+    def has_told_refusals(self) -> bool:
+        return True
+
     def __getattr__(self, name: str) -> Any:
         return lambda *arguments: None
 

@@ -52,7 +52,7 @@ def report(path: str = "/", hierarchy: str = "load", **levels: str) -> Container
 
 Containers = Callable[[], list[ContainerReport]]
 ANYWHERE = Serving()
-OWN = {"spawner_restarts": 0, "state": ("", "")}
+OWN = {"spawner_restarts": 0, "ended": [0, 0], "state": ("", "")}
 IDLE = [[], [[0] * 15, [0] * 15], 0, 0]
 
 

@@ -31,6 +31,7 @@ EMPTY = {
     "work": [[], [[0] * 15, [0] * 15], 0, 0],
     "restarts": 0,
     "spawner_restarts": 0,
+    "ended": [0, 0],
     "state": ("", ""),
 }
 

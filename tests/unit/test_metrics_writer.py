@@ -30,7 +30,7 @@ VALUES = st.one_of(
     st.just("99"),
     st.just("no number"),
 )
-OWN = {"spawner_restarts": 0, "state": ("", "")}
+OWN = {"spawner_restarts": 0, "ended": [0, 0], "state": ("", "")}
 COUNTS = st.integers(0, 2**40).map(lambda n: [n * place for place in range(15)])
 LEVEL_COLUMN = st.integers(0, 2)
 FILES = {
@@ -58,7 +58,8 @@ def blocks(draw: st.DrawFn, hierarchy: str, version: int) -> list[Any]:
 @st.composite
 def answers(draw: st.DrawFn, version: int) -> dict[str, Any]:
     states = st.sampled_from(["starting", "running", "ended"])
-    job = st.tuples(NAMES, states, st.floats(0, 1e9), st.none() | st.integers(0, 255))
+    places = st.lists(st.tuples(st.just("load"), NAMES), max_size=2, unique=True)
+    job = st.tuples(NAMES, states, st.floats(0, 1e9), st.none() | st.integers(0, 255), places)
     return {
         "blocks": [
             draw(blocks("load", version)),
@@ -68,6 +69,7 @@ def answers(draw: st.DrawFn, version: int) -> dict[str, Any]:
         "hierarchies": [["load", draw(st.integers(0, 10**9)), 2]],
         "jobs": [[id, *row] for id, row in enumerate(draw(st.lists(job, max_size=3)))],
         "work": [[[257, draw(st.integers(1, 10**12))]], [draw(COUNTS), draw(COUNTS)], 7, 9],
+        "ended": draw(st.tuples(st.integers(0, 10**9), st.integers(0, 9))),
         "restarts": draw(st.integers(0, 9)),
         "spawner_restarts": draw(st.integers(0, 9)),
         "state": draw(st.sampled_from([("", ""), ("/s", ""), ("/s", "no room")])),

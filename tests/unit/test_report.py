@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from governor import report
-from governor.api import ContainerReport, JobResult
+from governor.api import ContainerReport, JobResult, Refusal
 from governor.errors import GovernorError
 from governor.report import JobReport, Report, check_writable, job_report, to_json, write
-from governor.summary import Column, refusals, render, summarize
+from governor.summary import job_refusals, refusals, summarize
+from governor.table import Column, render
 
 
 def result(exit_code: int, signal: int | None = None, timed_out: bool = False) -> JobResult:
@@ -37,7 +38,17 @@ CPU = ContainerReport("cpu", "/", {}, {"cpuset.cpus": "0-1", "cpuacct.usage": 61
 JOBS = [
     JobReport("build", ["make"], ["load:/"], "ok", 0, None, 12.34, 20.0),
     JobReport(
-        "bomb", ["sh", "-c", ":"], ["load:/students/bob"], "timeout", 124, 9, 90.0, 1.0, True, "x"
+        "bomb",
+        ["sh", "-c", ":"],
+        ["load:/students/bob"],
+        "timeout",
+        124,
+        9,
+        90.0,
+        1.0,
+        True,
+        "x",
+        refusals=[Refusal("load:/students/bob", "tasks", 8, 8, 2317)],
     ),
     JobReport("late", ["true"], [], "not run"),
 ]
@@ -71,6 +82,19 @@ def test_the_json_has_the_documented_keys() -> None:
         "unenforced": None,
         "earlier": False,
         "began_seconds": None,
+        "attempts": [],
+        "cpu_timed_out": False,
+        "unmet": None,
+        "skipped": None,
+        "refusals": [
+            {
+                "container": "load:/students/bob",
+                "resource": "tasks",
+                "limit": 8,
+                "held": 8,
+                "times": 2317,
+            }
+        ],
     }
     assert value["containers"][1] == {
         "hierarchy": "load",
@@ -168,7 +192,9 @@ load:/students/bob     0   24     24    2,316
 container  cpus    cpu
 cpu:/       0-1  1m01s
 
-load:/students/bob refused 2,316 forks at its limit of 24 tasks"""
+load:/students/bob refused 2,316 forks at its limit of 24 tasks
+
+3 jobs: 1 ok, 1 timed out, 1 not run, in 1m42s"""
     )
 
 
@@ -287,3 +313,16 @@ def test_what_is_not_enforced_is_said() -> None:
 def test_tables_have_no_trailing_blanks() -> None:
     text = render([Column("a", right=False), Column("b", right=False)], [["x", ""], ["long", "y"]])
     assert text == "a     b\nx\nlong  y"
+
+
+def test_what_a_job_that_failed_was_refused_is_said() -> None:
+    refused = (Refusal("load:/a", "tasks", 64, 64, 12), Refusal("load:/", "files", 9, 8, 1))
+    jobs = [
+        job_report("failed", ["a"], [], result(1)._replace(refusals=refused)),
+        job_report("fine", ["a"], [], result(0)._replace(refusals=refused)),
+        job_report("unborn", ["a"], [], result(125)._replace(error="x", refusals=refused)),
+    ]
+    assert list(job_refusals(jobs)) == [
+        "failed was refused tasks at load:/a 12 times (limit 64, held 64)",
+        "failed was refused files at load:/ once (limit 9, held 8)",
+    ]

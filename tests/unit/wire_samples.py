@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Iterator
 
 import governor.wire
-from governor.wire import agent, client, job, spawner
+from governor.wire import agent, client, job, pool, spawner
 from governor.wire.codec import Catalogue, Message
 
 SAMPLES: dict[str, list[Message]] = {
@@ -39,6 +39,8 @@ SAMPLES: dict[str, list[Message]] = {
             recounts=3,
             recounting=400_000,
         ),
+        agent.JobHit(counter=1, bound="barrier", job=7, times=2317, held=64, pid=4242),
+        agent.JobRefusals(figures=[[7, 1, 2317, 64], [8, 4, 1, 9]]),
     ],
     "agent.ON_CHANNEL": [agent.Listening(job=3)],
     "agent.TO_AGENT": [
@@ -63,6 +65,8 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Enter(ticket=1, group=9),
         agent.Adopt(job=7, group=3, traps=["tasks", "affinity"]),
         agent.Resume(request=12),
+        agent.Tell(request=13),
+        agent.JobEnded(job=7),
     ],
     "client.TO_SUPERVISOR": [
         client.Mount(request=1, name="load", subsystems=["numtasks", "numfiles"]),
@@ -108,6 +112,7 @@ SAMPLES: dict[str, list[Message]] = {
         client.Processes(request=23, hierarchy="load", path="/a", recursive=True),
         client.Jobs(request=24),
         client.Follow(request=25, after=-1, timeout=30.0),
+        client.Log(request=23, keeper="4711", after=41, timeout=10.0),
         client.Status(request=26),
         client.State(request=27),
     ],
@@ -152,6 +157,11 @@ SAMPLES: dict[str, list[Message]] = {
         spawner.Kept(kind="listener", id=3),
         spawner.Running(job=3, pid=4242),
         spawner.Inherited(nonce=77),
+    ],
+    "pool.TO_NURSERY": [pool.Fork(worker=3), pool.Learn()],
+    "pool.FROM_NURSERY": [
+        pool.Forked(worker=3, pid=4242, errno=0),
+        pool.Ended(worker=3, status=9),
     ],
 }
 

@@ -1,0 +1,36 @@
+"""An executor and the nursery of its workers, which is a job: forks and ends."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from governor.wire.codec import Catalogue
+
+
+class Fork(NamedTuple):
+    """Executor: fork a worker. Descriptor: the socket on which it gets calls."""
+
+    worker: int
+
+
+class Learn(NamedTuple):
+    """Executor: calls are coming that multiprocess has pickled; every worker has to read them."""
+
+
+class Forked(NamedTuple):
+    """Nursery: the worker's process. ``errno`` when fork failed."""
+
+    worker: int
+    pid: int
+    errno: int
+
+
+class Ended(NamedTuple):
+    """Nursery: a worker has ended, with this wait status."""
+
+    worker: int
+    status: int
+
+
+TO_NURSERY = Catalogue([Fork, Learn])
+FROM_NURSERY = Catalogue([Forked, Ended])

@@ -1,0 +1,72 @@
+"""Clusters of Dask for the tests, and what they ask their workers."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import governor.dask
+from tests.capabilities import need
+from tests.process.helpers import nothing_left
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+def need_dask() -> None:
+    """Skip where the extra is not installed."""
+    there = importlib.util.find_spec("distributed") is not None
+    need(there, "dask.distributed is not installed: pip install 'governor[dask]'")
+
+
+@contextlib.contextmanager
+def local_cluster(scratch: Path, **options: Any) -> Iterator[Client]:
+    """Workers as processes of this machine; nothing may be left of them or their governors."""
+    need_dask()
+    from distributed import Client, LocalCluster
+
+    resource_tracker.ensure_running()  # multiprocessing's own, which stays
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        nothing_left(patch),
+        LocalCluster(
+            dashboard_address=":0",
+            worker_dashboard_address=None,
+            local_directory=str(scratch),
+            silence_logs=logging.CRITICAL,
+            **options,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def governed(**limits: object) -> Iterator[None]:
+    """What is submitted in here runs with these limits."""
+    import dask
+
+    with dask.annotate(executor="governor", governor=limits):
+        yield
+
+
+def worker_pids(client: Client) -> dict[str, int]:
+    """The process of each worker."""
+    pids: dict[str, int] = client.run(os.getpid)
+    return pids
+
+
+def node_of(client: Client, future: Any) -> governor.dask.Node:
+    """The governor of the worker that has run a task."""
+    report = governor.dask.report(future)
+    assert report is not None
+    return governor.dask.nodes(client)[report.worker]
