@@ -17,6 +17,8 @@ from governor.bench.helpers import Programs
 from governor.bench.shape import Shape
 from governor.errors import GovernorError
 
+_PATIENCE = 600.0
+"""Seconds that the largest shape may take to be made."""
 _GRACE = 30.0
 
 
@@ -45,24 +47,25 @@ class GovernedSurrounding:
     def _ask(self, what: str, operation: str, count: int) -> list[float]:
         if not self._ready:
             # Only now: meanwhile the other governors of the section have started, too.
-            self._expect("ready")
+            self._expect("ready", _PATIENCE)
             self._ready = True
         stdin = self._process.stdin
         assert stdin is not None
         with contextlib.suppress(BrokenPipeError):
             print(what, operation, count, file=stdin, flush=True)
-        return [float(word) for word in self._expect("ok").split()]
+        return [float(word) for word in self._expect("ok", surroundings.DEADLINE).split()]
 
-    def _expect(self, word: str) -> str:
+    def _expect(self, word: str, patience: float) -> str:
         """Return what follows ``word`` on the next line; anything else is a GovernorError [EIO]."""
         stdout = self._process.stdout
         assert stdout is not None
-        ready, _, _ = select.select([stdout], [], [], surroundings.DEADLINE)
-        line = stdout.readline() if ready else f"no answer in {surroundings.DEADLINE:.0f} s"
-        first, _, rest = line.strip().partition(" ")
+        ready, _, _ = select.select([stdout], [], [], patience)
+        if not ready:
+            raise GovernorError(errno.EIO, f"governor: no answer in {patience:.0f} s")
+        line = stdout.readline().strip()
+        first, _, rest = line.partition(" ")
         if first != word:
-            reason = rest or line.strip() or "ended unexpectedly"
-            raise GovernorError(errno.EIO, f"governor: {reason}")
+            raise GovernorError(errno.EIO, f"governor: {rest or line or 'ended unexpectedly'}")
         return rest
 
 
