@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import stat
-import textwrap
 from collections.abc import Collection, Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Final, NamedTuple
@@ -16,8 +15,8 @@ from governor.batch.plan import JobPlan
 from governor.batch.schedule import graph
 from governor.batch.verdict import missing
 from governor.report import OK, JobReport
+from governor.table import wrapped
 
-_WIDTH: Final = 80
 _NAMED: Final = 20
 """So many jobs are named, with the reason why they run again; a message is to be read."""
 
@@ -123,10 +122,12 @@ def sentences(found: Resumption, total: int) -> Iterator[str]:
     ended = "succeeded" if succeeded else "ended"
     if done == total:
         yield f"all jobs {ended} earlier: nothing is left to run"
+    elif not done:
+        yield "no job succeeded earlier: all are run"
     else:
         yield f"{done} of {total} jobs {ended} earlier and are not run again"
     if found.again:
         named = [f"{name} ({why})" for name, why in list(found.again.items())[:_NAMED]]
         if len(found.again) > _NAMED:
             named.append(f"and {len(found.again) - _NAMED} others")
-        yield textwrap.fill("running again: " + ", ".join(named), _WIDTH, subsequent_indent="  ")
+        yield wrapped("running again: ", ", ".join(named))

@@ -25,7 +25,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "check",
         help="find the mistakes in batch files",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("files", metavar="FILE", nargs="*", help="a batch file (TOML)")

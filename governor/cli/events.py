@@ -9,7 +9,8 @@ import stat
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from governor.cli.arguments import checked, completes
 from governor.cli.output import show
@@ -19,14 +20,23 @@ from governor.cli.verb import add_verb, connect, container
 if TYPE_CHECKING:
     from governor.api import Event
 
+KINDS: Final = (
+    *("mount", "remount", "umount", "mkdir", "rmdir", "rename", "change", "move"),
+    *("release", "release-failed", "job-start", "job-end", "barrier", "limit", "kill"),
+    *("unrecorded", "recorded", "unrestored", "agent-restart", "spawner-restart", "unenforced"),
+    "lost",
+)
+"""The kinds of governor's own events; subsystems of other packages may have others."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the ``events`` command."""
     parser = add_verb(subparsers, "events", "print what happens, until Ctrl-C", run)
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each")
-    parser.add_argument(
+    kinds = parser.add_argument(
         "--kind", action="append", metavar="KIND", help="only this kind; may be repeated"
     )
+    completes(kinds, "events")
     places = parser.add_argument(
         "--in",
         dest="place",
@@ -49,12 +59,23 @@ def run(args: argparse.Namespace) -> int:
     from governor.api.events import as_json
 
     _end_with_reader()
+    _doubt(args.kind or ())
     with connect(args) as governor:
         place = None if args.place is None else container(governor, args.place)
         for event in governor.events(args.after, kinds=args.kind, container=place):
             if not show(as_json(event) if args.json else to_text(event)):
                 break
     return 0
+
+
+def _doubt(kinds: Iterable[str]) -> None:
+    """Say of kinds that are none of ours that one may wait for them for ever."""
+    from governor.cli.nearest import nearest
+
+    for kind in kinds:
+        if kind not in KINDS:
+            words = f"no event of governor's own is of kind {kind!r}{nearest(kind, KINDS)}"
+            print(f"governor: {words}; waiting for one of a subsystem's", file=sys.stderr)
 
 
 def _end_with_reader() -> None:

@@ -168,6 +168,16 @@ def test_events_are_a_stream_until_ctrl_c(load: Shell) -> None:
         assert end(stream, "") == (130, "", "")
 
 
+def test_a_kind_of_events_that_is_none_of_governors_is_doubted_and_waited_for(load: Shell) -> None:
+    with load.start("events", "--after", "0", "--kind", "mkdri", "--kind", "mkdir") as stream:
+        assert " mkdir load:/a" in heard(stream)
+        stream.send_signal(signal.SIGINT)
+        assert end(stream, "").errors == (
+            "governor: no event of governor's own is of kind 'mkdri' (did you mean mkdir?); "
+            "waiting for one of a subsystem's\n"
+        )
+
+
 def test_events_end_when_nobody_reads_them(load: Shell) -> None:
     with load.start("events", "--after", "0") as stream:
         assert " mount load:/" in heard(stream)
