@@ -68,7 +68,7 @@ def resumption(jobs: tuple[JobPlan, ...], history: History) -> Resumption:
         elif event is not None:
             reason = _reason(job, event, before[job.after], moments[job.name])
             if reason is None:
-                earlier[job.name] = _known(job, event.report)
+                earlier[job.name] = known(job, event.report)
             else:
                 again[job.name] = reason
     # Of a graph the order is any that fits; people are told in the file's.
@@ -94,12 +94,12 @@ class _Before(NamedTuple):
         return cls(undone, last, moments.get(last or "", -1))
 
 
-def _known(job: JobPlan, report: JobReport) -> JobReport:
+def known(job: JobPlan, report: JobReport) -> JobReport:
     """Return an earlier report without what was true of the earlier run only."""
     attempts = tuple(attempt._replace(began_seconds=None) for attempt in report.attempts)
     # What does not change a result may have changed: where it is to run, say.
-    known = report._replace(command=job.argv, containers=job.where, attempts=attempts)
-    return known._replace(earlier=True, began_seconds=None)
+    now = report._replace(command=job.argv, containers=job.where, attempts=attempts)
+    return now._replace(earlier=True, began_seconds=None)
 
 
 def _reason(job: JobPlan, event: Ended, before: _Before, moment: int) -> str | None:

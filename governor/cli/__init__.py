@@ -77,10 +77,18 @@ class Paragraphs(argparse.HelpFormatter):
                 prose.append(line)
                 continue
             if prose:
-                lines.append(super()._fill_text(" ".join(prose), width, indent))
+                lines += self._filled(" ".join(prose), width, indent)
                 prose.clear()
             lines.append(line)
         return "\n".join(lines[:-1])
+
+    def _filled(self, text: str, width: int, indent: str) -> list[str]:
+        import textwrap
+
+        # Options and names of files are not cut in two.
+        return textwrap.wrap(
+            text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
 
 
 class Parser(argparse.ArgumentParser):

@@ -11,6 +11,7 @@ from governor.cli.arguments import (
     add_agent_timeout,
     add_events,
     add_metrics,
+    batch_file,
     checked,
     number_of_jobs,
     serving,
@@ -39,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="run a file of jobs under limits",
         description=_DESCRIPTION,
     )
-    parser.add_argument("file", metavar="FILE", help="the batch file (TOML)")
+    parser.add_argument("file", metavar="FILE", help="the batch file (TOML); -: standard input")
     parser.add_argument(
         "--jobs",
         type=checked(number_of_jobs),
@@ -143,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     from governor.batch.plan import BatchFileError
 
     options = session.Options(
-        file=args.file,
+        file=batch_file(args.file),
         parallel=args.jobs or len(os.sched_getaffinity(0)),
         outputs=_outputs(args),
         metrics=serving(args),

@@ -130,5 +130,7 @@ def _hierarchies(subsystem: str, mounted: list[HierarchyReport]) -> list[str]:
         what = "no hierarchy is mounted" if subsystem == EVERY else f"no hierarchy has {subsystem}"
         if subsystem.startswith(BY_NAME):
             what = f"there is no hierarchy {subsystem.removeprefix(BY_NAME)}"
+        elif any(one.name == subsystem for one in mounted):
+            what += f", but {BY_NAME}{subsystem} is one"
         raise GovernorError(errno.ENOENT, f"{what}: {there or 'none is mounted'}")
     return found

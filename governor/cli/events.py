@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import select
 import stat
@@ -16,9 +17,10 @@ from governor.cli.arguments import checked, completes
 from governor.cli.output import show
 from governor.cli.target import branch
 from governor.cli.verb import add_verb, connect, container
+from governor.errors import GovernorError
 
 if TYPE_CHECKING:
-    from governor.api import Event
+    from governor.api import Container, Event
 
 KINDS: Final = (
     *("mount", "remount", "umount", "mkdir", "rmdir", "rename", "change", "move"),
@@ -62,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     _doubt(args.kind or ())
     with connect(args) as governor:
         place = None if args.place is None else container(governor, args.place)
+        if place is not None:
+            _look_for(place)
         for event in governor.events(args.after, kinds=args.kind, container=place):
             if not show(as_json(event) if args.json else to_text(event)):
                 break
@@ -76,6 +80,19 @@ def _doubt(kinds: Iterable[str]) -> None:
         if kind not in KINDS:
             words = f"no event of governor's own is of kind {kind!r}{nearest(kind, KINDS)}"
             print(f"governor: {words}; waiting for one of a subsystem's", file=sys.stderr)
+
+
+def _look_for(place: Container) -> None:
+    """Say of a container that is not there that one waits for it; it may have been, and may come.
+
+    Raises GovernorError: the governor cannot be asked.
+    """
+    try:
+        _ = place.children
+    except GovernorError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        print(f"governor: {error.message}; waiting for it", file=sys.stderr)
 
 
 def _end_with_reader() -> None:
