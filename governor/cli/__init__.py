@@ -92,12 +92,16 @@ class Paragraphs(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are one line, with an exit code of its own."""
+    """An argument parser whose mistakes are one line, with an exit code of its own.
+
+    Options are written in full: a new one would make the beginning of another ambiguous.
+    """
 
     usage_error = USAGE_ERROR
 
     def __init__(self, *args: Any, **keys: Any) -> None:
-        super().__init__(*args, **{**keys, "formatter_class": Paragraphs})
+        ours = {"formatter_class": Paragraphs, "allow_abbrev": False}
+        super().__init__(*args, **{**keys, **ours})
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

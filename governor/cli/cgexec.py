@@ -53,7 +53,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         usage="governor exec -g SUBSYS,...:/PATH [-g ...] [--dir DIR] [--] CMD [ARG ...]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        allow_abbrev=False,
     )
     parser.usage_error = OWN_FAILURE
     action = parser.add_argument(

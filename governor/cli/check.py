@@ -26,7 +26,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "check",
         help="find the mistakes in batch files",
         description=_DESCRIPTION,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "files", metavar="FILE", nargs="*", help="a batch file (TOML); -: standard input"
