@@ -194,6 +194,9 @@ def test_with_a_full_disk_the_jobs_go_on(bench: Bench) -> None:
 def test_a_full_disk_at_the_end_is_told_for_one_file_and_spares_the_other(bench: Bench) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
+    ended = bench.run(job("a", "true"), "--junit=/dev/full", "--report=/dev/full")
+    assert "JUnit XML /dev/full" in ended.errors
+    assert "the report /dev/full" in ended.errors
     ended = bench.run(job("a", "true"), "--junit=/dev/full")
     assert ended.exit_code == 125
     assert "cannot write the JUnit XML /dev/full: No space left on device" in ended.errors
