@@ -107,7 +107,11 @@ class Client:
     @property
     def is_gone(self) -> bool:
         """Whether the supervisor has ended, or `close` was called."""
-        return self._closed or bool(select.select([self._gone], [], [], 0)[0])
+        if self._closed:
+            return True
+        poll = select.poll()  # select(2) takes no descriptor from 1024 on
+        poll.register(self._gone, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close every thread's connection; whatever is asked, or still waited for, is refused."""

@@ -373,6 +373,7 @@ class Agent:
             self._ended.add(job)
         else:
             self._ended.discard(job)
+            self._hits.forget(job=job)  # one that was refused its start has had no listener
             self._estate.forget_refusals(job=job)
 
     def _move(self, request: int, pid: int, job: int, group: int) -> None:

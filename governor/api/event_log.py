@@ -74,13 +74,17 @@ class EventLog:
 
     def _follow(self, client: Client) -> None:
         after = 0
-        with contextlib.suppress(GovernorError):  # it has ended, or was left
-            while True:
+        while True:
+            try:
                 last, events = keep(client, self._keeper, after)
-                while events and not self._write(events):
-                    if self._closing.wait(TRY_AGAIN):
-                        return
-                after = last
+            except GovernorError:  # it has ended, was left, or is too busy to answer
+                if client.is_gone or self._closing.wait(TRY_AGAIN):
+                    return
+                continue
+            while events and not self._write(events):
+                if self._closing.wait(TRY_AGAIN):
+                    return
+            after = last
 
     # -- the file ------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ Imported at the first scrape only.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -129,9 +130,15 @@ class Columns:
     # -- what is gone --------------------------------------------------------------
 
     def _leaving(self, container: Container) -> None:
-        """Remember the last figures, which are fresh."""
-        if not self._keep:
-            return
+        """Remember the last figures, which are fresh. A removal does not fail for lack of them."""
+        try:
+            if self._keep:
+                self._remember(container)
+        except Exception as error:  # a subsystem's mistake, or ours
+            said = f"the last figures of {container.label} could not be kept: {error!r}"
+            print(f"governor: {said}", file=sys.stderr)
+
+    def _remember(self, container: Container) -> None:
         self._whereabouts.leaving(container)
         hierarchy = container.hierarchy
         records = self._policy.levels.by_container(self._policy.forest.groups_of(container))

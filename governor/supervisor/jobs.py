@@ -219,7 +219,8 @@ class Jobs:
         """Its first process is not there any more, whoever else may be."""
         self._running.pop(job.id, None)
         self._timed.pop(job.id, None)
-        self._by_pid.pop(job.pid, None)
+        if self._by_pid.get(job.pid) is job:  # the number may be another's by now
+            del self._by_pid[job.pid]
 
     def remember(self, job: Job) -> None:
         """Count and keep one that has ended, instead of others that ended long ago.

@@ -107,8 +107,8 @@ class Queries:
         return JobReport(job.id, job.name, job.pid, labels, seconds, code)
 
     def _log(self, request: wire.Log, reply: Reply) -> None:
+        self._policy.events.has(request.keeper, request.after)  # even if too many wait
         self._follow(request, reply)
-        self._policy.events.has(request.keeper, request.after)
 
     def _follow(self, request: wire.Follow | wire.Log, reply: Reply) -> None:
         self._policy.events.follow(

@@ -81,9 +81,9 @@ class Refusals:
 
     def tick(self) -> None:
         """The results until now are recorded: nobody needs what the agent knows of them."""
-        for id in self._over:
+        over, self._over = self._over, {}
+        for id in over:  # an agent that takes over meanwhile may know of more
             self._agent.job_ended(id)
-        self._over.clear()
 
 
 _NONE = Refusal("", "", 0, 0, 0)

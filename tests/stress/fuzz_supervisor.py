@@ -17,6 +17,7 @@ from typing import Any
 import msgpack
 
 from governor import registry
+from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire import job as job_wire
 from governor.wire.codec import VERSION, Message, encode
@@ -53,6 +54,7 @@ VALUES = (
     "99999999999999999999", "1s", "1d", "none", "\udcff",
 )  # fmt: skip
 TOKENS = ("t1", "t2", "")
+BOUNDS = ("limit", "barrier", "passed")
 BLOBS = (b"", b"\0", b"/bin/true", b"/", b"\xff" * 10, b"A" * 5000)
 
 
@@ -67,6 +69,7 @@ PRELUDE: tuple[Message, ...] = (
     wire.Write(8, "load", "/b", "auto_remove", 1),
     wire.Write(9, "cpu", "/a/b", "tasks", str(OUTSIDE[0])),
     wire.Attach(10, "h", "/a", OUTSIDE[1]),
+    wire.Scrape(11, {}, 60.0),  # somebody wants to be told of what is removed
 )
 """What most supervisors are told first, so that there is something to be hurt."""
 
@@ -94,6 +97,28 @@ class Writer:
                 job_wire.Ready(chance.choice(["", "no"])),
                 job_wire.Ready("no"),
                 job_wire.Failed(chance.choice(INTS), chance.choice(VALUES[:20])),
+            ]
+        )
+
+    def agent(self) -> Message:
+        """What an agent may say: true of what was there lately, and never nonsense."""
+        chance = self._chance
+        pid, job = chance.choice((0, os.getpid(), *PIDS)), chance.choice((0, *JOBS, 2**20 - 1))
+        counter, times, held = (chance.choice((*range(1, 20), 2**40)) for _ in range(3))
+        rows = range(chance.choice((0, 1, 3, 200)))
+        hit = agent_wire.JobHit(counter, chance.choice(BOUNDS), job, times, held, pid)
+        return chance.choice(
+            [
+                hit,
+                hit,
+                agent_wire.JobRefusals([[job, counter + row, times, held] for row in rows]),
+                agent_wire.Refusals([[counter + row, times] for row in rows]),
+                agent_wire.Trapped([[job, times]], [[held] * 15] * 2, times, held),
+                agent_wire.Entering(counter, pid, chance.randrange(2) == 1),
+                agent_wire.Entered(counter, chance.randrange(2) == 1, times, held),
+                agent_wire.Resumed(0, [counter, times]),
+                agent_wire.Placed(job, chance.choice((0, counter)), 0, times, held),
+                agent_wire.Pong(0),
             ]
         )
 
@@ -208,6 +233,8 @@ class Fuzzer:
             return "report", encode(self._writer.report())
         if kind == 2:
             return "spawner", chance.randbytes(3)
+        if kind in (4, 5, 6):
+            return "agent", encode(self._writer.agent())
         while True:
             message = self._writer.client()
             if not isinstance(message, wire.Shutdown) or not chance.randrange(200):
@@ -223,6 +250,8 @@ class Fuzzer:
 
     def _bent(self, given: Input) -> Input:
         """The same with bytes changed."""
+        if given[0] == "agent":  # which is a part of the governor: it does not send nonsense
+            return self._fresh()
         frame = bytearray(given[1])
         for _ in range(self._chance.randrange(1, 4)):
             self._chance.choice(MUTATIONS)(self._chance, frame, self._fresh()[1])
@@ -230,6 +259,8 @@ class Fuzzer:
 
     def _changed(self, given: Input) -> Input:
         """The same with one field of another request of that kind."""
+        if given[0] == "agent":
+            return self._fresh()
         try:
             _, kind, fields = msgpack.unpackb(given[1], unicode_errors="surrogatepass")
             cls: Any = getattr(wire, kind)

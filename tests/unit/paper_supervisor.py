@@ -31,6 +31,7 @@ from governor.wire import client as wire
 from governor.wire.codec import Catalogue, Message, encode
 from governor.wire.spawner import TO_SPAWNER, Buried, Reaped, Started, StartWorker
 from workers import channel, cpu, membership
+from workers.estate import _REFUSALS
 from workers.membership import Tag
 
 NOBODY = 2**24
@@ -102,6 +103,7 @@ class PaperAgent(AgentLink):
 
     def _ask_this_one(self, message: Message) -> Any:
         self._send(message)
+        self._say()
         if isinstance(message, agent_wire.Move):
             tag = self.processes.get(message.pid)
             job = tag.job if tag else message.job
@@ -124,6 +126,20 @@ class PaperAgent(AgentLink):
             if placed.pid in self.processes:
                 self.processes[placed.pid] = Tag(NONCE, placed.job, placed.group)
             self._unasked(agent_wire.Placed(placed.job, 0, 0, 1, 1))
+        self._say()
+
+    def _say(self) -> None:
+        """What it was fed, which may be while it is asked something."""
+        while self._server.inbox and (message := self._next()) is not None:  # type: ignore[attr-defined]
+            if isinstance(message, agent_wire.Resumed):
+                self.taken_over("is another one", message)
+            else:
+                self._unasked(message)
+
+    def refuse(self, times: int) -> None:
+        """So many calls were refused until now, whoever has been told."""
+        word = times.to_bytes(8, sys.byteorder, signed=True)
+        os.pwrite(self.process._estate, word, _REFUSALS * len(word))
 
 
 class PaperDoors:
@@ -224,6 +240,7 @@ class PaperSupervisor:
             "desk": self._leave,
             "report": self._report,
             "spawner": self._end_one,
+            "agent": self._say,
         }[where](frame)
         with contextlib.redirect_stderr(io.StringIO()) as said:
             ready = self.real._poller.poll(0)
@@ -255,6 +272,11 @@ class PaperSupervisor:
                 socket.send_fds(
                     worker, [frame[:60_000]], [0] * (len(frame) % 3 if len(frame) > 40 else 0)
                 )
+
+    def _say(self, frame: bytes) -> None:
+        """The agent says something, and may have refused more than it tells."""
+        self.real._agent.refuse(sum(frame) % 4)
+        self.real._agents.inbox.append(frame)
 
     def _end_one(self, frame: bytes) -> None:
         """One of the processes ends."""
@@ -309,6 +331,8 @@ class PaperSupervisor:
         jobs = self.real._jobs
         if not jobs._running.keys() <= jobs.by_id.keys():
             raise Failure("a job runs that nobody knows")
+        if self.real._ends._unsettled:
+            raise Failure("a job has ended and got no result")
 
     def close(self) -> None:
         """Leave nothing."""
