@@ -2,7 +2,7 @@
 
 Pure functions over samples. Intervals are order statistics of the samples themselves (the interval
 of the sign test): they assume no distribution, need no resampling and are the same on every run.
-Samples of two variants are compared in pairs taken moments apart, so that a machine that grows
+Samples of two surroundings are compared in pairs taken moments apart, so that a machine that grows
 slower during a run does not show as a difference.
 """
 
@@ -59,7 +59,7 @@ class Verdict(enum.Enum):
     NOISE = "noise"
     """The noise is larger than the difference."""
     ABSENT = "absent"
-    """One of the variants compared is missing."""
+    """One of the surroundings compared is missing."""
 
 
 def median(values: Iterable[float]) -> float:
