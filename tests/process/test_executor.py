@@ -17,6 +17,8 @@ import pytest
 
 import governor
 from governor.api.governor import Governor
+from governor.api.leaf import Leaves
+from governor.api.limits import Limits, Usage
 from governor.errors import GovernorError, JobTimeout, LimitExceeded, WorkerDied
 from tests.process.executors import begin_and_wait, end_oneself, wait_for
 from tests.process.executors import executor as executor
@@ -312,6 +314,11 @@ class TestLeftovers:
         list(executor.limited(tasks=4).map(pow, range(5), range(5)))
         names = [report.path for report in shared.containers()]
         assert not [name for name in names if name.startswith("/pow")]
+
+    def test_a_container_that_was_removed_has_no_figures(self, shared: Governor) -> None:
+        leaf = Leaves(shared).make(Limits(tasks=4), "gone")
+        leaf.remove()
+        assert leaf.usage(1.5) == Usage(0.0, 1.5, None, None, ())
 
 
 def _resident(_: int) -> int:

@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from errno import EAGAIN
 
@@ -33,6 +34,8 @@ class Alone:
         self._limits = limits
         self._terms = terms
         self._job: Job | None = None
+        self.thread: threading.Thread | None = None
+        """What carries it out."""
 
     def interrupt(self) -> None:
         """Send it what Ctrl-C sends."""
