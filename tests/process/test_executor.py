@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -449,6 +450,31 @@ class TestEndOfTheInterpreter:
             == "KeyboardInterrupt() [False, True, True]\n"
         )
 
+    @pytest.mark.parametrize("limits", ["None", "governor.Limits(tasks=4)"])
+    def test_ctrl_c_that_ends_the_program(self, runtime: Path, tmp_path: Path, limits: str) -> None:
+        """It does not wait for what runs, as nothing of that is in the terminal."""
+        text = f"""
+        import os, signal, threading, time, governor
+        def interrupt():
+            while not os.path.exists({str(tmp_path / "running")!r}):
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+        def sleep(_):
+            open({str(tmp_path / "running")!r}, "w").close()
+            time.sleep(600)
+        threading.Thread(target=interrupt).start()
+        list(governor.Executor(1, limits={limits}).map(sleep, range(3)))
+        """
+        found = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(text)],
+            env=os.environ | {"PYTHONPATH": PYTHONPATH},
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE,
+        )
+        assert found.returncode == -signal.SIGINT
+        assert found.stderr.endswith("\nKeyboardInterrupt\n")
+
     def test_one_that_nobody_keeps(self, runtime: Path) -> None:
         assert (
             script("""
@@ -466,8 +492,6 @@ class TestEndOfTheInterpreter:
 
 def script(text: str) -> str:
     """Run a program of its own; what it prints."""
-    import textwrap
-
     head = "import concurrent.futures, os, threading, time\nimport governor\n"
     found = subprocess.run(
         [sys.executable, "-c", head + textwrap.dedent(text)],
