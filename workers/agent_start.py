@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gc
 import os
@@ -22,6 +21,8 @@ from workers.estate import Estate
 _CREDENTIALS = struct.Struct("3i")
 _DYING = 1.0
 """Seconds in which a process that has closed its sockets is dead."""
+_ENDING = 10.0
+"""Seconds in which a spawner that nobody holds up has ended all jobs, and this process."""
 
 
 def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool = False) -> int:
@@ -29,7 +30,8 @@ def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool
 
     The exit status is not 0 when another has to go on in its place.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     gc.freeze()
     gc.disable()  # cycles are taken apart by hand, and a collection would delay a trap
     try:
@@ -65,14 +67,21 @@ def _maker_of(end: socket.socket) -> int:
 
 
 def _is_last(end: socket.socket, supervisor: int, spawner: int) -> bool:
-    """Whether the supervisor has died when its spawner had: nobody else ends the jobs then.
+    """Whether the supervisor has died and nobody else ends the jobs.
 
-    Its end is closed a little before it counts as dead.
+    The spawner does, and kills this process after them, unless it dies first or is held up.
     """
-    with contextlib.suppress(ConnectionResetError):  # it has not read all, which is no matter
-        if not select.select([end], [], [], 0)[0] or end.recv(1, socket.MSG_PEEK):
-            return False
-    return all(select.select([elder], [], [], _DYING)[0] for elder in (spawner, supervisor))
+    poll = select.poll()
+    poll.register(end, select.POLLRDHUP)  # whatever is still to be read
+    if not poll.poll(0) or not _has_ended(supervisor, _DYING):
+        return False
+    _has_ended(spawner, _ENDING)
+    return True
+
+
+def _has_ended(pidfd: int, seconds: float) -> bool:
+    """Wait so long at most for the end of a process; whether it has come."""
+    return bool(select.select([pidfd], [], [], seconds)[0])
 
 
 def _give_up(reason: str) -> int:

@@ -80,14 +80,14 @@ class Entries:
         """The group to be in, 0 for that of before: a call is never refused because of us."""
         if message.ticket in self._entries:  # another agent had asked
             return self._entries[message.ticket].target.id
-        tag = self._policy.members.tag(message.pid)
+        told: dict[str, Value] = {"pid": message.pid}
         try:
-            source = self._policy.members.group_of(message.pid)
-            target = self._make(source)
-        except GovernorError as error:
-            told: dict[str, Value] = {"pid": message.pid}
+            tag = self._policy.members.tag(message.pid)
             if tag is not None:
                 told |= {"job": tag.job} | self._policy.told_of_group(tag.group)
+            source = self._policy.members.group(tag)
+            target = self._make(source)
+        except GovernorError as error:
             self._policy.events.publish("unenforced", "", "", **told, reason=error.message)
             return 0
         self._entries[message.ticket] = _Entry(message, source, target)

@@ -53,8 +53,7 @@ class ProcessHost:
     def event(self, kind: str, container: Container, **fields: Value) -> None:
         """Tell whoever follows the events; with a ``pid``, of its job as well."""
         if "pid" in fields:
-            tag = self._policy.members.tag(int(fields["pid"])) if fields["pid"] else None
-            fields["job"] = 0 if tag is None else tag.job
+            fields["job"] = self._policy.members.job_of(int(fields["pid"]))
         self._policy.events.of(kind, container, **fields)
 
     def changed(self, container: Container) -> None:

@@ -85,6 +85,11 @@ class Members:
             raise GovernorError(errno.EBUSY, f"process {pid} belongs to another governor")
         return tag
 
+    def job_of(self, pid: int) -> int:
+        """The job whose process this is or was; 0: nobody's, or nobody knows any more."""
+        tag = membership.read_ours(pid, self._nonce)
+        return 0 if tag is None else tag.job
+
     def group_of(self, pid: int) -> Group:
         """The group a process is in; that of all the roots for one that is not governed.
 

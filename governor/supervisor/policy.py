@@ -241,8 +241,7 @@ class Policy:
             tell(subsystem, "post_attach", container, pid)
         self.changes.container(container)
         self.watch(container, occupied=True)
-        tag = self.members.tag(pid)
-        job = 0 if tag is None else tag.job
+        job = self.members.job_of(pid)
         self.events.of("move", container, pid=pid, job=job, source=old.path)
 
     def _process_of(self, task: int) -> int:

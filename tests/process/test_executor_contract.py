@@ -144,7 +144,7 @@ class TestExceptions:
     def test_sys_exit_is_an_exception(self, any_executor: futures.Executor) -> None:
         error = any_executor.submit(exit, 3).exception()
         assert isinstance(error, SystemExit)
-        assert error.code == 3
+        assert error.args == (3,)
 
     def test_an_argument_that_cannot_be_sent(self, any_executor: futures.Executor) -> None:
         error = any_executor.submit(identity, Unpicklable()).exception()

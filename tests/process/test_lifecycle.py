@@ -20,6 +20,7 @@ from tests.leftovers import Mark
 from tests.process.helpers import (
     DEADLINE,
     PYTHONPATH,
+    children,
     end_agents,
     eventually,
     exists,
@@ -204,6 +205,21 @@ def test_end_of_the_supervisor_is_the_end_of_its_jobs(gov: Governor, runtime: Pa
     gov.close()
     eventually(lambda: not os.listdir(runtime), "the directory is gone")
     assert not exists(job.pid)
+
+
+@pytest.mark.parametrize("stopped", ["spawner", "agent"])
+def test_supervisor_dies_while_another_part_is_stopped(
+    gov: Governor, runtime: Path, stopped: str
+) -> None:
+    """The kernel hangs up on a process group that has lost its leader then (POSIX, _exit)."""
+    job = gov.spawn(["sleep", "1000"])
+    spawner = spawner_of(gov)
+    (agent,) = set(children(spawner)) - {job.pid}
+    os.kill({"spawner": spawner, "agent": agent}[stopped], signal.SIGSTOP)
+    os.kill(supervisor(gov), signal.SIGKILL)
+    eventually(lambda: not any(map(exists, (spawner, agent, job.pid))), "everything has ended")
+    gov.close()
+    assert not os.listdir(runtime)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from governor.fs.operations import Operations
 from governor.fs.tree import Tree
+from governor.wire import agent as agent_wire
 from governor.wire import client as wire
 from governor.wire import job as job_wire
 from governor.wire.codec import encode
@@ -53,6 +54,21 @@ def start(paper: PaperSupervisor) -> None:
             wire.Spawn(1, "j", [b"true"], b"", {}, b"/", 0, 0, [], {"h": "/a"}, None, 0.0, "t1")
         ),
     )
+
+
+def test_who_has_ended_before_it_is_looked_at_is_an_event_and_no_more() -> None:
+    """A process that was to enter namespaces, and one that a subsystem tells of."""
+    gone = NOBODY + 7
+    with paper_supervisor() as paper:
+        begun(paper)
+        real = paper.real
+        real._entries.hear(agent_wire.Entering(1, gone, False))
+        paper.feed("clients", b"")
+        real._policy.host.event("kill", paper.forest.lookup("h", "/a"), pid=gone)
+        entering, killed = list(real._events._row)[-2:]
+        assert (entering.kind, entering.fields["pid"]) == ("unenforced", gone)
+        assert (killed.fields["pid"], killed.fields["job"]) == (gone, 0)
+        paper.check()
 
 
 def test_a_worker_that_reports_nonsense_is_ended() -> None:
