@@ -40,11 +40,10 @@ def children() -> int:
     return len(started)
 
 
-def children_that_last() -> int:
-    """A task that has ten processes, and one more when there has been time to count them."""
-    started = [subprocess.Popen(["sleep", "60"]) for _ in range(9)]
-    time.sleep(0.3)
-    started.append(subprocess.Popen(["sleep", "60"]))
+def children_that_last(gate: Path) -> int:
+    """A task that has ten processes more until it may go on."""
+    started = [subprocess.Popen(["sleep", "60"]) for _ in range(10)]
+    wait_for(gate)
     for child in started:
         child.kill()
         child.wait()
@@ -274,12 +273,19 @@ class TestUsage:
         assert future.usage is not None
         assert future.usage.cpu_seconds >= 0.1
 
-    def test_peaks_are_those_of_the_task(self, executor: governor.Executor) -> None:
-        future = executor.limited().submit(children_that_last)
+    def test_peaks_are_those_of_the_task(
+        self, shared: Governor, executor: governor.Executor, tmp_path: Path
+    ) -> None:
+        def peak() -> int:
+            own = [c for c in shared.containers([".maxheld"]) if "children_that_last" in c.path]
+            return max((int(c.files.get("numtasks.maxheld", 0)) for c in own), default=0)
+
+        future = executor.limited().submit(children_that_last, tmp_path / "gate")
+        eventually(lambda: peak() == 11, "all have been counted")
+        (tmp_path / "gate").touch()
         assert future.result() == 10
         assert future.usage is not None
-        assert future.usage.tasks_peak is not None
-        assert 1 < future.usage.tasks_peak <= 12
+        assert future.usage.tasks_peak == 11
         plain = executor.submit(pow, 2, 2)
         plain.result()
         assert plain.usage is not None
