@@ -7,16 +7,15 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent_process import AgentProcess
-from governor.supervisor.heard import Heard
+from governor.supervisor.heard import Heard, Told
 from governor.supervisor.heartbeat import Heartbeat
 from governor.transport import Poller, Server
-from governor.units import UNLIMITED
 from governor.wire import agent as wire
 from governor.wire.codec import Message
 from workers import channel
@@ -33,27 +32,6 @@ _ONCE = (wire.Reset, wire.Enter, wire.JobEnded)
 
 class AgentDied(Exception):
     """The agent was ended, by itself or because it did not answer."""
-
-
-class Told(NamedTuple):
-    """What an agent knows of a counter; by default what it takes a new one to have."""
-
-    limit: int = -1
-    barrier: int = UNLIMITED
-    interval: float = 0
-    lender: int = 0
-    guarantee: int = 0
-
-    @classmethod
-    def of(cls, counter: Counter) -> Told:
-        """What it should know."""
-        lender = counter.lender.id if counter.lender is not None else 0
-        return cls(counter.bound, counter.barrier, counter.interval, lender, counter.guarantee)
-
-    def tightened(self, other: Told) -> Told:
-        """The same with whatever ``other`` has stricter."""
-        guarantee = min(self.guarantee, other.guarantee)
-        return self._replace(limit=min(self.limit, other.limit), guarantee=guarantee)
 
 
 class AgentLink:
