@@ -123,12 +123,12 @@ def to_json(report: Report) -> dict[str, Any]:
     }
 
 
-def check_writable(path: str) -> None:
+def check_writable(path: str, what: str = "the report") -> None:
     """Find out before anything is started whether `write` will be able to make ``path``.
 
     Raises `GovernorError` with the errno of what stands in the way.
     """
-    with _Destination(path) as destination:
+    with _Destination(path, what) as destination:
         destination.open().close()
 
 
@@ -140,9 +140,9 @@ def write(report: Report, path: str) -> None:
     write_text(_text(report), path)
 
 
-def write_text(text: str, path: str) -> None:
-    """Write a file in the same way."""
-    with _Destination(path) as destination:
+def write_text(text: str, path: str, what: str = "the report") -> None:
+    """Write a file in the same way; ``what`` it is called when that fails."""
+    with _Destination(path, what) as destination:
         with destination.open() as file:
             file.write(text)
         destination.commit()
@@ -162,8 +162,9 @@ class _Destination:
     A device or a pipe, such as /dev/stderr, is written to instead: there is nothing to replace.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, what: str) -> None:
         self._path = path
+        self._what = what
         self._found: Destination | None = None
         self._prepared = ""
 
@@ -202,5 +203,5 @@ class _Destination:
         if isinstance(error, OSError):
             number = error.errno or errno.EIO
             raise GovernorError(
-                number, f"cannot write the report {self._path}: {error.strerror}"
+                number, f"cannot write {self._what} {self._path}: {error.strerror}"
             ) from None

@@ -43,7 +43,7 @@ def check_jobs(
         others = len(texts) - 1
         yield path, texts[0] + (f" (and {others} more of its matrix)" if others else "")
     yield from _duplicate_names(file, found, line_of)
-    yield from check_order(found)
+    yield from check_order(file, found)
 
 
 def _duplicate_names(file: File, found: Expansion, line_of: LineOf) -> Iterator[Finding]:

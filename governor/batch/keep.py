@@ -9,6 +9,7 @@ from governor.batch.plan import BatchFileError, BatchPlan, Mistake
 from governor.batch.record import OLD, Record, beside, claim
 from governor.batch.resume import Resumption, sentences
 from governor.report import OK, Report
+from governor.table import wrapped
 
 
 def keep(source: str, chosen: str | None, resume: bool) -> Record:
@@ -40,20 +41,21 @@ def first_words(plan: BatchPlan, resume: bool, record: Record, found: Resumption
     """Yield what is to be said of earlier runs. A record whose loss would hurt will be kept."""
     done, total = len(found.earlier), len(plan.jobs)
     if record.history.torn:
-        yield f"the last line of {record.path} was cut short: it is left out"
+        yield wrapped("", f"the last line of {record.path} was cut short: it is left out")
     if resume and record.history.run is None:
-        yield f"no earlier run is on record in {record.path}: all jobs are run"
+        yield wrapped("", f"no earlier run is on record in {record.path}: all jobs are run")
     elif resume:
         yield from sentences(found, total)
     elif record.damaged:
         record.keep = True
         place = f"{record.path}:{record.damaged.line}"
-        yield f"starting anew; {place} is damaged, so it is kept as {record.path}{OLD}"
+        yield wrapped("starting anew; ", f"{place} is damaged, so it is kept as {record.path}{OLD}")
     elif 0 < done < total:
         record.keep = True
-        yield (
-            f"starting anew: {done} of {total} jobs had succeeded, which --resume would not run "
-            f"again; that is kept in {record.path}{OLD}"
+        yield wrapped(
+            "starting anew: ",
+            f"{done} of {total} jobs had succeeded, which --resume would not run again; that is "
+            f"kept in {record.path}{OLD}",
         )
 
 

@@ -14,6 +14,7 @@ from governor.batch.plan import (
     HierarchyPlan,
     Mistake,
     Setting,
+    is_stream,
     parents,
 )
 
@@ -35,7 +36,7 @@ def load(source: str) -> BatchPlan:
     document = _parse(source, text)
     lines = locate.Lines(text)
     file, misshapen = schema.read(document)
-    directory = FilePath(source).absolute().parent
+    directory = FilePath.cwd() if is_stream(source) else FilePath(source).absolute().parent
     found = matrix.expand(file, directory)
     findings = misshapen + [
         (path, message)

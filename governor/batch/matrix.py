@@ -76,8 +76,9 @@ def expand(file: File, directory: FilePath) -> Expansion:
         instances += made
         broken += [index] if wrong else []
         findings += [(("jobs", index, *path), text) for path, text in wrong]
-        names = tables.setdefault(job.name or "", [])
-        names += [instance.job.name or "" for instance in made]
+        if job.name is not None:
+            names = tables.setdefault(job.name, [])
+            names += [instance.job.name or "" for instance in made]
     return Expansion(instances, tables, broken, findings)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from governor.batch.checks import Finding
 from governor.batch.matrix import Expansion, Instance
 from governor.batch.schedule import graph
-from governor.batch.schema import unknown
+from governor.batch.schema import File, unknown
 
 _TOLD: Final = 10
 """So many jobs of a long cycle are named."""
@@ -28,16 +28,20 @@ def predecessors(found: Expansion) -> dict[str, tuple[str, ...]]:
     }
 
 
-def check_order(found: Expansion) -> Iterator[Finding]:
+def check_order(file: File, found: Expansion) -> Iterator[Finding]:
     """Yield every name in ``after`` that is none, and every cycle: one for each table."""
     jobs = {instance.job.name or "": instance for instance in found.instances}
+    known = {*jobs, *found.tables}
     told: set[tuple[int, int]] = set()
-    for instance in found.instances:
-        for place, name in enumerate(instance.job.after):
-            where = (instance.number, place)
-            if name not in jobs and name not in found.tables and where not in told:
-                told.add(where)
-                yield ("jobs", instance.number, "after", place), unknown("job", name, found.tables)
+    tables = [(instance.number, instance.job.after) for instance in found.instances]
+    tables += [(number, file.jobs[number].after) for number in found.broken]
+    for number, after in tables:
+        for place, name in enumerate(after):
+            # Of a broken matrix nobody knows what is to be put into a name.
+            blank = number in found.broken and "{" in name
+            if not blank and name not in known and (number, place) not in told:
+                told.add((number, place))
+                yield ("jobs", number, "after", place), unknown("job", name, found.tables)
     yield from _cycles(jobs, predecessors(found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -124,6 +125,11 @@ class BatchFileError(Exception):
             one_line(f"{place}: {text}")
             for place, (_, text) in zip(places, self.mistakes, strict=True)
         )
+
+
+def is_stream(source: str) -> bool:
+    """Whether a batch file is a descriptor of this process, such as /dev/stdin: it has no place."""
+    return os.path.dirname(source) in ("/dev", "/dev/fd", "/proc/self/fd")
 
 
 def one_line(text: str) -> str:

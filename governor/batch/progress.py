@@ -33,7 +33,8 @@ _SHARE: Final = 10
 _LEAST_TITLE: Final = 8
 """Characters of a title that remain where there is no room for it."""
 
-_UP_AND_ERASE = "\x1b[{}A\r\x1b[J"
+# Its first line by itself: tmux keeps what is erased from the top of the screen on, at every tick.
+_UP_AND_ERASE = "\x1b[{}A\r\x1b[K\n\x1b[J\x1b[A"
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 _GREEN, _RED, _RESET = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 

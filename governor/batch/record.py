@@ -28,7 +28,7 @@ from governor.batch.history import (
     read,
     write,
 )
-from governor.batch.plan import BatchFileError, JobPlan, Mistake
+from governor.batch.plan import BatchFileError, JobPlan, Mistake, is_stream
 from governor.batch.resume import digest
 from governor.batch.scratch import remove
 from governor.errors import GovernorError, NotRunning
@@ -172,8 +172,8 @@ class Record:
 
 
 def beside(source: str) -> str | None:
-    """Return where the record of a batch file is by default; None for what is no file."""
-    return source + SUFFIX if os.path.isfile(source) else None
+    """Return where the record of a batch file is by default; None for what has no place."""
+    return source + SUFFIX if os.path.isfile(source) and not is_stream(source) else None
 
 
 def claim(path: str, resume: bool) -> Record:

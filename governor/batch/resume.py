@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import stat
-import textwrap
 from collections.abc import Collection, Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Final, NamedTuple
@@ -16,8 +15,8 @@ from governor.batch.plan import JobPlan
 from governor.batch.schedule import graph
 from governor.batch.verdict import missing
 from governor.report import OK, JobReport
+from governor.table import wrapped
 
-_WIDTH: Final = 80
 _NAMED: Final = 20
 """So many jobs are named, with the reason why they run again; a message is to be read."""
 
@@ -69,7 +68,7 @@ def resumption(jobs: tuple[JobPlan, ...], history: History) -> Resumption:
         elif event is not None:
             reason = _reason(job, event, before[job.after], moments[job.name])
             if reason is None:
-                earlier[job.name] = _known(job, event.report)
+                earlier[job.name] = known(job, event.report)
             else:
                 again[job.name] = reason
     # Of a graph the order is any that fits; people are told in the file's.
@@ -95,12 +94,12 @@ class _Before(NamedTuple):
         return cls(undone, last, moments.get(last or "", -1))
 
 
-def _known(job: JobPlan, report: JobReport) -> JobReport:
+def known(job: JobPlan, report: JobReport) -> JobReport:
     """Return an earlier report without what was true of the earlier run only."""
     attempts = tuple(attempt._replace(began_seconds=None) for attempt in report.attempts)
     # What does not change a result may have changed: where it is to run, say.
-    known = report._replace(command=job.argv, containers=job.where, attempts=attempts)
-    return known._replace(earlier=True, began_seconds=None)
+    now = report._replace(command=job.argv, containers=job.where, attempts=attempts)
+    return now._replace(earlier=True, began_seconds=None)
 
 
 def _reason(job: JobPlan, event: Ended, before: _Before, moment: int) -> str | None:
@@ -123,10 +122,12 @@ def sentences(found: Resumption, total: int) -> Iterator[str]:
     ended = "succeeded" if succeeded else "ended"
     if done == total:
         yield f"all jobs {ended} earlier: nothing is left to run"
+    elif not done:
+        yield "no job succeeded earlier: all are run"
     else:
         yield f"{done} of {total} jobs {ended} earlier and are not run again"
     if found.again:
         named = [f"{name} ({why})" for name, why in list(found.again.items())[:_NAMED]]
         if len(found.again) > _NAMED:
             named.append(f"and {len(found.again) - _NAMED} others")
-        yield textwrap.fill("running again: " + ", ".join(named), _WIDTH, subsequent_indent="  ")
+        yield wrapped("running again: ", ", ".join(named))

@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,7 +27,7 @@ from governor.batch.progress import (
     how_it_ended,
     suits,
 )
-from governor.batch.record import Record
+from governor.batch.record import Record, beside
 from governor.batch.runner import NEVER, Runner, Terms
 from governor.batch.scratch import Scratch
 from governor.batch.settled import found_in
@@ -58,7 +58,6 @@ class Options(NamedTuple):
     record: str | None = None
     halt: str = NEVER
     settled: bool = False
-    events: str | None = None
 
 
 def run(options: Options) -> int:
@@ -69,7 +68,8 @@ def run(options: Options) -> int:
     started then.
     """
     plan = load(options.file)
-    outputs = Outputs(options.outputs, options.resume)
+    others = {"the batch file": options.file, "the record": options.record or beside(options.file)}
+    outputs = Outputs(options.outputs, options.resume, others)
     with (
         keep(options.file, options.record, options.resume) as record,
         Interrupts() as interrupts,
@@ -77,10 +77,11 @@ def run(options: Options) -> int:
     ):
         output = _Output(interrupts)
         found = found_in(record.history, plan, options.settled)
-        for line in first_words(plan, options.resume, record, found):
-            output.write(f"{line}\n")
         earlier = found.earlier if options.resume else {}
-        run = _Run(plan, options, outputs, interrupts, scratch, output.write, record, earlier)
+        words = first_words(plan, options.resume, record, found)
+        run = _Run(
+            plan, options, outputs, interrupts, scratch, output.write, record, earlier, words
+        )
         report = _supervise(run)
         for job, wanted in zip(report.jobs, plan.jobs, strict=True):
             if job.status in (FAILED, TIMEOUT) and (tail := end_of_output(scratch, wanted, job)):
@@ -105,6 +106,7 @@ class _Run(NamedTuple):
     write: Write
     record: Record
     earlier: Mapping[str, JobReport]
+    words: Iterable[str]
 
 
 def _supervise(run: _Run) -> Report:
@@ -118,13 +120,15 @@ def _supervise(run: _Run) -> Report:
         metrics=options.metrics,
         agent_timeout=options.agent_timeout,
         lock=run.record.descriptor,
-        events=options.events,
+        events=options.outputs.events,
     ) as governor:
         containers = make_containers(governor, plan)
         cpu_time = CpuTime(governor, plan)
         look = partial(_containers, governor, cpu_time.hierarchy)
         if run.outputs.has_report:
             timeline.follow(partial(look, ENDINGS))
+        for line in run.words:
+            run.write(f"{line}\n")
         run.record.begin(governor, scratch, options.resume)
         with _progress(run, look) as progress:
             listeners = run.outputs.begin(plan, timeline.began_at, scratch, progress)

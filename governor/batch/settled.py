@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 
 from governor.batch.history import Ended, History
 from governor.batch.plan import BatchPlan, JobPlan
-from governor.batch.resume import Resumption, digest, resumption
+from governor.batch.resume import Resumption, digest, known, resumption
 from governor.report import FAILED, OK, SKIPPED, TIMEOUT, JobReport, job_report
 
 
@@ -50,5 +50,4 @@ def _failure(job: JobPlan, history: History) -> JobReport | None:
         return None
     if event.digest != digest(job):
         return None
-    known = event.report._replace(command=job.argv, containers=job.where)
-    return known._replace(earlier=True, began_seconds=None)
+    return known(job, event.report)

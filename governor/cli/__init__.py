@@ -78,19 +78,31 @@ class Paragraphs(argparse.HelpFormatter):
                 prose.append(line)
                 continue
             if prose:
-                lines.append(super()._fill_text(" ".join(prose), width, indent))
+                lines += self._filled(" ".join(prose), width, indent)
                 prose.clear()
             lines.append(line)
         return "\n".join(lines[:-1])
 
+    def _filled(self, text: str, width: int, indent: str) -> list[str]:
+        import textwrap
+
+        # Options and names of files are not cut in two.
+        return textwrap.wrap(
+            text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
+
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are one line, with an exit code of its own."""
+    """An argument parser whose mistakes are one line, with an exit code of its own.
+
+    Options are written in full: a new one would make the beginning of another ambiguous.
+    """
 
     usage_error = USAGE_ERROR
 
     def __init__(self, *args: Any, **keys: Any) -> None:
-        super().__init__(*args, **{**keys, "formatter_class": Paragraphs})
+        ours = {"formatter_class": Paragraphs, "allow_abbrev": False}
+        super().__init__(*args, **{**keys, **ours})
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

@@ -147,3 +147,8 @@ def _number(text: str, highest: int, allowed: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= highest):
         raise ValueError(f"{text!r} is not {allowed}")
     return int(text)
+
+
+def batch_file(name: str) -> str:
+    """The batch file that a user names; ``-`` is standard input, as for other commands."""
+    return "/dev/stdin" if name == "-" else name

@@ -11,6 +11,7 @@ from governor.cli.arguments import (
     add_agent_timeout,
     add_events,
     add_metrics,
+    batch_file,
     checked,
     number_of_jobs,
     serving,
@@ -38,9 +39,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "batch",
         help="run a file of jobs under limits",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", help="the batch file (TOML)")
+    parser.add_argument("file", metavar="FILE", help="the batch file (TOML); -: standard input")
     parser.add_argument(
         "--jobs",
         type=checked(number_of_jobs),
@@ -144,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     from governor.batch.plan import BatchFileError
 
     options = session.Options(
-        file=args.file,
+        file=batch_file(args.file),
         parallel=args.jobs or len(os.sched_getaffinity(0)),
         outputs=_outputs(args),
         metrics=serving(args),
@@ -154,7 +154,6 @@ def run(args: argparse.Namespace) -> int:
         record=args.record,
         halt=args.halt,
         settled=args.resume_unfinished,
-        events=args.events,
     )
     try:
         if not args.dry_run:
@@ -182,7 +181,7 @@ def _outputs(args: argparse.Namespace) -> Wanted:
             if getattr(args, f"logs_{name}") is not None:
                 args.parser.error(f"--logs-{name} is for --logs, which is not given")
     keep = KEEP if args.logs_keep is None else args.logs_keep
-    return Wanted(args.report, args.junit, args.joblog, args.logs, keep, args.logs_max)
+    return Wanted(args.report, args.junit, args.joblog, args.logs, keep, args.logs_max, args.events)
 
 
 def _number_of_logs(text: str) -> int:

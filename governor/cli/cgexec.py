@@ -53,7 +53,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         usage="governor exec -g SUBSYS,...:/PATH [-g ...] [--dir DIR] [--] CMD [ARG ...]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        allow_abbrev=False,
     )
     parser.usage_error = OWN_FAILURE
     action = parser.add_argument(
@@ -130,5 +129,7 @@ def _hierarchies(subsystem: str, mounted: list[HierarchyReport]) -> list[str]:
         what = "no hierarchy is mounted" if subsystem == EVERY else f"no hierarchy has {subsystem}"
         if subsystem.startswith(BY_NAME):
             what = f"there is no hierarchy {subsystem.removeprefix(BY_NAME)}"
+        elif any(one.name == subsystem for one in mounted):
+            what += f", but {BY_NAME}{subsystem} is one"
         raise GovernorError(errno.ENOENT, f"{what}: {there or 'none is mounted'}")
     return found

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from governor.cli import FAILED, USAGE_ERROR
+from governor.cli.arguments import batch_file
 from governor.cli.output import show
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "check",
         help="find the mistakes in batch files",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.add_argument("files", metavar="FILE", nargs="*", help="a batch file (TOML)")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="a batch file (TOML); -: standard input"
+    )
     parser.add_argument(
         "--schema",
         action="store_true",
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.files:
         args.parser.error("name at least one batch file")
-    mistakes = sum(map(_mistakes_in, args.files))
+    mistakes = sum(_mistakes_in(batch_file(file)) for file in args.files)
     if mistakes:
         print(f"governor: {_counted(mistakes, 'mistake')}", file=sys.stderr)
     return USAGE_ERROR if mistakes else 0

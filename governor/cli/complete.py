@@ -115,6 +115,12 @@ class Offers:
 
         return _fitting(signal_names(), current)
 
+    def events(self, current: str) -> list[str]:
+        """Kinds of governor's own events."""
+        from governor.cli.events import KINDS
+
+        return _fitting(KINDS, current)
+
     def subsystems(self, current: str) -> list[str]:
         """Installed subsystems, after a comma as well."""
         from governor import registry

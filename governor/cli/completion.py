@@ -81,7 +81,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="print a script for completion in a shell",
         usage="governor completion {bash,zsh,fish}",
         description=_DESCRIPTION,
-        allow_abbrev=False,
     )
     # Taken as they are: among the words of a line that is completed may be any option.
     action = parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

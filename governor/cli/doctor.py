@@ -28,7 +28,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "doctor",
         help="say what this host can do, and what is missing",
         description=_DESCRIPTION,
-        allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.set_defaults(run=run)

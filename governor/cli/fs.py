@@ -27,7 +27,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "fs",
         help="show the hierarchies as directories",
         description=_DESCRIPTION,
-        allow_abbrev=False,
     )
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
     parser.add_argument(

@@ -95,7 +95,8 @@ def _read(path: str) -> list[tuple[Property, Any]]:
         raise GovernorError(error.errno or 0, f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise GovernorError(errno.EINVAL, f"{path}: not UTF-8 text") from None
-    found, mistakes = [], []
+    found: list[tuple[Property, Any]] = []
+    mistakes: list[str] = []
     section = OF_LIMITS[0]
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -105,7 +106,7 @@ def _read(path: str) -> list[tuple[Property, Any]]:
             if text[0] == "[":
                 section = _section(text)
             elif section in OF_LIMITS:
-                found.append(properties.parse(text))
+                found.append(properties.parse(text, brief=bool(mistakes)))
         except ValueError as error:
             mistakes.append(f"{path}:{number}: {error}")
     if mistakes:

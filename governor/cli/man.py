@@ -30,7 +30,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="print the manual page of a command",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "command",

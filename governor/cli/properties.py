@@ -259,10 +259,11 @@ REFUSED: Final[Mapping[str, str]] = {
 """Properties of systemd that governor cannot do, why, and what to use instead."""
 
 
-def parse(text: str) -> tuple[Property, Any]:
+def parse(text: str, brief: bool = False) -> tuple[Property, Any]:
     """The property and the value in ``NAME=VALUE``; None for an empty one, which takes it back.
 
-    Raises ValueError: no such property, one that governor cannot do, a value that is not allowed.
+    ``brief``: which names there are need not be said. Raises ValueError: no such property, one that
+    governor cannot do, a value that is not allowed.
     """
     name, equals, value = text.partition("=")
     name, value = name.strip(), value.strip()
@@ -275,11 +276,9 @@ def parse(text: str) -> tuple[Property, Any]:
     if name not in PROPERTIES:
         from governor.cli.nearest import nearest
 
+        known = f"{', '.join(sorted(PROPERTIES))}, and control files such as numfiles.limit"
         near = nearest(name, [*PROPERTIES, *REFUSED])
-        raise ValueError(
-            f"no property {name!r}{near}; there are {', '.join(sorted(PROPERTIES))}, and control "
-            f"files such as numfiles.limit"
-        )
+        raise ValueError(f"no property {name!r}{near}" + ("" if brief else f"; there are {known}"))
     found = PROPERTIES[name]
     try:
         return found, found.parse(value) if value else None

@@ -24,7 +24,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "report",
         help="render the JSON report of a run as an HTML page",
         description=_DESCRIPTION,
-        allow_abbrev=False,
     )
     parser.add_argument("file", metavar="FILE", help="the JSON report")
     parser.add_argument(

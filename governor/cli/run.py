@@ -71,7 +71,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         usage="governor run [options] [--] CMD [ARG ...]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        allow_abbrev=False,
     )
     parser.usage_error = OWN_FAILURE
     _add_limits(parser.add_argument_group("limits"))

@@ -49,7 +49,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "up",
         help="run a governor for others to use",
         description=_DESCRIPTION,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--detach", action="store_true", help="in the background; return when it is ready"

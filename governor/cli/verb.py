@@ -29,7 +29,6 @@ def add_verb(
         help=help,
         description=f"{help[0].upper()}{help[1:]}.",
         epilog=_EPILOG,
-        allow_abbrev=False,
     )
     add_directory(parser)
     parser.set_defaults(run=run, failure=FAILED)

@@ -15,6 +15,7 @@ from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent_process import AgentProcess
 from governor.supervisor.heard import Heard, Told
 from governor.supervisor.heartbeat import Heartbeat
+from governor.supervisor.known_bounds import Told
 from governor.transport import Poller, Server
 from governor.wire import agent as wire
 from governor.wire.codec import Message

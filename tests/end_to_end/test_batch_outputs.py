@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -31,7 +32,11 @@ def columns(log: Path) -> dict[str, dict[str, str]]:
 def test_a_batch_writes_what_it_is_asked_for(bench: Bench) -> None:
     there = bench.directory
     ended = bench.run(
-        JOBS, f"--joblog={there}/joblog", f"--junit={there}/junit.xml", f"--logs={there}/logs"
+        JOBS,
+        f"--joblog={there}/joblog",
+        f"--junit={there}/junit.xml",
+        f"--logs={there}/logs",
+        f"--events={there}/events",
     )
     assert (ended.exit_code, ended.errors) == (1, "")
 
@@ -47,6 +52,10 @@ def test_a_batch_writes_what_it_is_asked_for(bench: Bench) -> None:
     [failure] = suite.iter("failure")
     assert failure.get("message") == "exit 3"
     assert (failure.text or "").split("\n") == ["exit 3", "out", "\\x1b[31m]]>\\x00"]
+
+    events = [json.loads(line) for line in (there / "events").read_text().splitlines()]
+    ends = {e["fields"]["name"]: e["fields"] for e in events if e["kind"] == "job-end"}
+    assert (set(ends), ends["bad"]["exit_code"]) == ({"bad", "again", "loud"}, 3)
 
     logs = {path.name: path.read_text() for path in (there / "logs").iterdir()}
     assert (logs["again.log"], logs["again.log.1"]) == ("2\n", "1\n")
@@ -118,9 +127,10 @@ def test_a_dry_run_knows_what_is_done(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("option", "piece"),
     [
-        ("--junit=absent/x.xml", "cannot write the report absent/x.xml: No such file"),
+        ("--junit=absent/x.xml", "cannot write the JUnit XML absent/x.xml: No such file"),
         ("--joblog=absent/log", "cannot write the job log absent/log: No such file"),
         ("--logs=/dev/null/logs", "cannot keep logs in /dev/null/logs: Not a directory"),
+        ("--events=absent/log", "No such file or directory; nothing was started"),
         ("--logs-keep=3", "--logs-keep is for --logs"),
         ("--logs-max=x", "is not a count"),
         ("--logs-max=0", "a log of 0 bytes holds nothing"),
@@ -134,6 +144,20 @@ def test_what_cannot_be_written_is_refused_before_anything_starts(
     assert ended.exit_code == 2
     [line] = ended.errors.splitlines()
     assert piece in line
+    assert not (bench.directory / "started").exists()
+
+
+def test_no_file_is_written_over_by_another(bench: Bench) -> None:
+    text = job("a", "touch started")
+    for option, other in (
+        (f"--joblog={bench.directory}/batch.toml", "the job log: it is the batch file"),
+        (f"--joblog={bench.directory}/batch.toml.record", "the job log: it is the record"),
+        (f"--events={bench.report_file}", "the file of events: it is the report"),
+    ):
+        ended = bench.run(text, option)
+        assert (ended.exit_code, ended.output) == (2, "")
+        assert ended.errors.endswith(f" cannot be {other}; nothing was started\n")
+    assert (bench.directory / "batch.toml").read_text() == text
     assert not (bench.directory / "started").exists()
 
 
@@ -170,9 +194,12 @@ def test_with_a_full_disk_the_jobs_go_on(bench: Bench) -> None:
 def test_a_full_disk_at_the_end_is_told_for_one_file_and_spares_the_other(bench: Bench) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
+    ended = bench.run(job("a", "true"), "--junit=/dev/full", "--report=/dev/full")
+    assert "JUnit XML /dev/full" in ended.errors
+    assert "the report /dev/full" in ended.errors
     ended = bench.run(job("a", "true"), "--junit=/dev/full")
     assert ended.exit_code == 125
-    assert "cannot write the report /dev/full: No space left on device" in ended.errors
+    assert "cannot write the JUnit XML /dev/full: No space left on device" in ended.errors
     assert bench.statuses() == {"a": "ok"}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import governor
 from governor import registry
+from governor.cli.events import KINDS
 from tests.capabilities import need
 from tests.end_to_end.runner import Runner, end
 from tests.end_to_end.running import Shell
@@ -110,6 +111,7 @@ def test_events_are_as_documented(shell: Shell) -> None:
     shell.say("remount", "cpu", "cpuacct,cpuset")
     shell.say("umount", "cpu")
     known = documented_events()
+    assert set(KINDS) == set(known)
     said = set()
     with shell.start("events", "--json", "--after", "0") as stream:
         assert stream.stdout is not None

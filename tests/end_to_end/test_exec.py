@@ -49,6 +49,7 @@ def test_mistakes_of_exec(up: Shell) -> None:
     )
     for words, arguments in {
         "no container load:/x": ["-g", "numtasks:x", "true"],
+        "no hierarchy has load, but name=load is one": ["-g", "load:a", "true"],
         "there is no hierarchy lod": ["-g", "name=lod:a", "true"],
         "/a and /a/b are in one hierarchy": ["-g", "numtasks:a", "-g", "numfiles:a/b", "true"],
         "is not SUBSYS,...:/PATH": ["-g", "numtasks", "true"],

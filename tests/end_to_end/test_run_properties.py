@@ -66,12 +66,13 @@ def test_a_file_of_limits_holds_and_the_report_names_the_command(runner: Runner)
 
 
 def test_mistakes_in_a_file_start_nothing(runner: Runner) -> None:
-    (runner.directory / "limits").write_text("TaskMax=3\n\nCPUQuota=20%\n")
+    (runner.directory / "limits").write_text("TaskMax=3\n\nCPUQuota=20%\nSlcie=x\n")
     ended = runner.run("--limits", "limits", "--", "touch", "started")
     assert (ended.exit_code, ended.output) == (125, "")
-    first, second = ended.errors.splitlines()
+    first, second, third = ended.errors.splitlines()
     assert first.startswith("governor: limits:1: no property 'TaskMax' (did you mean TasksMax?)")
     assert second.startswith("governor: limits:3: governor has no CPUQuota: ")
+    assert third == "governor: limits:4: no property 'Slcie' (did you mean Slice?)"
     assert not (runner.directory / "started").exists()
 
 

@@ -168,6 +168,20 @@ def test_events_are_a_stream_until_ctrl_c(load: Shell) -> None:
         assert end(stream, "") == (130, "", "")
 
 
+def test_what_events_may_wait_for_in_vain_is_said(load: Shell) -> None:
+    load.say("mkdir", "load:/gone")
+    load.say("rmdir", "load:/gone")
+    options = ["--in", "load:/gone", "--kind", "rmdri", "--kind", "rmdir"]
+    with load.start("events", "--after", "0", *options) as stream:
+        assert " rmdir load:/gone" in heard(stream)
+        stream.send_signal(signal.SIGINT)
+        assert end(stream, "").errors == (
+            "governor: no event of governor's own is of kind 'rmdri' (did you mean rmdir?); "
+            "waiting for one of a subsystem's\n"
+            "governor: no container load:/gone: load:/ has no 'gone'; waiting for it\n"
+        )
+
+
 def test_events_end_when_nobody_reads_them(load: Shell) -> None:
     with load.start("events", "--after", "0") as stream:
         assert " mount load:/" in heard(stream)

@@ -95,7 +95,7 @@ class TestWhileItRuns:
                 values.append(usage(container))
         for values in seen:
             assert values == sorted(values)
-        assert len(seen[0]) > 10
+        assert len(seen[0]) > 2
         assert len(set(seen[0])) > 3, "nothing was seen while it ran"
 
     def test_a_running_process_is_up_to_date(self, world: World) -> None:

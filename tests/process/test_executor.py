@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 
 import governor
 from governor.api.governor import Governor
+from governor.api.leaf import Leaves
+from governor.api.limits import Limits, Usage
 from governor.errors import GovernorError, JobTimeout, LimitExceeded, WorkerDied
 from tests.process.executors import begin_and_wait, end_oneself, wait_for
 from tests.process.executors import executor as executor
@@ -313,6 +316,11 @@ class TestLeftovers:
         names = [report.path for report in shared.containers()]
         assert not [name for name in names if name.startswith("/pow")]
 
+    def test_a_container_that_was_removed_has_no_figures(self, shared: Governor) -> None:
+        leaf = Leaves(shared).make(Limits(tasks=4), "gone")
+        leaf.remove()
+        assert leaf.usage(1.5) == Usage(0.0, 1.5, None, None, ())
+
 
 def _resident(_: int) -> int:
     return int(Path("/proc/self/statm").read_text().split()[1])
@@ -442,6 +450,31 @@ class TestEndOfTheInterpreter:
             == "KeyboardInterrupt() [False, True, True]\n"
         )
 
+    @pytest.mark.parametrize("limits", ["None", "governor.Limits(tasks=4)"])
+    def test_ctrl_c_that_ends_the_program(self, runtime: Path, tmp_path: Path, limits: str) -> None:
+        """It does not wait for what runs, as nothing of that is in the terminal."""
+        text = f"""
+        import os, signal, threading, time, governor
+        def interrupt():
+            while not os.path.exists({str(tmp_path / "running")!r}):
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+        def sleep(_):
+            open({str(tmp_path / "running")!r}, "w").close()
+            time.sleep(600)
+        threading.Thread(target=interrupt).start()
+        list(governor.Executor(1, limits={limits}).map(sleep, range(3)))
+        """
+        found = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(text)],
+            env=os.environ | {"PYTHONPATH": PYTHONPATH},
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE,
+        )
+        assert found.returncode == -signal.SIGINT
+        assert found.stderr.endswith("\nKeyboardInterrupt\n")
+
     def test_one_that_nobody_keeps(self, runtime: Path) -> None:
         assert (
             script("""
@@ -459,8 +492,6 @@ class TestEndOfTheInterpreter:
 
 def script(text: str) -> str:
     """Run a program of its own; what it prints."""
-    import textwrap
-
     head = "import concurrent.futures, os, threading, time\nimport governor\n"
     found = subprocess.run(
         [sys.executable, "-c", head + textwrap.dedent(text)],

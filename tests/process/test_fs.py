@@ -29,7 +29,7 @@ set -e
 mkdir load/mine
 echo 7 > load/mine/numtasks.limit
 echo $$ > load/mine/tasks
-test "$(cat load/mine/tasks | head -n 1)" = $$
+cat load/mine/tasks | grep -qx $$
 cat load/mine/numtasks.limit
 mkdir load/mine/inner
 mv load/mine/inner load/mine/renamed

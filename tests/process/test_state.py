@@ -93,6 +93,7 @@ def run(gov: Governor, *containers: object, code: str = "true") -> Job:
     return job
 
 
+@pytest.mark.once
 class TestTrees:
     def test_everything_that_was_set(self, host: Host) -> None:
         gov = host.up()
@@ -106,7 +107,6 @@ class TestTrees:
         a["numtasks.limit"] = 64
         a["numtasks.barrier"] = 60
         a["numtasks.shares"] = "min_shares=20,max_shares=80,child_shares_divisor=50"
-        a["notify_on_release"] = 1
         b = load.mkdir("/a/b")
         b["numtasks.shares"] = "min_shares=10"
         b["numfiles.limit"] = 128
@@ -121,6 +121,7 @@ class TestTrees:
         memory.mkdir("/f")["physpages.action"] = "kill"
         memory["/f"]["physpages.limit"] = 1000
         run(gov, b, d)
+        a["notify_on_release"] = 1  # not before: the agent's own time would be charged meanwhile
         before = trees(gov)
         assert "load:/new" in before
         gov = host.again()
@@ -183,6 +184,7 @@ class TestTrees:
         assert (report.id, report.exit_code) == (job.id, 128 + signal.SIGTERM)
 
 
+@pytest.mark.once
 class TestJobs:
     def test_one_that_ran_is_lost_and_said_to_be(self, host: Host) -> None:
         gov = host.up()
@@ -213,6 +215,7 @@ class TestJobs:
         eventually(lambda: not exists(orphan), "the orphan has been ended")
 
 
+@pytest.mark.once
 class TestTheJournal:
     def test_a_torn_tail(self, host: Host) -> None:
         gov = host.up()

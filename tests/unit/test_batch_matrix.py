@@ -147,6 +147,7 @@ containers."/builds" = { max_jobs = 3, "numtasks.limit" = 9 }
         ('matrix = { c = [1] }\nstdout = "{c.base}"', '"{c.base}" is no part of a value'),
         ('matrix = { c = [1, 2] }\nstdin = "no-{c}"', 'no-1" cannot be read (and 1 more of its'),
         ('matrix = { c = [] }\ntimeout = "x"', '"x" is not a duration'),
+        ('matrix = { c = [] }\nafter = ["{c}", "othr"]', 'did you mean "other"?'),
     ],
 )
 def test_a_mistake_in_a_job(tmp_path: Path, line: str, piece: str) -> None:

@@ -54,10 +54,10 @@ def screen(written: str) -> list[str]:
     lines = [""]
     for part in written.replace("\x1b[?25l", "").replace("\x1b[?25h", "").split("\x1b["):
         text = part
-        if part[:1].isdigit() and part.lstrip("0123456789")[:1] == "A":
-            up, text = int(part.partition("A")[0]), part.partition("A")[2].lstrip("\r")
-            lines[-1 - up :] = [""]
-        elif part.startswith("J"):
+        if up := re.match(r"(\d*)A\r?", part):
+            text = part[up.end() :]
+            lines[-1 - int(up[1] or 1) :] = [""]
+        elif part[:1] in ("J", "K"):
             text = part[1:]
         elif painted := re.match(r"[0-9;]*m", part):
             text = part[painted.end() :]
@@ -85,6 +85,7 @@ def test_the_block_is_below_the_lines_and_goes_away(kind: type[LiveProgress]) ->
         assert screen("".join(written))[0] == "[1/3] ok      build 4.2 s"
         assert screen("".join(written))[1].startswith("University")
     assert screen("".join(written)) == ["[1/3] ok      build 4.2 s", ""]
+    assert not re.search(r"A\r\x1b\[J", "".join(written)), "which tmux would put into its history"
     assert written[0] == "\x1b[?25l"
     assert written[-1].endswith("\x1b[?25h")
 

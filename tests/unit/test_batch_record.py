@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from governor.batch import record as record_module
 from governor.batch.history import MAGIC, Began, Ended, Event, History, Run, Unreadable, read, write
-from governor.batch.plan import BatchFileError, JobPlan, Success
+from governor.batch.plan import BatchFileError, BatchPlan, JobPlan, Success
 from governor.batch.record import Record, claim
 from governor.batch.resume import Resumption, digest, resumption, sentences
+from governor.batch.settled import found_in
 from governor.errors import GovernorError
 from governor.report import FAILED, INTERRUPTED, OK, Attempt, JobReport
 
@@ -277,6 +278,12 @@ def test_attempts_of_an_earlier_run_have_no_time_in_this_one() -> None:
     known = History(1, False, None, {"a": event._replace(report=tried)})
     [attempt] = resumption((JOB,), known).earlier["a"].attempts
     assert (attempt.exit_code, attempt.began_seconds) == (1, None)
+
+    failed = History(1, False, None, {"a": event._replace(report=tried._replace(status=FAILED))})
+    [attempt] = (
+        found_in(failed, BatchPlan("b", "b", (), (JOB,)), settled=True).earlier["a"].attempts
+    )
+    assert attempt.began_seconds is None
 
 
 # -- the file ------------------------------------------------------------------------

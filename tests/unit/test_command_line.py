@@ -41,6 +41,7 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         ("top --sort task", 2, "'task' is none (did you mean tasks?); allowed are name, tasks"),
         ("man rnu", 2, "(did you mean run?)"),
         ("man run --output x", 2, "name no command"),
+        ("batch --rep x f", 2, "no option --rep (did you mean --report?)"),
         ("completion csh", 2, "bash, zsh or fish"),
     ],
 )

@@ -37,6 +37,7 @@ def test_every_command_is_offered_and_there() -> None:
         ("run -- --gr", []),
         ("run --grace 1s --at --ti", ["--timeout"]),
         ("kill -s US", ["USR1", "USR2"]),
+        ("events --kind job", ["job-start", "job-end"]),
         ("kill --signal=US", ["--signal=USR1", "--signal=USR2"]),
         ("mount x numt", ["numtasks"]),
         ("mount x cpuset,numt", ["cpuset,numtasks"]),

@@ -113,6 +113,12 @@ def test_a_new_report_has_everything() -> None:
     assert "load:/a refused 2,316 forks at its limit of 24 tasks" in page.text
 
 
+def test_what_a_job_was_refused_is_remarked() -> None:
+    refusal = {"container": "load:/a", "resource": "tasks", "limit": 8, "held": 8, "times": 2}
+    page = Page(render(report(changed(NEW, jobs=[{**JOB, "refusals": [refusal]}])), "file"))
+    assert "refused tasks at load:/a 2 times (limit 8, held 8)" in page.text
+
+
 def test_an_old_report_has_what_it_tells() -> None:
     page = Page(render(report(OLD), "file"))
     assert page.tags["svg"] == 0

@@ -1,0 +1,29 @@
+"""What an agent has been told of a counter, so that it is told only of what has changed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from governor.core.counter import Counter
+from governor.units import UNLIMITED
+
+
+class Told(NamedTuple):
+    """What an agent knows of a counter; by default what it takes a new one to have."""
+
+    limit: int = -1
+    barrier: int = UNLIMITED
+    interval: float = 0
+    lender: int = 0
+    guarantee: int = 0
+
+    @classmethod
+    def of(cls, counter: Counter) -> Told:
+        """What it should know."""
+        lender = counter.lender.id if counter.lender is not None else 0
+        return cls(counter.bound, counter.barrier, counter.interval, lender, counter.guarantee)
+
+    def tightened(self, other: Told) -> Told:
+        """The same with whatever ``other`` has stricter."""
+        guarantee = min(self.guarantee, other.guarantee)
+        return self._replace(limit=min(self.limit, other.limit), guarantee=guarantee)
