@@ -13,7 +13,7 @@ from governor.core.counter import Counter
 from governor.core.plan import Plan
 from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent_process import AgentProcess
-from governor.supervisor.heard import Heard, Told
+from governor.supervisor.heard import Heard
 from governor.supervisor.heartbeat import Heartbeat
 from governor.supervisor.known_bounds import Told
 from governor.transport import Poller, Server

@@ -1,40 +1,12 @@
-"""What was told: to the agent of counters, and by it of refusals."""
+"""Which refusals somebody has been told of: each is to be told once, whichever agent it was."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from governor.core.counter import Counter
-from governor.units import UNLIMITED
 from governor.wire.agent import JobHit
 
 
-class Told(NamedTuple):
-    """What an agent knows of a counter; by default what it takes a new one to have."""
-
-    limit: int = -1
-    barrier: int = UNLIMITED
-    interval: float = 0
-    lender: int = 0
-    guarantee: int = 0
-
-    @classmethod
-    def of(cls, counter: Counter) -> Told:
-        """What it should know."""
-        lender = counter.lender.id if counter.lender is not None else 0
-        return cls(counter.bound, counter.barrier, counter.interval, lender, counter.guarantee)
-
-    def tightened(self, other: Told) -> Told:
-        """The same with whatever ``other`` has stricter."""
-        guarantee = min(self.guarantee, other.guarantee)
-        return self._replace(limit=min(self.limit, other.limit), guarantee=guarantee)
-
-
 class Heard:
-    """Which refusals somebody has been told of: each is to be told once, whichever agent it was.
-
-    Counts them by counter, and all since a moment when everything was known.
-    """
+    """Counts what was told, by counter, and all since a moment when everything was known."""
 
     def __init__(self) -> None:
         self._told: dict[int, int] = {}
