@@ -7,7 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from governor.results import JobResult
+    from collections.abc import Sequence
+    from typing import Self
+
+    from governor.results import JobResult, Refusal
 
 
 class GovernorError(Exception):
@@ -87,6 +90,12 @@ class LimitExceeded(JobFailed):
         known = self.container, self.resource, self.limit, self.held, self.name, self.result
         return type(self), known
 
+    @classmethod
+    def of(cls, refusals: Sequence[Refusal], name: str, result: JobResult | None = None) -> Self:
+        """Of these refusals, the one that was met most often."""
+        worst = max(refusals, key=lambda refusal: refusal.times)
+        return cls(worst.container, worst.resource, worst.limit, worst.held, name, result)
+
 
 class WorkerDied(JobFailed):
     """The process that carried out a task of an executor has ended over it. ECHILD.
@@ -109,6 +118,17 @@ class WorkerDied(JobFailed):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.name, self.job, self.containers, self.result)
+
+
+def explain(error: BaseException, name: str, refusals: Sequence[Refusal]) -> None:
+    """Say of the exception of job ``name`` which limits that has met before.
+
+    In notes to people, and to programs by a `LimitExceeded` as its context.
+    """
+    for refusal in refusals:
+        error.add_note(f"{name} was refused {refusal}")
+    if refusals and error.__context__ is None and not isinstance(error, JobFailed):
+        error.__context__ = LimitExceeded.of(refusals, name)
 
 
 class ProtocolError(Exception):

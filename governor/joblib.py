@@ -11,7 +11,6 @@ Wants joblib: ``pip install 'governor[joblib]'``.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -25,10 +24,8 @@ from governor.api.environment import set_environment
 from governor.api.executor import Executor, Future
 from governor.api.leaf import Leaf, Leaves
 from governor.api.limits import Limits
-from governor.errors import GovernorError
 
 if TYPE_CHECKING:
-    from governor.api.container import Container
     from governor.api.governor import Governor
 
 NAME = "governor"
@@ -154,19 +151,7 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):
         """A call has failed, or time is up: end what else is being carried out."""
         if self._executor is not None and self._leaf is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
-            for container in self._leaf.containers:
-                # A call that was just being started may come through once.
-                while not _is_removed(container):
-                    pass
+            self._leaf.remove(_GRACE)
         self.terminate()
         if ensure_ready:
             self.configure(self._workers, self.parallel)
-
-
-def _is_removed(container: Container) -> bool:
-    """End what runs in a container and remove it; False when something has got in meanwhile."""
-    try:
-        container.remove(recursive=True, kill=True, grace=_GRACE)
-    except GovernorError as error:
-        return error.errno != errno.EBUSY
-    return True

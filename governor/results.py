@@ -82,8 +82,7 @@ class JobResult(NamedTuple):
         if self.timed_out:
             raise JobTimeout(name, self)
         if self.refusals:
-            worst = max(self.refusals, key=lambda refusal: refusal.times)
-            raise LimitExceeded(*worst[:4], name, self)
+            raise LimitExceeded.of(self.refusals, name, self)
         raise JobFailed(name, self)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -27,3 +29,12 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+_RUN_ONCE = [Path(__file__).parent / name for name in ("unit", "faults")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What tools/test runs once anyway, as root, would not be run at all if it were marked so."""
+    for item in items:
+        if item.get_closest_marker("once") and any(p in item.path.parents for p in _RUN_ONCE):
+            raise pytest.UsageError(f"{item.nodeid} is run once already: take the mark away")

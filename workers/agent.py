@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import socket
 import time
 from functools import partial
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
-_PR_SET_PDEATHSIG = 1
 SAMPLE_INTERVAL = 0.01
 """Seconds between two counts for ``maxheld`` while traps arrive; without traps nothing grows."""
 SAMPLE_SHARE = 100
@@ -186,15 +184,12 @@ class Agent:
 
     def _ends_with_spawner(self) -> bool:
         """Without a supervisor, see to it that the spawner's end is ours; False: it has ended."""
-        import ctypes
+        from workers.heirloom import waiting
+        from workers.parent import end_with
 
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() == self._spawner:
+        if end_with(self._spawner):
             return True
         # That had died before, and the supervisor had another one.
-        from workers.heirloom import waiting
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
         self._elder = waiting(self._stays)
         if self._elder is not None:
             self._epoll.register(self._elder, select.EPOLLIN)

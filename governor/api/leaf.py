@@ -61,7 +61,7 @@ class Leaf:
         self.remove()
 
     def usage(self, wall_seconds: float) -> Usage:
-        """What has been used and refused here so far."""
+        """What has been used and refused here so far; nothing is known where it was removed."""
         own = {(container.hierarchy.name, container.path) for container in self._own}
         files: dict[str, Value] = {}
         refusals: list[Refusal] = []
@@ -70,7 +70,7 @@ class Leaf:
                 files |= report.files
                 refusals += _refusals(report)
         return Usage(
-            int(files["cpuacct.usage"]) / 1e9,
+            int(files.get("cpuacct.usage", 0)) / 1e9,
             wall_seconds,
             _figure(files.get("numtasks.maxheld")),
             self.limits.files and _figure(files.get("numfiles.maxheld")),

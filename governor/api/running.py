@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
 from governor.api.calls import is_complete, value_of
 from governor.api.limits import Limits
 from governor.api.streams import Streams
-from governor.errors import JobFailed
+from governor.errors import JobFailed, explain
 from governor.results import JobResult
 
 if TYPE_CHECKING:
@@ -127,4 +127,8 @@ def value_in(result: JobResult, streams: Streams, name: str) -> Any:
     if result.timed_out or not is_complete(streams.value.data):
         result.check(name)
         raise JobFailed(name, result)  # it has ended itself, as by os._exit
-    return value_of(streams.value.data)
+    try:
+        return value_of(streams.value.data)
+    except Exception as error:
+        explain(error, name, result.refusals)
+        raise

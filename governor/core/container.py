@@ -69,13 +69,17 @@ class Container:
         """How messages name the container: ``hierarchy:/path``."""
         return f"{self.hierarchy.name}:{self.path}"
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it has not been removed."""
+        return self.parent is None or self.parent.children.get(self.name) is self
+
     def keep(self) -> None:
         """Hold a reference: the container cannot be removed until `let_go`.
 
         ENODEV when it has been removed, or is about to be.
         """
-        is_there = self.parent is None or self.parent.children.get(self.name) is self
-        if self.ending or not is_there:
+        if self.ending or not self.is_there:
             raise GovernorError(errno.ENODEV, f"container {self.label} is being removed")
         self.busy += 1
 

@@ -20,7 +20,7 @@ from governor.api.job import Job
 from governor.api.leaf import Leaf, Leaves
 from governor.api.limits import Limits, Usage
 from governor.dask import inside
-from governor.errors import GovernorError
+from governor.errors import GovernorError, explain
 from governor.results import JobResult
 
 Tell = Callable[[dict[str, Any]], None]
@@ -123,8 +123,7 @@ class Call:
         succeeded, value, trace = pickle.load(file)
         if succeeded:
             return value
-        for refusal in result.refusals:
-            value.add_note(f"governor refused it {refusal}")
+        explain(value, self._name, result.refusals)
         raise value.with_traceback(trace)
 
 

@@ -76,7 +76,7 @@ class ContainerVerbs:
     def _remove(self, request: wire.Remove, reply: Reply) -> None:
         """Remove a container; with ``kill``, once everything in it has ended."""
         container = self._policy.forest.lookup(request.hierarchy, request.path)
-        self._check_removable(container, request.recursive)
+        self._check_removable(container, request.recursive, request.kill)
         if not request.kill:
             self._remove_all(container)
             reply(None)
@@ -84,9 +84,12 @@ class ContainerVerbs:
         self._policy.populate(self._starting())
         for node in container.descendants():
             node.ending = True
+        self._end(container, request.grace, reply)
+
+    def _end(self, container: Container, grace: float, reply: Reply) -> None:
         self._endings.begin(
             lambda: list(self._policy.members.of(container, recursive=True)),
-            request.grace,
+            grace,
             partial(self._removed, container, reply),
             over=lambda: not self._is_starting_in(container),
             failed=partial(self._immortal, container, reply),
@@ -94,9 +97,13 @@ class ContainerVerbs:
 
     def _removed(self, container: Container, reply: Reply) -> None:
         try:
-            self._remove_all(container)
+            if container.is_there:  # and was not removed with one above meanwhile
+                self._remove_all(container)
         except GovernorError as error:
-            self._stays(container, error, reply)
+            if any(node.tasks for node in container.descendants()):
+                self._end(container, 0.0, reply)  # forked just when it was looked for
+            else:
+                self._stays(container, error, reply)
         else:
             reply(None)
 
@@ -110,7 +117,8 @@ class ContainerVerbs:
             node.ending = False
         reply(error)
 
-    def _check_removable(self, container: Container, recursive: bool) -> None:
+    def _check_removable(self, container: Container, recursive: bool, kill: bool) -> None:
+        """EBUSY: it cannot be removed. One below that others have ended goes with it."""
         if container.parent is None:
             raise GovernorError(errno.EBUSY, f"{container.label} is a root; unmount the hierarchy")
         if container.children and not recursive:
@@ -121,7 +129,7 @@ class ContainerVerbs:
         for node in container.descendants():
             if node.busy:
                 raise GovernorError(errno.EBUSY, f"container {node.label} is kept by a subsystem")
-            if node.ending:
+            if node.ending and not (kill and node is not container):
                 raise GovernorError(errno.EBUSY, f"container {node.label} is being removed")
 
     def _is_starting_in(self, container: Container) -> bool:

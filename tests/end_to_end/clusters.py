@@ -31,6 +31,7 @@ def need_dask() -> None:
 def local_cluster(scratch: Path, **options: Any) -> Iterator[Client]:
     """Workers as processes of this machine; nothing may be left of them or their governors."""
     need_dask()
+    import dask.config
     from distributed import Client, LocalCluster
 
     resource_tracker.ensure_running()  # multiprocessing's own, which stays
@@ -38,10 +39,10 @@ def local_cluster(scratch: Path, **options: Any) -> Iterator[Client]:
     with (
         pytest.MonkeyPatch.context() as patch,
         nothing_left(patch),
+        dask.config.set(temporary_directory=str(scratch)),  # the scheduler's, too
         LocalCluster(
             dashboard_address=":0",
             worker_dashboard_address=None,
-            local_directory=str(scratch),
             silence_logs=logging.CRITICAL,
             **options,
         ) as cluster,

@@ -125,7 +125,7 @@ def test_refusals_are_in_the_metrics_of_the_node(client: Client) -> None:
     assert found is not None
     (refusal,) = found.usage.refusals
     assert (refusal.resource, refusal.limit) == ("files", 10)
-    assert error.__notes__ == [f"governor refused it {refusal}"]
+    assert error.__notes__ == [f"open_files was refused {refusal}"]
     path = refusal.container.partition(":")[2]
     own = f'{{container="{path}",hierarchy="load"}}'
     lines = scrape(node_of(client, future))

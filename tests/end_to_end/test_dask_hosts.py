@@ -33,11 +33,12 @@ class Cluster(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     need_dask()
     from distributed import Client
 
     with pytest.MonkeyPatch.context() as patch, nothing_left(patch), Hosts(3) as hosts:
+        patch.setenv("DASK_TEMPORARY_DIRECTORY", str(tmp_path_factory.mktemp("dask")))
         scheduler = f"tcp://{hosts.address(0)}:8786"
         quiet = ["--no-dashboard", "--host"]
         dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-jupyter"]

@@ -15,6 +15,8 @@ import pytest
 from tests.process.running import World, plain
 from tests.process.running import world as make_world
 
+pytestmark = pytest.mark.once
+
 CONSTANT = 41
 
 

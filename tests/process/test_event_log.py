@@ -19,6 +19,8 @@ from governor.api import Governor, event_log
 from governor.errors import GovernorError
 from tests.process.helpers import eventually, run_job
 
+pytestmark = pytest.mark.once
+
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Every line; one that is no JSON fails."""

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 
 import governor
 from governor.api.governor import Governor
+from governor.api.leaf import Leaves
+from governor.api.limits import Limits, Usage
 from governor.errors import GovernorError, JobTimeout, LimitExceeded, WorkerDied
 from tests.process.executors import begin_and_wait, end_oneself, wait_for
 from tests.process.executors import executor as executor
@@ -37,11 +40,10 @@ def children() -> int:
     return len(started)
 
 
-def children_that_last() -> int:
-    """A task that has ten processes, and one more when there has been time to count them."""
-    started = [subprocess.Popen(["sleep", "60"]) for _ in range(9)]
-    time.sleep(0.3)
-    started.append(subprocess.Popen(["sleep", "60"]))
+def children_that_last(gate: Path) -> int:
+    """A task that has ten processes more until it may go on."""
+    started = [subprocess.Popen(["sleep", "60"]) for _ in range(10)]
+    wait_for(gate)
     for child in started:
         child.kill()
         child.wait()
@@ -271,12 +273,19 @@ class TestUsage:
         assert future.usage is not None
         assert future.usage.cpu_seconds >= 0.1
 
-    def test_peaks_are_those_of_the_task(self, executor: governor.Executor) -> None:
-        future = executor.limited().submit(children_that_last)
+    def test_peaks_are_those_of_the_task(
+        self, shared: Governor, executor: governor.Executor, tmp_path: Path
+    ) -> None:
+        def peak() -> int:
+            own = [c for c in shared.containers([".maxheld"]) if "children_that_last" in c.path]
+            return max((int(c.files.get("numtasks.maxheld", 0)) for c in own), default=0)
+
+        future = executor.limited().submit(children_that_last, tmp_path / "gate")
+        eventually(lambda: peak() == 11, "all have been counted")
+        (tmp_path / "gate").touch()
         assert future.result() == 10
         assert future.usage is not None
-        assert future.usage.tasks_peak is not None
-        assert 1 < future.usage.tasks_peak <= 12
+        assert future.usage.tasks_peak == 11
         plain = executor.submit(pow, 2, 2)
         plain.result()
         assert plain.usage is not None
@@ -312,6 +321,11 @@ class TestLeftovers:
         list(executor.limited(tasks=4).map(pow, range(5), range(5)))
         names = [report.path for report in shared.containers()]
         assert not [name for name in names if name.startswith("/pow")]
+
+    def test_a_container_that_was_removed_has_no_figures(self, shared: Governor) -> None:
+        leaf = Leaves(shared).make(Limits(tasks=4), "gone")
+        leaf.remove()
+        assert leaf.usage(1.5) == Usage(0.0, 1.5, None, None, ())
 
 
 def _resident(_: int) -> int:
@@ -442,6 +456,31 @@ class TestEndOfTheInterpreter:
             == "KeyboardInterrupt() [False, True, True]\n"
         )
 
+    @pytest.mark.parametrize("limits", ["None", "governor.Limits(tasks=4)"])
+    def test_ctrl_c_that_ends_the_program(self, runtime: Path, tmp_path: Path, limits: str) -> None:
+        """It does not wait for what runs, as nothing of that is in the terminal."""
+        text = f"""
+        import os, signal, threading, time, governor
+        def interrupt():
+            while not os.path.exists({str(tmp_path / "running")!r}):
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+        def sleep(_):
+            open({str(tmp_path / "running")!r}, "w").close()
+            time.sleep(600)
+        threading.Thread(target=interrupt).start()
+        list(governor.Executor(1, limits={limits}).map(sleep, range(3)))
+        """
+        found = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(text)],
+            env=os.environ | {"PYTHONPATH": PYTHONPATH},
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE,
+        )
+        assert found.returncode == -signal.SIGINT
+        assert found.stderr.endswith("\nKeyboardInterrupt\n")
+
     def test_one_that_nobody_keeps(self, runtime: Path) -> None:
         assert (
             script("""
@@ -459,8 +498,6 @@ class TestEndOfTheInterpreter:
 
 def script(text: str) -> str:
     """Run a program of its own; what it prints."""
-    import textwrap
-
     head = "import concurrent.futures, os, threading, time\nimport governor\n"
     found = subprocess.run(
         [sys.executable, "-c", head + textwrap.dedent(text)],

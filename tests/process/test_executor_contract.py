@@ -25,7 +25,7 @@ from governor.errors import WorkerDied
 from tests.capabilities import need
 from tests.process.executors import begin_and_wait, wait_for
 from tests.process.executors import shared as shared
-from tests.process.helpers import eventually
+from tests.process.helpers import DEADLINE, eventually
 
 pytestmark = pytest.mark.once
 
@@ -170,6 +170,21 @@ class TestEnd:
         found = [executor.submit(pow, n, 2) for n in range(50)]
         executor.shutdown(wait=False)
         assert [future.result() for future in found] == [n**2 for n in range(50)]
+
+    @pytest.mark.parametrize("limited", [False, True])
+    def test_in_a_callback(self, shared: Governor, limited: bool) -> None:
+        """It cannot wait for the thread that it is called in."""
+        executor = governor.Executor(1, governor=shared)
+        done = threading.Event()
+
+        def shut_down(future: object) -> None:
+            executor.shutdown()
+            done.set()
+
+        view = executor.limited(tasks=4) if limited else executor
+        view.submit(identity, 1).add_done_callback(shut_down)
+        assert done.wait(DEADLINE)
+        executor.shutdown()
 
     def test_what_has_not_begun_is_cancelled(self, kind: Any, tmp_path: Path) -> None:
         executor = kind(1)

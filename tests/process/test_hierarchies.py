@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 import governor
 from governor.api import Container, Governor, Hierarchy
 from governor.errors import GovernorError
-from tests.process.helpers import puppet, run_job
+from tests.process.helpers import eventually, puppet, run_job
 
 HOARDER = """
 import os, threading
@@ -110,6 +112,32 @@ def test_container_with_a_process_cannot_be_removed(gov: Governor) -> None:
             ann.rmdir()
         assert caught.value.errno == errno.EBUSY
     assert ann["numtasks.limit"] == "max"
+
+
+def test_a_container_and_one_above_it_are_removed_at_once(gov: Governor) -> None:
+    """Whoever removes the one below is told of success as well, whoever comes first."""
+    outer = gov.mount("users", ["numtasks"]).mkdir("/outer")
+    inner = outer.mkdir("inner")
+    code = "import signal; signal.signal(15, signal.SIG_IGN); print(flush=True); signal.pause()"
+    ready, theirs = os.pipe()
+    gov.spawn([sys.executable, "-c", code], containers=[inner], stdout=theirs)
+    assert os.read(ready, 1)
+    os.close(ready)
+    os.close(theirs)
+    with ThreadPoolExecutor(1) as threads:
+        removal = threads.submit(inner.remove, kill=True, grace=60.0)
+        eventually(lambda: _is_being_removed(inner), "the removal has begun")
+        with pytest.raises(GovernorError, match="inner is being removed"):
+            outer.remove(recursive=True)
+        outer.remove(recursive=True, kill=True, grace=0.0)
+        removal.result()
+    assert not gov.hierarchy("users").root.children
+
+
+def _is_being_removed(container: Container) -> bool:
+    with pytest.raises(GovernorError) as caught:
+        container.rmdir()
+    return "is being removed" in caught.value.message
 
 
 # -- eight hierarchies that all count tasks -----------------------------------------------

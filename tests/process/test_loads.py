@@ -16,6 +16,8 @@ from tests.process.helpers import eventually
 from tests.programs import build
 from tests.stress import churn, crowd, moves, wide
 
+pytestmark = pytest.mark.once
+
 SELECT_MAX = 1024
 """The first descriptor that select(2) does not take (FD_SETSIZE)."""
 

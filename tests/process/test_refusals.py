@@ -21,6 +21,8 @@ from governor.results import Refusal
 from tests.process.helpers import DEADLINE, agent_of, eventually, exists, puppet, run_job
 from tests.process.running import program
 
+pytestmark = pytest.mark.once
+
 OPENER = """
 import errno, os, sys
 print(flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -76,6 +77,12 @@ class TestRun:
         assert "sleep" not in running(gov)
 
 
+def _open_files() -> None:
+    kept = []
+    while True:
+        kept.append(os.open(os.devnull, os.O_RDONLY))
+
+
 class Odd(Exception):
     def __init__(self, first: str, second: str) -> None:
         super().__init__(f"{first} {second}")
@@ -102,6 +109,15 @@ class TestCall:
             gov.call(raise_value_error)
         assert "in raise_value_error" in str(caught.value.__cause__)
         assert "calls.py" not in str(caught.value.__cause__)
+
+    def test_its_exception_says_which_limits_it_has_met(self, gov: Governor) -> None:
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            gov.call(_open_files, limits=Limits(files=20))
+        assert caught.value.errno == errno.EMFILE
+        assert "was refused files" in caught.value.__notes__[0]
+        met = caught.value.__context__
+        assert isinstance(met, governor.LimitExceeded)
+        assert (met.resource, met.limit, met.held) == ("files", 20, 20)
 
     def test_an_exception_that_cannot_be_sent_is_told_of(self, gov: Governor) -> None:
         with pytest.raises(RuntimeError, match="Odd: cannot be made again") as caught:

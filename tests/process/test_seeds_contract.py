@@ -20,6 +20,8 @@ from governor.api import Container, Governor, Hierarchy
 from tests.process.helpers import DEADLINE, eventually, puppet
 from workers import membership
 
+pytestmark = pytest.mark.once
+
 TOYS = ("toy1", "toy2", "toy3")
 OWN = [
     module.name for module in pkgutil.iter_modules(subsystems.__path__) if "_" not in module.name

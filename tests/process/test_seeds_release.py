@@ -11,6 +11,8 @@ from governor.api import Governor, Hierarchy
 from governor.errors import GovernorError
 from tests.process.helpers import DEADLINE, eventually, puppet
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def load(gov: Governor) -> Hierarchy:

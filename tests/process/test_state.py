@@ -93,6 +93,7 @@ def run(gov: Governor, *containers: object, code: str = "true") -> Job:
     return job
 
 
+@pytest.mark.once
 class TestTrees:
     def test_everything_that_was_set(self, host: Host) -> None:
         gov = host.up()
@@ -183,6 +184,7 @@ class TestTrees:
         assert (report.id, report.exit_code) == (job.id, 128 + signal.SIGTERM)
 
 
+@pytest.mark.once
 class TestJobs:
     def test_one_that_ran_is_lost_and_said_to_be(self, host: Host) -> None:
         gov = host.up()
@@ -213,6 +215,7 @@ class TestJobs:
         eventually(lambda: not exists(orphan), "the orphan has been ended")
 
 
+@pytest.mark.once
 class TestTheJournal:
     def test_a_torn_tail(self, host: Host) -> None:
         gov = host.up()

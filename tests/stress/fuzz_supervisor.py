@@ -205,7 +205,10 @@ class Fuzzer:
         chance = self._chance
         if not chance.randrange(10):
             row = [("desk", encode(wire.Stdio("t1"))), ("clients", encode(self._job()))]
-            return [*row, ("report", encode(job_wire.Ready("no"))), self._fresh()]
+            row += [("report", encode(job_wire.Ready("no"))), self._fresh()]
+            job = chance.choice(JOBS)
+            refused = agent_wire.JobRefusals([[job, chance.randrange(9), 5, 1]])
+            return [*row, ("agent", encode(refused)), ("spawner", chance.randbytes(3))]
         if not self.corpus or chance.randrange(2):
             return [self._fresh() for _ in range(chance.randrange(1, 4))]
         row = list(chance.choice(self.corpus))

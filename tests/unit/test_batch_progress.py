@@ -14,8 +14,6 @@ from governor.batch.listener import Now, Running
 from governor.batch.progress import LiveProgress
 from governor.report import JobReport
 
-pytestmark = pytest.mark.once
-
 FILES: dict[str, int | str] = {
     "numtasks.held": 24,
     "numtasks.maxheld": 24,

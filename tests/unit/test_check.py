@@ -16,8 +16,6 @@ from governor import registry
 from governor.batch import editor
 from governor.cli import main
 
-pytestmark = pytest.mark.once
-
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 GOOD = """\

@@ -12,8 +12,6 @@ import pytest
 
 from governor.cli import COMMANDS, HEADINGS, main
 
-pytestmark = pytest.mark.once
-
 ROOT = Path(__file__).parents[2]
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from governor.batch.forecast import ENOUGH, Forecast, durations
 from governor.batch.history import Began, Ended, History
 from governor.report import JobReport
-
-pytestmark = pytest.mark.once
 
 
 def test_it_is_unknown_until_enough_jobs_have_ended() -> None:

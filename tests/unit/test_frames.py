@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from workers import frames, pickles
 
-pytestmark = pytest.mark.once
-
 
 @given(st.lists(st.tuples(st.binary(max_size=300), st.binary(max_size=50))), st.data())
 def test_frames_arrive_however_they_are_cut(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from governor.job_table import MOST, job_table, tally
 from governor.report import Attempt, JobReport
-
-pytestmark = pytest.mark.once
 
 
 def ended(name: str, status: str = "ok", code: int | None = 0, **fields: object) -> JobReport:

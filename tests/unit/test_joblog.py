@@ -13,8 +13,6 @@ from governor.batch.plan import BatchPlan, JobPlan
 from governor.errors import GovernorError
 from governor.report import JobReport
 
-pytestmark = pytest.mark.once
-
 BEGAN_AT = 1795381000.25
 OK = JobReport("a", ["echo", "a b"], [], "ok", 0, None, 1.5, began_seconds=0.75)
 

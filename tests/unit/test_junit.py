@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from governor.batch.junit import document
 from governor.report import Attempt, JobReport, Report
-
-pytestmark = pytest.mark.once
 
 JOBS = [
     JobReport("good", ["true"], ["load:/a"], "ok", 0, None, 1.5, 0.25),

@@ -14,8 +14,6 @@ from governor.api.limits import Limits
 from governor.errors import GovernorError, WorkerDied
 from governor.results import JobResult
 
-pytestmark = pytest.mark.once
-
 
 @pytest.mark.parametrize(
     ("written", "limits"),

@@ -12,8 +12,6 @@ from governor.batch.listener import Now, Running
 from governor.batch.logs import Logs
 from governor.errors import GovernorError
 
-pytestmark = pytest.mark.once
-
 
 def write(logs: Logs, job: str, text: str) -> None:
     logs.begin(job)

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from governor.cli import COMMANDS, HEADINGS, build_parser, main, manual, parser_of, properties
-
-pytestmark = pytest.mark.once
+from tests.capabilities import need
 
 ROOT = Path(__file__).parents[2]
 REQUESTS = {"TH", "SH", "SS", "TP", "PP", "B", "EX", "EE", "nh", "ad"}
@@ -112,8 +111,7 @@ def test_they_are_made_without_anything_installed() -> None:
     "checker", [("mandoc", "-T", "lint"), ("groff", "-man", "-ww", "-z", "-T", "utf8")]
 )
 def test_formatters_find_nothing_wrong(directory: Path, checker: tuple[str, ...]) -> None:
-    if shutil.which(checker[0]) is None:
-        pytest.skip(f"there is no {checker[0]}")
+    need(shutil.which(checker[0]) is not None, f"there is no {checker[0]}")
     files = sorted(map(str, directory.iterdir()))
     done = subprocess.run([*checker, *files], capture_output=True, text=True, check=False)
     # What is matter of taste, as the length of a line, is not wrong.

@@ -11,8 +11,6 @@ import pytest
 from governor.cli import build_parser, limits, properties
 from governor.errors import GovernorError
 
-pytestmark = pytest.mark.once
-
 ROOT = Path(__file__).parents[2]
 
 

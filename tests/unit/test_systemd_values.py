@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from governor.cli import systemd
 from governor.units import parse_cpus
 
-pytestmark = pytest.mark.once
-
 
 @pytest.mark.parametrize(
     ("text", "seconds"),

@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from errno import EAGAIN
 
@@ -33,9 +34,13 @@ class Alone:
         self._limits = limits
         self._terms = terms
         self._job: Job | None = None
+        self._interrupted = False
+        self.thread: threading.Thread | None = None
+        """What carries it out."""
 
     def interrupt(self) -> None:
-        """Send it what Ctrl-C sends."""
+        """Send it what Ctrl-C sends, as soon as it is there."""
+        self._interrupted = True
         if self._job is not None:
             with contextlib.suppress(GovernorError):
                 self._job.signal(signal.SIGINT)
@@ -78,6 +83,8 @@ class Alone:
                     stdin=theirs.fileno(),
                     timeout=self._limits.timeout,
                 )
+            if self._interrupted:
+                self.interrupt()
             with contextlib.suppress(OSError):  # it has ended, which is told below
                 frames.send(here, head, b"", data)
             frame = _answer(here, self._job.pid)

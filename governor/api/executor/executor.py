@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -216,11 +217,18 @@ def _chained(lists: Iterator[list[T]]) -> Iterator[T]:
 
 
 def _finish_all() -> None:
-    """Before the interpreter goes: carry out what there is, as ProcessPoolExecutor does."""
+    """Before the interpreter goes: carry out what there is, as ProcessPoolExecutor does.
+
+    A Ctrl-C that ends the program has reached no worker, since those are in no terminal.
+    """
     global _at_exit
     _at_exit = True
+    raised = getattr(sys, "last_value", None)
+    interrupted = isinstance(raised, KeyboardInterrupt) and not hasattr(sys, "ps1")
     for pool in list(_pools):
-        pool.finish()
+        pool.finish(cancel=interrupted)
+        if interrupted:
+            pool.interrupt()
     for pool in list(_pools):
         pool.join()
 

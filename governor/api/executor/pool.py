@@ -76,6 +76,11 @@ class Pool(Queue):
         if not self._closed:
             os.close(self._wake)
 
+    def _is_one_of_ours(self, thread: threading.Thread) -> bool:
+        with self._lock:
+            alone = any(alone.thread is thread for alone in self._alone)
+        return alone or super()._is_one_of_ours(thread)
+
     # -- the thread --------------------------------------------------------------------
 
     def run(self) -> None:
@@ -156,9 +161,11 @@ class Pool(Queue):
                 self._alone.discard(alone)
                 self._awaken()
 
+        name = f"governor.Executor {task.name}"
+        alone.thread = threading.Thread(target=carry_out, name=name)
         with self._lock:
             self._alone.add(alone)
-        threading.Thread(target=carry_out, name=f"governor.Executor {task.name}").start()
+        alone.thread.start()
 
     # -- workers -----------------------------------------------------------------------
 

@@ -50,9 +50,13 @@ class Queue:
                 self._awaken()
 
     def join(self) -> None:
-        """Wait for the end of the thread."""
-        if self._thread is not None and self._thread is not threading.current_thread():
+        """Wait for the end of the thread; not where a callback asks, for which that waits."""
+        if self._thread is not None and not self._is_one_of_ours(threading.current_thread()):
             self._thread.join()
+
+    def _is_one_of_ours(self, thread: threading.Thread) -> bool:
+        """Whether it is a thread that calls callbacks, and that `run` waits for."""
+        return thread is self._thread
 
     def _awaken(self) -> None:
         if not self._woken:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 import errno
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures.process import _RemoteTraceback
 from typing import Any, TypeVar
 
 from governor.api.limits import Limits, Usage
-from governor.errors import JobFailed, LimitExceeded
+from governor.errors import explain
 from governor.results import Refusal
 from workers import frames, pickles
 
@@ -93,8 +93,7 @@ class Task:
         self.future.usage = usage or Usage(0.0, self.seconds(), None, None, ())
         if words:
             error.__cause__ = remote_traceback(words)
-        if self.future.usage.refusals:
-            _explain(error, self.name, self.future.usage.refusals)
+        explain(error, self.name, self.future.usage.refusals)
         self._call = None
         self.future.set_exception(error)
 
@@ -109,13 +108,3 @@ def _is_refusal(error: BaseException) -> bool:
     """Whether an exception is what a limit of tasks or files leads to in Python."""
     number = error.errno if isinstance(error, OSError) else None
     return number in (errno.EAGAIN, errno.EMFILE) or str(error) == "can't start new thread"
-
-
-def _explain(error: BaseException, name: str, refusals: Sequence[Refusal]) -> None:
-    """Say which limits a task has met before it failed, to people and to programs."""
-    for refusal in refusals:
-        error.add_note(f"{name} was refused {refusal}")
-    first = refusals[0]
-    limits = LimitExceeded(first.container, first.resource, first.limit, first.held, name)
-    if error.__context__ is None and not isinstance(error, JobFailed):
-        error.__context__ = limits
