@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from governor.bench import statistics
+from governor.bench import lookup, statistics
+from governor.bench.offers import Point
 from governor.bench.operations import TITLES
 from governor.bench.result import Part, Result
-from governor.bench.sections import Point
 from governor.bench.statistics import SHARES, Estimate
 from governor.bench.surroundings import CGROUP_V1, GOVERNED, UNGOVERNED
+from governor.bench.sweeps import TWO_AGENTS
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ PENS: Final = {
     GOVERNED: _Pen("0.0", "-", "o"),
     CGROUP_V1: _Pen("0.35", "--", "^"),
     "cgroup-v2": _Pen("0.6", "-", "x"),
+    TWO_AGENTS: _Pen("0.0", "-.", "d"),
+    lookup.NAME: _Pen("0.0", "-", "s"),
 }
 """By the name of a surrounding, or of a series of them."""
 

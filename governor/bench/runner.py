@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -19,27 +20,32 @@ class Settings(NamedTuple):
     deadline_seconds: float
 
 
-QUICK = Settings(rounds=21, sample_seconds=0.01, deadline_seconds=40.0)
-FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=900.0)
+QUICK = Settings(rounds=21, sample_seconds=0.01, deadline_seconds=60.0)
+FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=840.0)
 
 _MOST_SINGLE: Final = 20_000
 _SINGLE_RUNS: Final = 5
+_COUNTED: Final = 1_000
+"""Operations that instructions are counted of, at most."""
 
 Samples = dict[str, dict[str, list[float]]]
 """Nanoseconds per operation: operation, surrounding, one value per round."""
+Instructions = dict[str, dict[str, float]]
 Progress = Callable[[str], None]
 
 
 class Measured(NamedTuple):
     """What was found; ``failed`` says why a surrounding is missing from ``samples``.
 
-    ``singles`` are the nanoseconds of single operations, in no order.
+    ``singles`` are the nanoseconds of single operations, in no order; ``instructions`` by operation
+    and surrounding how many one operation takes.
     """
 
     samples: Samples
     rounds: int
     failed: dict[str, str]
     singles: Samples
+    instructions: Instructions
 
 
 class Runner:
@@ -61,12 +67,15 @@ class Runner:
         self._counts: dict[tuple[str, str], int] = {}
 
     def measure(
-        self, singly: Sequence[str] = (), clock: Callable[[], float] = time.monotonic
+        self,
+        singly: Sequence[str] = (),
+        counted: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> Measured:
         """Measure everything; a surrounding that fails once is left out, and told.
 
-        At least one round is run, and no round begins after the deadline. The single operations of
-        ``singly`` are timed after the rounds.
+        At least one round is run, and no round begins after the deadline. After the rounds the
+        single operations of ``singly`` are timed and, if ``counted``, instructions counted.
         """
         deadline = clock() + self._settings.deadline_seconds
         for operation, names in self._able.items():
@@ -85,7 +94,23 @@ class Runner:
                     samples[operation.name][name].append(self._sample(operation, name, count))
             rounds += 1
         singles = self._singles(singly)
-        return Measured(self._working(samples), rounds, self._failed, self._working(singles))
+        instructions = self._instructions() if counted else {}
+        return Measured(
+            self._working(samples), rounds, self._failed, self._working(singles), instructions
+        )
+
+    def _instructions(self) -> Instructions:
+        """Count once in every surrounding: instructions vary less than a time does."""
+        found: Instructions = {}
+        for operation, names in self._able.items():
+            for name in names:
+                self._progress(f"counting instructions: {operation.name} {name}")
+                count = min(self._counts[operation.name, name], _COUNTED)
+                # A tracer or a kernel may refuse the counter here only: that is no failure.
+                with contextlib.suppress(GovernorError, OSError):
+                    told = self._surroundings[name].tell("instructions", operation.name, count)
+                    found.setdefault(operation.name, {})[name] = told[0]
+        return found
 
     def _singles(self, singly: Sequence[str]) -> Samples:
         """Time single operations, again in turns."""
@@ -99,7 +124,7 @@ class Runner:
                     self._attempt(
                         name,
                         lambda n=name, o=operation, c=count: found[o][n].extend(  # type: ignore[misc]
-                            self._surroundings[n].each(o, c)
+                            self._surroundings[n].tell("each", o, c)
                         ),
                     )
         return found
