@@ -31,6 +31,7 @@ from workers.watch import Watch
 
 if TYPE_CHECKING:
     from governor.wire.codec import Message
+    from workers.moves import Moves
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
@@ -85,6 +86,8 @@ class Agent:
         self._docket = Docket(
             self._table, self.accounts, self._confinement, self._hits, estate, self._tell
         )
+        # Made by the first move.
+        self._moves: Moves | None = None
         self._ended: set[int] = set()
         """Jobs that have ended after they were refused something, and left tasks."""
         self._told: dict[int, list[int]] = {}
@@ -243,8 +246,8 @@ class Agent:
                 self._confinement.drop_plan(group)
             case wire.Place(job, pid, group, traps):
                 self._place(job, pid, group, traps)
-            case wire.Move(request, pid, job, group):
-                self._move(request, pid, job, group)
+            case wire.MoveAll():
+                self._move(message)
             case wire.Count(request):
                 self._count(request)
             case wire.Adopt(job, group, traps):
@@ -371,20 +374,25 @@ class Agent:
             self._hits.forget(job=job)  # one that was refused its start has had no listener
             self._estate.forget_refusals(job=job)
 
-    def _move(self, request: int, pid: int, job: int, group: int) -> None:
-        """One write moves the process and its children to come; then its figures follow."""
-        tag = membership.read_ours(pid, self._nonce)
-        owner = tag.job if tag is not None else job
-        self._follow(owner)
-        failed = self._tag(pid, Tag(self._nonce, owner, group))
-        if not failed:
-            source = tag.group if tag is not None else None
-            self._confinement.moved(pid, source, group)
-            self.accounts.moved(pid, source, group)
-            if self._docket:
-                self._docket.moved(self._census.threads(pid), group)
-            self._show(group if source is None else source, group)
-        self._peer.send(wire.Moved(request, failed, *cpu.used(pid)))
+    def _move(self, order: wire.MoveAll) -> None:
+        """Move processes; what is charged is right when that is answered, figures soon after."""
+        if self._moves is None:
+            from workers.moves import Moves
+
+            self._moves = Moves(
+                self._nonce,
+                self._census,
+                self.accounts,
+                self._confinement,
+                self._docket,
+                self._follow,
+            )
+        answer = self._moves.carry_out(order)
+        self._peer.send(answer)
+        if answer.moved:
+            groups = {source for _, _, source, *_ in answer.moved}
+            groups.update(group for _, _, _, group in order.processes)
+            self._show(*groups, *(group for _, group in order.groups))
 
     def _follow(self, job: int) -> None:
         """From now on the tag of each caller of this job tells its group."""
