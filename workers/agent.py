@@ -118,7 +118,7 @@ class Agent:
                     self._answer(listener)
                 else:
                     self._forget(listener)
-            if self._last is not None and self._streak >= _LONG_STREAK:
+            if self._last is not None and self._streak >= _LONG_STREAK and not self._moves:
                 self._answer_only(self._last)
             self._work_on()
             timeout = self._timeout()
@@ -155,6 +155,8 @@ class Agent:
             self._docket.look_again()
         if self._confinement:
             self._confinement.again()
+        if self._moves:
+            self._tell_of_moves(self._moves.again())
         if self._unsampled and time.monotonic() >= self._next_sample:
             self._sample()
         if self._hits.untold and self._hits.wait() == 0:
@@ -164,7 +166,7 @@ class Agent:
             self._obey()
 
     def _timeout(self) -> float:
-        if self._docket or self._confinement:
+        if self._docket or self._confinement or self._moves:
             return LOOK_AGAIN
         hit = self._hits.wait() if self._hits.untold else None
         if self._unsampled:
@@ -386,13 +388,23 @@ class Agent:
                 self._confinement,
                 self._docket,
                 self._follow,
+                self._traps_forks,
+                self._table.tasks,
             )
-        answer = self._moves.carry_out(order)
-        self._peer.send(answer)
-        if answer.moved:
-            groups = {source for _, _, source, *_ in answer.moved}
-            groups.update(group for _, _, _, group in order.processes)
-            self._show(*groups, *(group for _, group in order.groups))
+        self._tell_of_moves(self._moves.begin(order))
+
+    def _tell_of_moves(self, answer: wire.MovedAll | None) -> None:
+        if answer is None:
+            return
+        self._tell(answer)
+        left = {source for _, _, source, *_ in answer.moved}
+        come = {membership.read_ours(pid, self._nonce) for pid, *_ in answer.moved}
+        self._show(*left, *{tag.group for tag in come if tag is not None})
+
+    def _traps_forks(self, job: int) -> bool:
+        """Whether no process of this job forks without a reservation."""
+        listener = self._of_job.get(job)
+        return listener is not None and any(name == "tasks" for name, _ in listener.demands.most)
 
     def _follow(self, job: int) -> None:
         """From now on the tag of each caller of this job tells its group."""

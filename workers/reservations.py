@@ -80,6 +80,14 @@ class Reservations:
             if note.demand[0][0] == "tasks"
         }
 
+    def is_forking(self, groups: Set[int]) -> bool:
+        """Whether a fork may be under way that was let through in one of these groups."""
+        self.settle()
+        return any(
+            note.demand[0][0] == "tasks" and not groups.isdisjoint(note.groups)
+            for note in self.pending.values()
+        )
+
     def prune(self) -> None:
         """Keep the reservations of threads that are long gone from piling up."""
         if len(self.pending) > _MANY_PENDING:

@@ -119,6 +119,8 @@ class Moves:
         for one in moved.values():
             mover = known.get(one.pid) or self._latecomer(one)
             self._note(container, mover, one, targets[mover.group])
+        for group in {mover.group for mover in movers if mover.job is not None}:
+            self._policy.levels.moved(group.id, targets[group].id)
         self._settle(container, targets.values())
         return len(moved)
 
@@ -159,7 +161,6 @@ class Moves:
             policy.levels.placed(target.id, policy.traps(), (), True)
             policy.ledger.enter(pid, moved.start, target.id, use, outside=True)
         else:
-            policy.levels.moved(mover.group.id, target.id)
             policy.ledger.meet(pid, moved.start, moved.ppid, mover.group.id)
             policy.ledger.move(pid, target.id, use)
         policy.changes.process(pid)
@@ -168,7 +169,7 @@ class Moves:
         policy.tell_moved(container, old, pid, moved.job)
 
     def _settle(self, container: Container, targets: Iterable[Group]) -> None:
-        for target in dict.fromkeys(targets):
+        for target in targets:
             self._policy.changes.group(target.id)
         self._policy.changes.container(container)
         self._policy.watch(container, occupied=True)
