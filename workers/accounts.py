@@ -232,27 +232,34 @@ class Accounts:
             self.reservations.extend(threads, way[1])
             charge(list(flow(entries)))
 
-    def full_for(self, moves: Iterable[Moved]) -> Counter | None:
-        """A counter without room for all that would be charged for these moves; None: no such.
+    def judge_moves(self, moves: Iterable[Moved]) -> tuple[Verdict, Counter | None]:
+        """Whether there is room for all that would be charged for these moves together.
 
-        Who is about to move has the rights of any ordinary caller: it meets barriers.
+        As by `judge`, for somebody who does not pass barriers. Nothing is charged.
         """
         ways = _by_way(moves)
-        over = self._over_by(ways)
+        over = without_room(self._due(ways))
         if over:
-            self.recount(with_pools(counter for counter, _ in over))
-            over = self._over_by(ways)
-        return over[0][0] if over else None
+            self.recount([counter for counter, _ in over])
+            over = without_room(self._due(ways))
+        if not over:
+            return Verdict.ADMIT, None
+        for counter, amount in self._due(ways, "held"):
+            if counter.held + amount > counter.ceiling:
+                return Verdict.REFUSE, counter
+        return Verdict.WAIT, over[0][0]
 
-    def _over_by(self, ways: Mapping[Way, Sequence[int]]) -> list[Entry]:
+    def _due(self, ways: Mapping[Way, Sequence[int]], figure: str = "charged") -> list[Entry]:
+        """What all who go these ways bring to each counter; ``figure`` as for `flow`."""
         direct: Counts[Counter] = Counts()
         for way, pids in ways.items():
-            for counter, amount in self._gains(way, pids, self._threads(pids)):
+            threads = self._threads(pids) if figure == "charged" else ()
+            for counter, amount in self._gains(way, pids, threads):
                 direct[counter] += amount
         due: Counts[Counter] = Counts()
-        for counter, amount in flow(direct.items()):
+        for counter, amount in flow(direct.items(), figure):
             due[counter] += amount
-        return without_room(due.items())
+        return list(due.items())
 
     def _threads(self, pids: Iterable[int]) -> list[int]:
         """Their threads, of which those with a reservation matter; none when nobody has any."""

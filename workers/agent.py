@@ -108,7 +108,7 @@ class Agent:
         self._peer.send(wire.Hello(os.getpid()))
         self._obey()
         listeners, poll = self._listeners, self._epoll.poll
-        timeout: float = -1
+        timeout = self._timeout()
         while self._running:
             for fd, event in poll(timeout):
                 listener = listeners.get(fd)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from governor.wire import agent as wire
 from workers import cpu, membership, tasks
-from workers.accounts import Accounts
+from workers.accounts import Accounts, Verdict
 from workers.census import Census
 from workers.confinement import Confinement
 from workers.docket import Docket
@@ -42,7 +42,7 @@ class _Refused(Exception):
 
 
 class _UnderWay:
-    """An order whose groups are being emptied: who has moved, and who may yet bring a child."""
+    """An order that is being carried out: who has moved, and who may yet bring a child."""
 
     def __init__(self, order: wire.MoveAll) -> None:
         self.order = order
@@ -50,7 +50,14 @@ class _UnderWay:
         self.done: list[Move] = []
         self.forks: dict[int, Reservation] = {}
         """Of threads whose forks are not trapped: what they were doing when they moved."""
-        self.deadline = time.monotonic() + PATIENCE
+        self.begun = False
+        """Whether those who are named have moved."""
+        self._deadline = time.monotonic() + PATIENCE
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it has taken long enough."""
+        return time.monotonic() >= self._deadline
 
 
 class Moves:
@@ -88,16 +95,10 @@ class Moves:
     def begin(self, order: wire.MoveAll) -> wire.MovedAll | None:
         """Move everybody, each by one write, which takes its children to come along.
 
-        None: forks are under way whose children may not be there yet; see `again`.
+        None: forks are under way that may take room, or whose children are not there yet; see
+        `again`.
         """
-        self._under_way = work = _UnderWay(order)
-        try:
-            moves = self._named(order)
-            if order.within:
-                self._check_room(moves)
-            self._switch(moves, work)
-        except _Refused as refused:
-            return self._put_back(work, refused)
+        self._under_way = _UnderWay(order)
         return self.again()
 
     def again(self) -> wire.MovedAll | None:
@@ -108,14 +109,19 @@ class Moves:
         work = self._under_way
         assert work is not None
         try:
+            if not work.begun:
+                moves = self._named(work.order)
+                if not self._have_room(moves, work):
+                    return None
+                work.begun = True
+                self._switch(moves, work)
             while work.groups:
                 forking = self._is_forking(work)  # before the look: then their children are seen
                 late = self._late(work.groups)
                 self._switch(late, work)
-                overdue = time.monotonic() >= work.deadline
-                if overdue and late:
+                if work.overdue and late:
                     raise _Refused(errno.EAGAIN, late[0].pid)
-                if not late and (overdue or not forking):
+                if not late and (work.overdue or not forking):
                     break
                 if forking:
                     return None
@@ -150,10 +156,16 @@ class Moves:
                 raise _Refused(error.errno or errno.EPERM, pid) from None
         return sorted(moves, key=lambda move: move.old is not None)
 
-    def _check_room(self, moves: Iterable[Move]) -> None:
-        full = self._accounts.full_for((move.pid, move.source, move.new.group) for move in moves)
-        if full is not None:
-            raise _Refused(errno.EAGAIN, counter=full.id)
+    def _have_room(self, moves: Iterable[Move], work: _UnderWay) -> bool:
+        """Whether there is room for them, or none is asked for; False: that will be seen."""
+        if not work.order.within:
+            return True
+        verdict, counter = self._accounts.judge_moves(
+            (move.pid, move.source, move.new.group) for move in moves
+        )
+        if counter is not None and (verdict is Verdict.REFUSE or work.overdue):
+            raise _Refused(errno.EAGAIN, counter=counter.id)
+        return verdict is Verdict.ADMIT
 
     def _late(self, groups: dict[int, int]) -> list[Move]:
         """Whoever is in one of these groups, with the one to be in."""
