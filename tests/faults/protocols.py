@@ -102,9 +102,9 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
     "attach": (
         _asks("attach", "Attach"),
         _tells("attach", "SetPlan"),
-        _tells("attach", "Move", waits=True),
+        _tells("attach", "MoveAll", waits=True),
         *_does("attach", "move", "tag", "confine"),
-        _hears("attach", "Moved"),
+        _hears("attach", "MovedAll"),
         *_records("attach"),
         _answers("attach"),
     ),
