@@ -100,7 +100,7 @@ class _Run:
 def run(wanted: Wanted, settings: Settings, progress: Progress) -> Result:
     """Measure what is wanted.
 
-    The sections share the time there is. Raises GovernorError when nothing can be measured at all.
+    The sections share the time there is by their weights. Raises GovernorError when nothing can be measured at all.
     """
     before, steal = machine.describe(), machine.Steal()
     chosen = _chosen(wanted)
@@ -115,7 +115,8 @@ def run(wanted: Wanted, settings: Settings, progress: Progress) -> Result:
         if wanted.containers:
             running.weigh(wanted.containers)
         for number, (section, operations) in enumerate(chosen):
-            share = (end - time.monotonic()) / (len(chosen) - number)
+            weights = sum(other.weight for other, _ in chosen[number:])
+            share = (end - time.monotonic()) * section.weight / weights
             running.section(section, operations, settings._replace(deadline_seconds=share))
     after = machine.describe() | {"stolen": steal.share()}
     return Result(

@@ -20,7 +20,7 @@ class Settings(NamedTuple):
     deadline_seconds: float
 
 
-QUICK = Settings(rounds=21, sample_seconds=0.01, deadline_seconds=60.0)
+QUICK = Settings(rounds=21, sample_seconds=0.01, deadline_seconds=75.0)
 FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=840.0)
 
 _MOST_SINGLE: Final = 20_000

@@ -14,7 +14,7 @@ class Section(NamedTuple):
 
     Of ``spread`` every single operation is timed, too, for the distribution. ``counted``: where
     the host can, it is counted how many instructions an operation takes. ``check`` raises
-    GovernorError where the whole section makes no sense.
+    GovernorError where the whole section makes no sense. ``weight`` is its part of the time.
     """
 
     name: str
@@ -24,3 +24,4 @@ class Section(NamedTuple):
     spread: tuple[str, ...] = ()
     counted: bool = False
     check: Callable[[], None] | None = None
+    weight: float = 1.0

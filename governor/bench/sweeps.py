@@ -31,6 +31,7 @@ class _Sweep(NamedTuple):
     quick: tuple[Point, ...]
     full: tuple[Point, ...]
     operations: tuple[str, ...]
+    weight: float = 1.0
 
 
 _SHAPES: Final = (
@@ -40,6 +41,7 @@ _SHAPES: Final = (
         (1, 4, 16),
         (0, 1, 2, 4, 8, 16),
         ("fork", "thread", "open"),
+        3.0,
     ),
     _Sweep("depth", "depth of the containers", (1, 8), (1, 3, 8), ("fork", "open")),
     _Sweep("limits", "levels with a limit", (NONE, ALL), (NONE, SOME, ALL), ("fork", "open")),
@@ -49,6 +51,7 @@ _SHAPES: Final = (
         (1, 100),
         (1, 10, 100, 1_000, 10_000),
         ("open", "attach", "read"),
+        2.0,
     ),
     _Sweep(
         "processes",
@@ -70,7 +73,7 @@ def sweeps(quick: bool) -> Iterator[Section]:
         yield _of_shapes(sweep, quick)
     yield Section("jobs", "busy jobs at once", named("jobs"), tuple(_of_jobs()))
     groups = _GROUPS[:: len(_GROUPS) - 1] if quick else _GROUPS
-    yield Section(lookup.NAME, "groups in use", named("lookup"), tuple(map(_lookup, groups)))
+    yield Section(lookup.NAME, "groups in use", named("lookup"), tuple(map(_lookup, groups)), weight=0.2)
 
 
 def _of_shapes(sweep: _Sweep, quick: bool) -> Section:
@@ -82,7 +85,7 @@ def _of_shapes(sweep: _Sweep, quick: bool) -> Section:
         found.append(offers.governor(f"{GOVERNED} {name}", shape, point))
         if shape.hierarchies:
             found.append(offers.cgroup(f"{CGROUP_V1} {name}", 1, shape, point))
-    return Section(sweep.field, sweep.title, named(*sweep.operations), tuple(found))
+    return Section(sweep.field, sweep.title, named(*sweep.operations), tuple(found), weight=sweep.weight)
 
 
 def _of_jobs() -> Iterator[Offer]:
