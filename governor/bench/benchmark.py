@@ -100,7 +100,8 @@ class _Run:
 def run(wanted: Wanted, settings: Settings, progress: Progress) -> Result:
     """Measure what is wanted.
 
-    The sections share the time there is by their weights. Raises GovernorError when nothing can be measured at all.
+    The sections share the time there is by their weights. Raises GovernorError when nothing can be
+    measured at all.
     """
     before, steal = machine.describe(), machine.Steal()
     chosen = _chosen(wanted)

@@ -11,17 +11,14 @@ import errno
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from governor.bench import project
 from governor.bench.companion import Start, Wait, companion
 from governor.bench.helpers import Programs
-from governor.bench.operations import BUILD, CROWD
+from governor.bench.operations import ATTACH, BUILD, CROWD, MIGRATE, SPAWN, START
 from governor.bench.shape import HIGH_LIMIT, Shape
 from governor.errors import GovernorError
-
-_MOVED: Final = {"attach": 1, "migrate": CROWD}
-"""How many processes an operation moves."""
 
 
 class Site(Protocol):
@@ -30,8 +27,14 @@ class Site(Protocol):
     def start(self, command: list[str], stdin: int, stdout: int) -> Wait:
         """Start a program in the innermost container; what is returned waits for its end."""
 
-    def attach(self, pids: Sequence[int], aside: bool) -> None:
-        """Move processes to the container beside the innermost one, or back."""
+    def attach(self, pid: int, aside: bool) -> None:
+        """Move a process to the container beside the innermost one, or back."""
+
+    def assemble(self, pids: Sequence[int]) -> None:
+        """Make two containers more, and have these processes alone in one of them."""
+
+    def migrate(self) -> None:
+        """Move all that are in one of the two to the other."""
 
     def settle(self, pid: int, number: int) -> None:
         """Make container ``number``, beside the innermost one, and move a process there."""
@@ -58,10 +61,12 @@ class Controls:
     def __init__(self, site: Site, programs: Programs, shape: Shape) -> None:
         self._site, self._programs = site, programs
         self._stack = contextlib.ExitStack()
-        self._moves: dict[int, Callable[[], None]] = {}
+        self._aside = itertools.cycle([True, False])
+        self._single: int | None = None
+        self._assembled = False
         self._project: list[str] = []
         if shape.processes > 1:
-            self._moves[1] = self._move_of(self.start_idle(shape.processes - 1)[:1])
+            self._single = self.start_idle(shape.processes - 1)[0]
         if shape.groups > 1:
             for number, pid in enumerate(self.start_idle(shape.groups - 1)):
                 site.settle(pid, number)
@@ -77,40 +82,33 @@ class Controls:
         """
         if operation == "limit":
             return self._time_of_effect(count)
-        if operation == "start":
+        if operation == START.name:
             return time_to_start(self._site.start, self._programs, count)
         return timed(self._action(operation), count)
 
     def _action(self, operation: str) -> Callable[[], None]:
         """Return what does the operation once; what it needs is there then."""
-        if operation in _MOVED:
-            return self._move(_MOVED[operation])
-        if operation == BUILD.name:
-            command = self._build_command()
-            return lambda: self._site.spawn(command)
+        if operation == ATTACH.name and self._single is None:
+            (self._single,) = self.start_idle(1)
+        if operation == MIGRATE.name and not self._assembled:
+            self._site.assemble(self.start_idle(CROWD))
+            self._assembled = True
+        if operation == BUILD.name and not self._project:
+            self._project = self._stack.enter_context(project.made())
         actions = {
+            ATTACH.name: self._attach,
+            MIGRATE.name: self._site.migrate,
             "mkdir": self._site.make,
             "read": self._site.read,
             "scrape": self._site.scrape,
-            "spawn": lambda: self._site.spawn(["true"]),
+            SPAWN.name: lambda: self._site.spawn(["true"]),
+            BUILD.name: lambda: self._site.spawn(self._project),
         }
         return actions[operation]
 
-    def _build_command(self) -> list[str]:
-        if not self._project:
-            self._project = self._stack.enter_context(project.made())
-        return self._project
-
-    def _move(self, number: int) -> Callable[[], None]:
-        """Return what moves so many processes, always the same ones."""
-        if number not in self._moves:
-            self._moves[number] = self._move_of(self.start_idle(number))
-        return self._moves[number]
-
-    def _move_of(self, pids: list[int]) -> Callable[[], None]:
-        """Return what moves the processes away, and the next time back."""
-        aside = itertools.cycle([True, False])
-        return lambda: self._site.attach(pids, next(aside))
+    def _attach(self) -> None:
+        assert self._single is not None
+        self._site.attach(self._single, next(self._aside))
 
     def start_idle(self, count: int) -> list[int]:
         """Return the pids of so many processes in the innermost container that do nothing."""

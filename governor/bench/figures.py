@@ -31,8 +31,6 @@ _MICROSECOND: Final = 1e3
 _ASIDE: Final = 0.06
 """Of the distance between two values of a sweep."""
 _KEPT: Final = ("svg", "png")
-_SAME: Final = {"svg.hashsalt": "governor", "svg.fonttype": "none"}
-"""The same result gives the same file, without the shape of every letter in it."""
 
 
 class _Pen(NamedTuple):
@@ -81,7 +79,8 @@ def draw(result: Result, directory: str) -> list[Path]:
     import matplotlib
 
     written = []
-    with matplotlib.rc_context(_SAME):
+    # The same result gives the same file, without the shape of every letter in it.
+    with matplotlib.rc_context({"svg.hashsalt": "governor", "svg.fonttype": "none"}):
         for name, figure in _figures(result):
             for kind in _KEPT:
                 path = Path(directory, f"{name}.{kind}")

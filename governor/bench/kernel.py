@@ -84,10 +84,21 @@ class CgroupSite:
         """See `Site`."""
         return local(self.enter(command), stdin, stdout)
 
-    def attach(self, pids: Sequence[int], aside: bool) -> None:
-        """See `Site`; the kernel takes them one by one."""
+    def attach(self, pid: int, aside: bool) -> None:
+        """See `Site`."""
+        _write((self._aside if aside else self._inner) / "cgroup.procs", pid)
+
+    def assemble(self, pids: Sequence[int]) -> None:
+        """See `Site`."""
+        self._crowds = [self._beside(f"crowd{number}") / "cgroup.procs" for number in range(2)]
         for pid in pids:
-            _write((self._aside if aside else self._inner) / "cgroup.procs", pid)
+            _write(self._crowds[0], pid)
+
+    def migrate(self) -> None:
+        """See `Site`; the kernel takes them one by one."""
+        for pid in self._crowds[0].read_text().split():
+            _write(self._crowds[1], pid)
+        self._crowds.reverse()
 
     def settle(self, pid: int, number: int) -> None:
         """See `Site`."""
@@ -151,7 +162,8 @@ def cgroup(
     with contextlib.ExitStack() as stack:
         try:
             trees = _v1_trees(shape, stack) if version == 1 else [_v2_tree()]
-            site = CgroupSite(trees, shape, stack)
+            # A stack of its own: groups may be made later, and go when the processes have gone.
+            site = CgroupSite(trees, shape, stack.enter_context(contextlib.ExitStack()))
             controls = stack.enter_context(contextlib.closing(Controls(site, programs, shape)))
         except OSError as refusal:
             reason = f"no cgroup can be made or entered: {refusal.strerror}"

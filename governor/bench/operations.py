@@ -27,9 +27,11 @@ LOOP_NAMES: Final = frozenset(operation.name for operation in LOOPS)
 CROWD: Final = 100
 """Processes that are moved together."""
 
+ATTACH: Final = Operation("attach", "move of a process", 4)
+MIGRATE: Final = Operation("migrate", f"move of {CROWD} processes", 1)
 CONTROLS: Final = (
-    Operation("attach", "move of a process", 4),
-    Operation("migrate", f"move of {CROWD} processes", 1),
+    ATTACH,
+    MIGRATE,
     Operation("mkdir", "mkdir+rmdir", 2),
     Operation("limit", "limit change to effect", 2),
     Operation("read", "read of all counters", 1),

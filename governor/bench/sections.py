@@ -50,10 +50,14 @@ def sections(quick: bool) -> list[Section]:
         offers.governor(GOVERNED, one),
     )
     return [
-        Section("calls", "what a job does", LOOPS, loops, ("fork", "open"), counted=True, weight=4.0),
+        Section(
+            "calls", "what a job does", LOOPS, loops, ("fork", "open"), counted=True, weight=4.0
+        ),
         Section("controls", "what is done to containers", CONTROLS, controls),
         Section("spawn", "start of jobs", (START, SPAWN), tuple(_spawners())),
-        Section("build", "a build in C", (BUILD,), tuple(_builds()), check=project.check, weight=3.0),
+        Section(
+            "build", "a build in C", (BUILD,), tuple(_builds()), check=project.check, weight=3.0
+        ),
         *sweeps(quick),
     ]
 

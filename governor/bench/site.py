@@ -62,11 +62,20 @@ class GovernorSite:
             command, containers=self.innermost, stdin=stdin, stdout=stdout, foreground=True
         ).wait
 
-    def attach(self, pids: Sequence[int], aside: bool) -> None:
+    def attach(self, pid: int, aside: bool) -> None:
         """See `Site`."""
-        container = self._aside if aside else self._inner
-        for pid in pids:
-            container.attach(pid)
+        (self._aside if aside else self._inner).attach(pid)
+
+    def assemble(self, pids: Sequence[int]) -> None:
+        """See `Site`."""
+        names = (f"{self._beside}/crowd{number}" for number in range(2))
+        self._crowds = [self._make(self._inner.hierarchy.name, name) for name in names]
+        self._crowds[0].attach(*pids)
+
+    def migrate(self) -> None:
+        """See `Site`."""
+        self._crowds[1].attach_all(self._crowds[0])
+        self._crowds.reverse()
 
     def settle(self, pid: int, number: int) -> None:
         """See `Site`."""

@@ -73,7 +73,9 @@ def sweeps(quick: bool) -> Iterator[Section]:
         yield _of_shapes(sweep, quick)
     yield Section("jobs", "busy jobs at once", named("jobs"), tuple(_of_jobs()))
     groups = _GROUPS[:: len(_GROUPS) - 1] if quick else _GROUPS
-    yield Section(lookup.NAME, "groups in use", named("lookup"), tuple(map(_lookup, groups)), weight=0.2)
+    yield Section(
+        lookup.NAME, "groups in use", named("lookup"), tuple(map(_lookup, groups)), weight=0.2
+    )
 
 
 def _of_shapes(sweep: _Sweep, quick: bool) -> Section:
@@ -85,7 +87,9 @@ def _of_shapes(sweep: _Sweep, quick: bool) -> Section:
         found.append(offers.governor(f"{GOVERNED} {name}", shape, point))
         if shape.hierarchies:
             found.append(offers.cgroup(f"{CGROUP_V1} {name}", 1, shape, point))
-    return Section(sweep.field, sweep.title, named(*sweep.operations), tuple(found), weight=sweep.weight)
+    return Section(
+        sweep.field, sweep.title, named(*sweep.operations), tuple(found), weight=sweep.weight
+    )
 
 
 def _of_jobs() -> Iterator[Offer]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from governor.bench import (
 from governor.bench.controls import Controls
 from governor.bench.helpers import Programs
 from governor.bench.shape import SOME, Shape
+from governor.bench.site import GovernorSite
 from governor.errors import GovernorError
 from tests.capabilities import need
 
@@ -202,17 +204,25 @@ class Record:
     """A site that only writes down what it is told."""
 
     def __init__(self) -> None:
-        self.moved: list[tuple[int, bool]] = []
-        self.ran: list[list[str]] = []
+        self.told: list[Any] = []
 
     start = staticmethod(companion.local)
 
-    def attach(self, pids: Sequence[int], aside: bool) -> None:
-        assert all(os.path.exists(f"/proc/{pid}") for pid in pids)
-        self.moved.append((len(set(pids)), aside))
+    def attach(self, pid: int, aside: bool) -> None:
+        assert os.path.exists(f"/proc/{pid}")
+        self.told.append(aside)
+
+    def assemble(self, pids: Sequence[int]) -> None:
+        assert len({*pids}) == operations.CROWD
+        self.told.append("assemble")
+
+    def migrate(self) -> None:
+        self.told.append("migrate")
 
     def spawn(self, command: list[str]) -> None:
-        self.ran.append(command)
+        self.told.append(command)
+
+    make = read = scrape = migrate
 
 
 def test_what_is_moved_is_always_moved_somewhere_else(programs: Programs) -> None:
@@ -220,7 +230,19 @@ def test_what_is_moved_is_always_moved_somewhere_else(programs: Programs) -> Non
     with contextlib.closing(Controls(site, programs, Shape())) as controls:  # type: ignore[arg-type]
         for operation in ("attach", "migrate", "attach", "migrate"):
             controls.run(operation, 1)
-    assert site.moved == [(1, True), (100, True), (1, False), (100, False)]
+    assert site.told == [True, "assemble", "migrate", False, "migrate"]
+
+
+def test_a_crowd_is_moved_as_a_whole(programs: Programs) -> None:
+    from governor.api import Governor
+
+    with Governor() as governor:
+        site = GovernorSite(governor, Shape(depth=1))
+        with contextlib.closing(Controls(site, programs, Shape())) as controls:
+            for crowd in (1, 0):
+                controls.run("migrate", 1)
+                container = governor.hierarchy("bench1")[f"/crowd{crowd}"]
+                assert len(container.tasks) == operations.CROWD
 
 
 def test_a_build_compiles_all_files_every_time(
@@ -231,7 +253,7 @@ def test_a_build_compiles_all_files_every_time(
     site = Record()
     with contextlib.closing(Controls(site, programs, Shape())) as controls:  # type: ignore[arg-type]
         controls.run("build", 2)
-        (command, again) = site.ran
+        (command, again) = site.told
         assert command == again
         for _ in range(2):
             done = subprocess.run([*command, "--no-silent"], capture_output=True, check=True)
