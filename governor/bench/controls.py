@@ -58,18 +58,21 @@ class Site(Protocol):
 class Controls:
     """The operations on a site; close it before the site."""
 
-    def __init__(self, site: Site, programs: Programs, shape: Shape) -> None:
+    def __init__(self, site: Site, programs: Programs) -> None:
         self._site, self._programs = site, programs
         self._stack = contextlib.ExitStack()
         self._aside = itertools.cycle([True, False])
         self._single: int | None = None
         self._assembled = False
         self._project: list[str] = []
+
+    def populate(self, shape: Shape) -> None:
+        """Start the processes of the shape and make its groups."""
         if shape.processes > 1:
             self._single = self.start_idle(shape.processes - 1)[0]
         if shape.groups > 1:
             for number, pid in enumerate(self.start_idle(shape.groups - 1)):
-                site.settle(pid, number)
+                self._site.settle(pid, number)
 
     def close(self) -> None:
         """End all processes that were started here."""

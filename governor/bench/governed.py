@@ -30,7 +30,7 @@ class GovernedSurrounding(Surrounding):
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self._ready = False
+        self.ready = False
 
     def can(self, operation: str) -> bool:
         """Whether it is done by one job, or to containers."""
@@ -70,10 +70,10 @@ class GovernedSurrounding(Surrounding):
         return Weight(*map(int, self._ask("weigh")))
 
     def _ask(self, *words: object) -> list[float]:
-        if not self._ready:
+        if not self.ready:
             # Only now: meanwhile the other governors of the section have started, too.
             self._expect("ready", _PATIENCE)
-            self._ready = True
+            self.ready = True
         stdin = self._process.stdin
         assert stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -110,15 +110,21 @@ def governed(programs: Programs, shape: Shape) -> Iterator[GovernedSurrounding]:
             env=dict(os.environ, PYTHONPATH=path),
             process_group=0,
         ) as process:
+            surrounding = GovernedSurrounding(process)
             try:
-                yield GovernedSurrounding(process)
+                yield surrounding
             finally:
-                _end(process)
+                _end(process, surrounding.ready)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Close the input, which ends the governor in order; kill what does not end."""
+def _end(process: subprocess.Popen[str], ready: bool) -> None:
+    """Close the input, which ends the governor in order; kill what does not end.
+
+    One that is not ready yet does not look at its input: it is told by a signal, with the same end.
+    """
     assert process.stdin is not None
+    if not ready:
+        process.terminate()
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
     try:

@@ -164,7 +164,8 @@ def cgroup(
             trees = _v1_trees(shape, stack) if version == 1 else [_v2_tree()]
             # A stack of its own: groups may be made later, and go when the processes have gone.
             site = CgroupSite(trees, shape, stack.enter_context(contextlib.ExitStack()))
-            controls = stack.enter_context(contextlib.closing(Controls(site, programs, shape)))
+            controls = stack.enter_context(contextlib.closing(Controls(site, programs)))
+            controls.populate(shape)
         except OSError as refusal:
             reason = f"no cgroup can be made or entered: {refusal.strerror}"
             raise GovernorError(errno.ENOTSUP, reason) from refusal

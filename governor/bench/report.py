@@ -91,7 +91,7 @@ def _cells(values: list[float], base: list[float], row: dict[str, list[float]]) 
         return _LINE.format(duration(found.value), "1.000x", "", "", "", out)
     ratio, excess = statistics.ratio(values, base), statistics.difference(values, base)
     trap = statistics.excess_ratio(values, row[FLOOR], base) if FLOOR in row else None
-    floors = f"{trap.value:.2f}x" if trap and trap.excludes(0.0) else "noise"
+    floors = _floors(trap.value) if trap and trap.excludes(0.0) else "noise"
     return _LINE.format(
         duration(found.value),
         times(ratio.value),
@@ -100,6 +100,10 @@ def _cells(values: list[float], base: list[float], row: dict[str, list[float]]) 
         floors if FLOOR in row else "",
         out,
     )
+
+
+def _floors(ratio: float) -> str:
+    return f"{ratio:.2f}x" if ratio < 100 else f"{ratio:.0f}x"
 
 
 _UNITS: Final = {

@@ -1,8 +1,9 @@
-"""Taking turns: every round does every operation in every surrounding, in an order that rotates."""
+"""Taking turns: every round does every operation in every surrounding, in an order of its own."""
 
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -89,7 +90,7 @@ class Runner:
         while rounds < self._settings.rounds and (rounds == 0 or clock() < deadline):
             self._progress(f"round {rounds + 1} of {self._settings.rounds}")
             for operation, names in self._able.items():
-                for name in rotated(names, rounds):
+                for name in shuffled(names, rounds):
                     count = self._counts[operation.name, name]
                     samples[operation.name][name].append(self._sample(operation, name, count))
             rounds += 1
@@ -118,7 +119,7 @@ class Runner:
         found: Samples = {name: {other: [] for other in names} for name, names in wanted.items()}
         for turn in range(min(_SINGLE_RUNS, self._settings.rounds)):
             for operation, names in wanted.items():
-                for name in rotated(names, turn):
+                for name in shuffled(names, turn):
                     self._progress(f"single operations: {operation} {name}")
                     count = min(self._counts[operation, name], _MOST_SINGLE)
                     self._attempt(
@@ -163,7 +164,10 @@ class Runner:
         }
 
 
-def rotated(names: Sequence[str], turn: int) -> list[str]:
-    """Return the names beginning with another one in each turn, so that none is always first."""
-    start = turn % len(names) if names else 0
-    return [*names[start:], *names[:start]]
+def shuffled(names: Sequence[str], turn: int) -> list[str]:
+    """Return the names in the order of a turn, always the same one for the same turn.
+
+    None is always first, and none comes always after the same other: what one leaves behind (a
+    warm cache, a processor that is awake) would be a part of the next one's figures.
+    """
+    return random.Random(turn).sample(names, len(names))

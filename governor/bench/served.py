@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import IO
@@ -78,9 +79,10 @@ def serve(programs: Programs, shape: Shape, requests: IO[str], replies: IO[str])
     with Governor(metrics=0) as governor:
         site = GovernorSite(governor, shape)
         with (
-            contextlib.closing(Controls(site, programs, shape)) as controls,
+            contextlib.closing(Controls(site, programs)) as controls,
             contextlib.closing(_Server(site, programs, controls)) as server,
         ):
+            controls.populate(shape)
             print("ready", file=replies, flush=True)
             for request in requests:
                 try:
@@ -90,8 +92,14 @@ def serve(programs: Programs, shape: Shape, requests: IO[str], replies: IO[str])
                 print(reply, file=replies, flush=True)
 
 
+def _end(number: int, _: object) -> None:
+    """End in order, with the governor: nobody wants it any more."""
+    raise SystemExit(128 + number)
+
+
 def main(arguments: list[str]) -> int:
     """The command above; what goes wrong before ``ready`` is an ``error`` line too."""
+    signal.signal(signal.SIGTERM, _end)
     end = arguments.index("--")
     shape = Shape.from_words(arguments[end + 1 :])
     try:

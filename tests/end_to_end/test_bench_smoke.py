@@ -227,7 +227,7 @@ class Record:
 
 def test_what_is_moved_is_always_moved_somewhere_else(programs: Programs) -> None:
     site = Record()
-    with contextlib.closing(Controls(site, programs, Shape())) as controls:  # type: ignore[arg-type]
+    with contextlib.closing(Controls(site, programs)) as controls:  # type: ignore[arg-type]
         for operation in ("attach", "migrate", "attach", "migrate"):
             controls.run(operation, 1)
     assert site.told == [True, "assemble", "migrate", False, "migrate"]
@@ -238,7 +238,7 @@ def test_a_crowd_is_moved_as_a_whole(programs: Programs) -> None:
 
     with Governor() as governor:
         site = GovernorSite(governor, Shape(depth=1))
-        with contextlib.closing(Controls(site, programs, Shape())) as controls:
+        with contextlib.closing(Controls(site, programs)) as controls:
             for crowd in (1, 0):
                 controls.run("migrate", 1)
                 container = governor.hierarchy("bench1")[f"/crowd{crowd}"]
@@ -251,7 +251,7 @@ def test_a_build_compiles_all_files_every_time(
     need(shutil.which("make") is not None, "a build needs make")
     monkeypatch.setattr(project, "FILES", 2)
     site = Record()
-    with contextlib.closing(Controls(site, programs, Shape())) as controls:  # type: ignore[arg-type]
+    with contextlib.closing(Controls(site, programs)) as controls:  # type: ignore[arg-type]
         controls.run("build", 2)
         (command, again) = site.told
         assert command == again

@@ -97,10 +97,14 @@ def test_instructions_are_counted_where_somebody_counts_them() -> None:
     assert measure(fakes, Settings(2, 1e-6, 60.0)).instructions == {}
 
 
-def test_every_surrounding_is_first_in_turn() -> None:
-    orders = ["".join(runner.rotated("abc", turn)) for turn in range(4)]
-    assert orders == ["abc", "bca", "cab", "abc"]
-    assert runner.rotated([], 3) == []
+def test_no_surrounding_is_always_first_or_after_the_same_other() -> None:
+    orders = ["".join(runner.shuffled("abcd", turn)) for turn in range(40)]
+    assert {order[0] for order in orders} == {*"abcd"}
+    assert {order[at : at + 2] for order in orders for at in range(3)} == {
+        one + other for one in "abcd" for other in "abcd" if one != other
+    }
+    assert orders == ["".join(runner.shuffled("abcd", turn)) for turn in range(40)]
+    assert runner.shuffled([], 3) == []
 
 
 def test_only_names_what_there_is() -> None:
