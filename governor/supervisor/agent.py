@@ -84,8 +84,15 @@ class AgentLink:
     # -- telling -------------------------------------------------------------------
 
     def set_plan(self, group: int, plan: Plan, counters: Iterable[Counter]) -> None:
-        """Make the agent enforce ``plan``; only what it does not know yet is sent."""
-        changed = [counter for counter in counters if self._tell(counter)]
+        """Make the agent enforce ``plan``; only what it does not know yet is sent.
+
+        Of the counters it has heard of before it may not have heard lately: nobody was there.
+        """
+        changed = []
+        for counter in counters:
+            self._tell_resets(counter)
+            if self._tell(counter):
+                changed.append(counter)
         if changed or self._plans.get(group) != plan:
             self._plans[group] = plan
             self._send(wire.SetPlan(group, plan.charges, plan.counts, plan.confined))
@@ -100,10 +107,14 @@ class AgentLink:
             self._tell(counter, Told.of(counter).tightened(self._told[counter.id]))
         for counter in known:
             self._tell(counter)
-            for figure in sorted(counter.resets):
-                self._send(wire.Reset(counter.id, figure))
         for counter in counters:
-            counter.resets.clear()
+            self._tell_resets(counter)
+
+    def _tell_resets(self, counter: Counter) -> None:
+        """Figures of a counter that the agent does not know begin with it."""
+        for figure in counter.pass_on():
+            if counter.id in self._told:
+                self._send(wire.Reset(counter.id, figure))
 
     def _tell(self, counter: Counter, wanted: Told | None = None) -> bool:
         """Send what the agent does not know of a counter yet; whether that was anything.
