@@ -154,7 +154,7 @@ class ContainerVerbs:
         if request.file == TASKS:
             return "\n".join(map(str, sorted(self._policy.members.of(container))))
         file = self._policy.forest.control_file(container, request.file)
-        self._figures.refresh()
+        self._figures.refresh_for(container, request.file, file)
         return file.read(container)
 
     def _write(self, request: wire.Write) -> None:

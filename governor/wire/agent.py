@@ -138,6 +138,13 @@ class Count(NamedTuple):
     request: int
 
 
+class CountSome(NamedTuple):
+    """Supervisor: recount these counters; the answer is `Figures` without rows."""
+
+    request: int
+    counters: list[int]
+
+
 class Counted(NamedTuple):
     """Agent: the answer to `Count`.
 
@@ -154,7 +161,7 @@ class Counted(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Agent: the answer to `Count`, in place of `Counted`.
+    """Agent: the answer to `Count`, in place of `Counted`, and to `CountSome`.
 
     ``counters``: id, held, minheld, maxheld, failcnt, admitted, of those that have changed since
     the last time; the rest is as in `Counted`.
@@ -355,5 +362,6 @@ TO_AGENT = Catalogue(
         Resume,
         Tell,
         JobEnded,
+        CountSome,
     ]
 )

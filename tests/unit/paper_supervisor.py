@@ -109,6 +109,9 @@ class PaperAgent(AgentLink):
             job = tag.job if tag else message.job
             self.processes[message.pid] = Tag(NONCE, job, message.group)
             return agent_wire.Moved(message.request, 0, 1, 1)
+        if isinstance(message, agent_wire.CountSome):
+            rows = [[id, 1, 0, 2, 3, 4] for id in message.counters]
+            return agent_wire.Figures(message.request, rows, [], [])
         if isinstance(message, agent_wire.Count):
             figures = [[id, 1, 0, 2, 3, 4] for id in self.counters]
             rows = [
