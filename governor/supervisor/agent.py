@@ -138,14 +138,8 @@ class AgentLink:
         self.counters[id] = counter
         if self._inherits and counter.failcnt:  # another supervisor has told of those
             self._heard.begin(id, counter.failcnt)
-        if wanted.limit != known.limit:
-            self._send(wire.SetCounter(id, counter.resource, wanted.limit))
-        if wanted.barrier != known.barrier:
-            self._send(wire.SetBarrier(id, wanted.barrier))
-        if wanted.interval != known.interval:
-            self._send(wire.SetInterval(id, wanted.interval))
-        if (wanted.lender, wanted.guarantee) != (known.lender, known.guarantee):
-            self._send(wire.SetLender(id, wanted.lender, wanted.guarantee))
+        for message in wanted.news(known, id, counter.resource):
+            self._send(message)
         return True
 
     def drop_plan(self, group: int) -> None:
@@ -203,17 +197,8 @@ class AgentLink:
             self._heard.told(hit)
 
     def untold(self, message: wire.Refusals) -> list[wire.JobHit]:
-        """What was refused and not told of, by agents that were ended before; nobody knows who.
-
-        There is less than was told of where the figure has been reset.
-        """
-        hits = []
-        for id, failcnt in message.figures:
-            if id in self.counters:
-                missing = self._heard.missing(id, failcnt)
-                if missing > 0:
-                    hits.append(wire.JobHit(id, "limit", 0, missing, self.counters[id].held, 0))
-        return hits
+        """What was refused and not told of, by agents that were ended before; nobody knows who."""
+        return self._heard.untold(message, self.counters)
 
     # -- asking --------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -16,12 +18,17 @@ from governor.wire import client as wire
 from tests.unit.paper_supervisor import PaperSupervisor, paper_supervisor
 
 FEW, MANY = 10, 300
+ROOT = Path(__file__).parents[2]
+OURS = tuple(f"{ROOT / package}/" for package in ("governor", "subsystems", "workers"))
 SUBSYSTEMS = ["numtasks", "numfiles", "cpuacct"]
 
 
 def steps(act: Callable[[], object]) -> int:
-    """How many lines of Python run, each turn of a loop counted."""
+    """How many of our lines run, each turn of a loop counted."""
     lines = 0
+
+    def start(frame: Any, event: str, _: object) -> Any:
+        return local if frame.f_code.co_filename.startswith(OURS) else None
 
     def local(frame: Any, event: str, _: object) -> Any:
         nonlocal lines
@@ -29,7 +36,7 @@ def steps(act: Callable[[], object]) -> int:
         return local
 
     before = sys.gettrace()
-    sys.settrace(lambda frame, event, _: local)
+    sys.settrace(start)
     try:
         act()
     finally:
@@ -111,6 +118,20 @@ def test_a_tree_is_removed_with_one_word_to_the_agent(crowd: Crowd) -> None:
         crowd.policy.remove(nodes[::-1])
     assert told.call_count == 1
     assert "d" not in crowd.policy.forest.hierarchy("h").root.children
+
+
+def test_a_container_takes_less_than_two_kilobytes() -> None:
+    with paper_supervisor() as paper:
+        crowd = Crowd(paper, 1)
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for number in range(MANY):
+                crowd.make(f"/{number}")
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (after - before) / MANY < 2000
 
 
 @pytest.mark.parametrize(
