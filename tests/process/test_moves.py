@@ -275,7 +275,7 @@ import os, time
 for _ in range(3):
     if os.fork() == 0:
         while time.process_time_ns() < {BURNT}: pass
-        print(os.getpid(), flush=True)
+        os.write(1, b"%d\\n" % os.getpid())
         time.sleep(600)
 time.sleep(600)
 """
