@@ -23,6 +23,12 @@ from governor.errors import GovernorError
 from governor.subsystem import Subsystem
 
 
+class _Place:
+    """What is kept of a container: the process that is about to move in, 0 for none."""
+
+    coming = 0
+
+
 class Namespaces(Subsystem):
     """A container for every set of namespaces."""
 
@@ -31,9 +37,9 @@ class Namespaces(Subsystem):
     facility = "namespaces"
     clones = True
 
-    def create(self, container: Container) -> object:
-        """Nothing has to be kept."""
-        return None
+    def create(self, container: Container) -> _Place:
+        """Nobody is about to come."""
+        return _Place()
 
     def destroy(self, container: Container, state: object) -> None:
         """Nothing has been kept."""
@@ -43,10 +49,25 @@ class Namespaces(Subsystem):
         if container.parent is not old:
             raise GovernorError(
                 errno.EPERM,
-                f"process {pid} is in {old.label} and can move to a child of that only, "
-                f"not to {container.label}",
+                f"it is in {old.label} and can move to a child of that only",
             )
-        if self.host.members(container):
+        place = _place(container)
+        if place.coming or self.host.members(container):
             raise GovernorError(
                 errno.EPERM, f"{container.label} has processes, whose namespaces it stands for"
             )
+        place.coming = pid
+
+    def cancel_attach(self, container: Container, pid: int) -> None:
+        """Another one may come."""
+        _place(container).coming = 0
+
+    def post_attach(self, container: Container, pid: int) -> None:
+        """It is there."""
+        _place(container).coming = 0
+
+
+def _place(container: Container) -> _Place:
+    found = container.states[Namespaces.name]
+    assert isinstance(found, _Place)
+    return found

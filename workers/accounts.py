@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counts
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from governor.core.counter import Counter, Entry, at_barrier, charge, flow, with_pools, without_room
 from workers.bills import Bill, Terms
@@ -32,6 +32,10 @@ _LOOKS = 4
 Call = tuple[int, int]
 """A trapped call: its job and its id."""
 _NO_CALL: Call = (0, 0)
+Way = tuple[int | None, int]
+"""The group that a process leaves (None: it comes from outside), and the one it comes to."""
+Moved = tuple[int, int | None, int]
+"""A process and its way."""
 
 
 class Accounts:
@@ -231,20 +235,69 @@ class Accounts:
         self._stir(counter for counter, _ in bill.entries)
 
     def moved(self, pid: int, source: int | None, group: int) -> None:
-        """A process is in another group than ``source`` now; None: it comes from outside.
+        """A process is in another group than ``source`` now; None: it comes from outside."""
+        self.moved_all([(pid, source, group)])
 
-        Calls it has under way may land in either. All that is, or may be, its own is charged to
-        what it had not been in; what it leaves is charged too much until the next recount.
+    def moved_all(self, moves: Iterable[Moved]) -> None:
+        """These processes are in other groups now.
+
+        Calls they have under way may land in either. All that is, or may be, their own is charged
+        to what they had not been in; what they leave is charged too much until the next recount.
         """
-        under_way = self.reservations.extend(self._census.threads(pid), group)
+        for way, pids in _by_way(moves).items():
+            threads = self._threads(pids)
+            entries = self._gains(way, pids, threads)
+            self.reservations.extend(threads, way[1])
+            due = list(flow(entries))
+            charge(due)
+            self._stir(counter for counter, _ in due)
+
+    def judge_moves(self, moves: Iterable[Moved]) -> tuple[Verdict, Counter | None]:
+        """Whether there is room for all that would be charged for these moves together.
+
+        As by `judge`, for somebody who does not pass barriers. Nothing is charged.
+        """
+        ways = _by_way(moves)
+        over = without_room(self._due(ways))
+        if over:
+            self.recount([counter for counter, _ in over])
+            over = without_room(self._due(ways))
+        if not over:
+            return Verdict.ADMIT, None
+        for counter, amount in self._due(ways, "held"):
+            if counter.held + amount > counter.ceiling:
+                return Verdict.REFUSE, counter
+        return Verdict.WAIT, over[0][0]
+
+    def _due(self, ways: Mapping[Way, Sequence[int]], figure: str = "charged") -> list[Entry]:
+        """What all who go these ways bring to each counter; ``figure`` as for `flow`."""
+        direct: Counts[Counter] = Counts()
+        for way, pids in ways.items():
+            threads = self._threads(pids) if figure == "charged" else ()
+            for counter, amount in self._gains(way, pids, threads):
+                direct[counter] += amount
+        due: Counts[Counter] = Counts()
+        for counter, amount in flow(direct.items(), figure):
+            due[counter] += amount
+        return list(due.items())
+
+    def _threads(self, pids: Iterable[int]) -> list[int]:
+        """Their threads, of which those with a reservation matter; none when nobody has any."""
+        if not self.reservations.pending:
+            return []
+        return [tid for pid in pids for tid in self._census.threads(pid)]
+
+    def _gains(self, way: Way, pids: Sequence[int], threads: Iterable[int]) -> list[Entry]:
+        """What processes with these ``threads`` bring to counters they had not been in."""
+        source, group = way
         old = self.terms.get(source) if source is not None else None
+        gained = self.terms[group].gained(old)
+        under_way = self.reservations.under_way(threads) if gained else Counts()
         entries = []
-        for resource, counters in self.terms[group].gained(old).items():
-            held = self._census.count(resource, [pid]) + self._census.leaving(resource)
+        for resource, counters in gained.items():
+            held = self._census.count(resource, pids) + self._census.leaving(resource)
             entries += [(counter, held + under_way[resource]) for counter in counters]
-        due = list(flow(entries))
-        charge(due)
-        self._stir(counter for counter, _ in due)
+        return entries
 
     def judge(
         self,
@@ -430,6 +483,14 @@ class Accounts:
     def _reserved(self, counter: Counter, tids: Iterable[int]) -> int:
         """What these threads have reserved in ``counter``."""
         return self.reservations.amount(counter, self._survey.groups(counter.id), tids)
+
+
+def _by_way(moves: Iterable[Moved]) -> dict[Way, list[int]]:
+    """The processes of each way, in their order."""
+    ways: dict[Way, list[int]] = {}
+    for pid, source, group in moves:
+        ways.setdefault((source, group), []).append(pid)
+    return ways
 
 
 def _note_nothing(call: Call, rates: list[tuple[int, int, int]]) -> None:

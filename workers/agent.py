@@ -31,6 +31,7 @@ from workers.watch import Watch
 
 if TYPE_CHECKING:
     from governor.wire.codec import Message
+    from workers.moves import Moves
 
 LOOK_AGAIN = 0.001
 """Seconds until a call that waits for reservations to settle is judged again."""
@@ -85,6 +86,8 @@ class Agent:
         self._docket = Docket(
             self._table, self.accounts, self._confinement, self._hits, estate, self._tell
         )
+        # Made by the first move.
+        self._moves: Moves | None = None
         self._ended: set[int] = set()
         """Jobs that have ended after they were refused something, and left tasks."""
         self._told: dict[int, list[int]] = {}
@@ -105,7 +108,7 @@ class Agent:
         self._peer.send(wire.Hello(os.getpid()))
         self._obey()
         listeners, poll = self._listeners, self._epoll.poll
-        timeout: float = -1
+        timeout = self._timeout()
         while self._running:
             for fd, event in poll(timeout):
                 listener = listeners.get(fd)
@@ -115,7 +118,7 @@ class Agent:
                     self._answer(listener)
                 else:
                     self._forget(listener)
-            if self._last is not None and self._streak >= _LONG_STREAK:
+            if self._last is not None and self._streak >= _LONG_STREAK and not self._moves:
                 self._answer_only(self._last)
             self._work_on()
             timeout = self._timeout()
@@ -152,6 +155,8 @@ class Agent:
             self._docket.look_again()
         if self._confinement:
             self._confinement.again()
+        if self._moves:
+            self._tell_of_moves(self._moves.again())
         if self._unsampled and time.monotonic() >= self._next_sample:
             self._sample()
         if self._hits.untold and self._hits.wait() == 0:
@@ -161,7 +166,7 @@ class Agent:
             self._obey()
 
     def _timeout(self) -> float:
-        if self._docket or self._confinement:
+        if self._docket or self._confinement or self._moves:
             return LOOK_AGAIN
         hit = self._hits.wait() if self._hits.untold else None
         if self._unsampled:
@@ -243,8 +248,8 @@ class Agent:
                 self._confinement.drop_plan(group)
             case wire.Place(job, pid, group, traps):
                 self._place(job, pid, group, traps)
-            case wire.Move(request, pid, job, group):
-                self._move(request, pid, job, group)
+            case wire.MoveAll():
+                self._move(message)
             case wire.Count(request):
                 self._count(request)
             case wire.CountSome(request, ids):
@@ -373,20 +378,35 @@ class Agent:
             self._hits.forget(job=job)  # one that was refused its start has had no listener
             self._estate.forget_refusals(job=job)
 
-    def _move(self, request: int, pid: int, job: int, group: int) -> None:
-        """One write moves the process and its children to come; then its figures follow."""
-        tag = membership.read_ours(pid, self._nonce)
-        owner = tag.job if tag is not None else job
-        self._follow(owner)
-        failed = self._tag(pid, Tag(self._nonce, owner, group))
-        if not failed:
-            source = tag.group if tag is not None else None
-            self._confinement.moved(pid, source, group)
-            self.accounts.moved(pid, source, group)
-            if self._docket:
-                self._docket.moved(self._census.threads(pid), group)
-            self._show(group if source is None else source, group)
-        self._peer.send(wire.Moved(request, failed, *cpu.used(pid)))
+    def _move(self, order: wire.MoveAll) -> None:
+        """Move processes; what is charged is right when that is answered, figures soon after."""
+        if self._moves is None:
+            from workers.moves import Moves
+
+            self._moves = Moves(
+                self._nonce,
+                self._census,
+                self.accounts,
+                self._confinement,
+                self._docket,
+                self._follow,
+                self._traps_forks,
+                self._table.tasks,
+            )
+        self._tell_of_moves(self._moves.begin(order))
+
+    def _tell_of_moves(self, answer: wire.MovedAll | None) -> None:
+        if answer is None:
+            return
+        self._tell(answer)
+        left = {source for _, _, source, *_ in answer.moved}
+        come = {membership.read_ours(pid, self._nonce) for pid, *_ in answer.moved}
+        self._show(*left, *{tag.group for tag in come if tag is not None})
+
+    def _traps_forks(self, job: int) -> bool:
+        """Whether no process of this job forks without a reservation."""
+        listener = self._of_job.get(job)
+        return listener is not None and any(name == "tasks" for name, _ in listener.demands.most)
 
     def _follow(self, job: int) -> None:
         """From now on the tag of each caller of this job tells its group."""

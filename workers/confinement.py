@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from workers import affinity, membership
-from workers.accounts import Accounts
+from workers.accounts import Accounts, Moved
 from workers.census import Census
 from workers.tasks import Reservation
 
@@ -52,11 +52,13 @@ class Confinement:
         if self._mover is not None:
             self._mover.drop_plan(group)
 
-    def moved(self, pid: int, old: int | None, new: int) -> None:
-        """A process has moved to group ``new`` from ``old``, or from outside."""
-        self.confine(new)
+    def moved(self, moves: Collection[Moved]) -> None:
+        """Processes have moved, each from a group, or from outside, to another."""
+        for group in dict.fromkeys(new for _, _, new in moves):
+            self.confine(group)
         if self._mover is not None:
-            self._mover.moved(pid, old, new)
+            for pid, old, new in moves:
+                self._mover.moved(pid, old, new)
 
     def resume(self, groups: Iterable[int]) -> None:
         """Another agent may have been confining some of these when it was ended."""

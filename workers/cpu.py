@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 _NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _CPUCLOCK_PROF, _CPUCLOCK_VIRT, _CPUCLOCK_SCHED = range(3)
+_STAT_SIZE = 4096
+"""More than any /proc/PID/stat has."""
 _SIGCHLD_BIT = 1 << (signal.SIGCHLD - 1)
 
 
@@ -59,8 +61,11 @@ def _clock(pid: int, clock: int) -> int:
 def sample(pid: int, proc: str = "/proc") -> Sample | None:
     """Read all there is to know about a process's CPU time; None once it is reaped."""
     try:
-        with open(f"{proc}/{pid}/stat", "rb", buffering=0) as file:
-            text = file.read()
+        descriptor = os.open(f"{proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(descriptor, _STAT_SIZE)
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, ProcessLookupError):
         return None
     own_ns = process_ns(pid)
@@ -68,15 +73,16 @@ def sample(pid: int, proc: str = "/proc") -> Sample | None:
         return None
     # The name, in parentheses, may contain anything; proc_pid_stat(5) counts fields from 1 and
     # the first one after the name is the third.
-    fields = text.rpartition(b")")[2].split()
-    children_user, children_system = (int(fields[n - 3]) * _NS_PER_TICK for n in (16, 17))
+    fields = text.rpartition(b")")[2].split(None, 22 - 2)
+    children_user = int(fields[16 - 3]) * _NS_PER_TICK
+    children_system = int(fields[17 - 3]) * _NS_PER_TICK
     return Sample(
-        pid=pid,
-        start=int(fields[22 - 3]),
-        ppid=int(fields[4 - 3]),
-        own_ns=own_ns,
-        children_ns=children_user + children_system,
-        user_ns=user_ns(pid, own_ns) + children_user,
+        pid,
+        int(fields[22 - 3]),
+        int(fields[4 - 3]),
+        own_ns,
+        children_user + children_system,
+        user_ns(pid, own_ns) + children_user,
     )
 
 

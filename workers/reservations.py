@@ -27,15 +27,21 @@ class Reservations:
         self.pending.pop(tid, None)
         self.doubtful.pop(tid, None)
 
-    def extend(self, tids: Iterable[int], group: int) -> Counts[str]:
-        """The calls of these threads may land in this group, too; what they ask for."""
-        under_way: Counts[str] = Counts()
+    def extend(self, tids: Iterable[int], group: int) -> None:
+        """The calls of these threads may land in this group, too."""
         for tid in tids:
             note = self.pending.get(tid)
             if note is not None:
                 self.pending[tid] = note._replace(groups=(*note.groups, group))
-                under_way.update(dict(note.demand))
-        return under_way
+
+    def under_way(self, tids: Iterable[int]) -> Counts[str]:
+        """What the calls of these threads ask for, together."""
+        found: Counts[str] = Counts()
+        for tid in tids:
+            note = self.pending.get(tid)
+            if note is not None:
+                found.update(dict(note.demand))
+        return found
 
     def amount(self, counter: Counter, groups: Set[int], tids: Iterable[int]) -> int:
         """What these threads have reserved in a counter, in which these groups count."""
@@ -73,6 +79,14 @@ class Reservations:
             for tid, note in self.pending.items()
             if note.demand[0][0] == "tasks"
         }
+
+    def is_forking(self, groups: Set[int]) -> bool:
+        """Whether a fork may be under way that was let through in one of these groups."""
+        self.settle()
+        return any(
+            note.demand[0][0] == "tasks" and not groups.isdisjoint(note.groups)
+            for note in self.pending.values()
+        )
 
     def prune(self) -> None:
         """Keep the reservations of threads that are long gone from piling up."""

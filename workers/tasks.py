@@ -8,6 +8,7 @@ one, is in the next count. So settle first and count afterwards, never the other
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Container
 
 _BASE_COST_NS = 3_000_000
@@ -54,16 +55,39 @@ def process_of(tid: int, proc: str = "/proc") -> int | None:
     return int(rest[0]) if rest else None
 
 
-def living(tid: int, proc: str = "/proc") -> int | None:
+def living(tid: int) -> int | None:
     """The process that a thread belongs to, None when it is gone or a zombie.
 
     A process whose first thread has ended lives on while it has others.
     """
-    pid = process_of(tid, proc)
-    status = _read(f"{proc}/{pid}/status") if pid is not None else b""
+    ended = _has_ended(tid)
+    if ended is not None:
+        return None if ended else tid
+    pid = process_of(tid)
+    status = _read(f"/proc/{pid}/status") if pid is not None else b""
     if b"\nState:\tZ" in status and b"\nThreads:\t1\n" in status:
         return None
     return pid if status else None
+
+
+def _has_ended(pid: int) -> bool | None:
+    """Whether a process has ended with all its threads, by what the kernel says of a pidfd.
+
+    That takes a fifth of the time of reading its status. None: it is a thread's id, or there is no
+    descriptor left to ask with.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return None
+    try:
+        poll = select.poll()  # select(2) takes no descriptor from 1024 on
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+    finally:
+        os.close(descriptor)
 
 
 def reserve(tid: int) -> Reservation:

@@ -72,13 +72,30 @@ class Container:
         pids: list[int] = self._ask(wire.Tasks)
         return pids
 
-    def attach(self, pid: int) -> None:
-        """Move a running process here, with its charge and its children to come.
+    def attach(self, *pids: int, within_limits: bool = False) -> None:
+        """Move running processes here, all or none, with their charge and their children to come.
 
-        ESRCH: it is gone. EACCES: it is another user's. EINVAL: it is the governor's own. Its
-        children that exist stay.
+        Children that exist stay, unless they are named. Those who end meanwhile are left out.
+        ESRCH: one was gone before. EACCES: it is another user's. EINVAL: it is the governor's own.
+        EAGAIN: ``within_limits`` of this container and those above is no room for all of them;
+        otherwise nobody is refused for a limit, and nothing new is admitted before there is room.
         """
-        self._ask(wire.Attach, pid)
+        if len(pids) == 1 and not within_limits:
+            self._ask(wire.Attach, *pids)
+        else:
+            self._ask(wire.AttachMany, list(pids), within_limits)
+
+    def attach_all(
+        self, source: Container, *, recursive: bool = False, within_limits: bool = False
+    ) -> int:
+        """Move everybody in ``source`` here, all or none; how many there were.
+
+        ``recursive``: in the containers below it, too. It may be in another hierarchy. Nobody
+        stays behind: who is forked meanwhile comes along. Refused as by `attach`.
+        """
+        place = source.hierarchy.name, source.path
+        count: int = self._ask(wire.AttachAll, *place, recursive, within_limits)
+        return count
 
     def mkdir(self, name: str) -> Container:
         """Make a sub-container. EEXIST, ENOENT."""

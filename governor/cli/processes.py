@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.cli.arguments import checked, completes
 from governor.cli.output import show_json, show_lines, show_table
-from governor.cli.target import branch, container, pid, signal_number
+from governor.cli.target import Target, branch, container, pid, signal_number
 from governor.cli.verb import add_argument, add_json, add_verb, connect
 from governor.cli.verb import container as container_of
 
@@ -21,7 +21,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     here = ("target", container, "HIER:/PATH", "the container")
     parser = add_verb(subparsers, "attach", "move running processes into a container", attach)
     add_argument(parser, *here, completed_by="containers")
-    add_argument(parser, "pids", pid, "PID", "processes", nargs="+", completed_by="pids")
+    whom = "the processes, or a container with everybody in it"
+    add_argument(parser, "movers", _mover, "PID|HIER:/PATH", whom, nargs="+", completed_by="pids")
+    parser.add_argument(
+        "-r", "--recursive", action="store_true", help="with everybody in the containers below it"
+    )
+    parser.add_argument(
+        "--within-limits", action="store_true", help="move nobody unless there is room for all"
+    )
+    parser.set_defaults(parser=parser)
 
     parser = add_verb(subparsers, "ps", "list governed processes", ps)
     parser.add_argument(
@@ -53,11 +61,26 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add_argument(parser, "pid", pid, "PID", "the process", completed_by="pids")
 
 
+def _mover(text: str) -> int | Target:
+    """A process, or a container. Raises ValueError."""
+    return container(text) if ":" in text else pid(text)
+
+
 def attach(args: argparse.Namespace) -> int:
-    """Move processes, one after the other."""
+    """Move processes, or everybody in a container: all of them or none."""
+    pids = [mover for mover in args.movers if isinstance(mover, int)]
+    sources = [mover for mover in args.movers if not isinstance(mover, int)]
+    if len(sources) > 1 or (sources and pids):
+        args.parser.error("name processes, or one container whose processes are to move")
+    if args.recursive and not sources:
+        args.parser.error("--recursive is about a container's processes; name the container")
     with connect(args) as governor:
-        for number in args.pids:
-            container_of(governor, args.target).attach(number)
+        target, within = container_of(governor, args.target), args.within_limits
+        if sources:
+            source = container_of(governor, sources[0])
+            target.attach_all(source, recursive=args.recursive, within_limits=within)
+        else:
+            target.attach(*pids, within_limits=within)
     return 0
 
 

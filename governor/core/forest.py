@@ -265,26 +265,44 @@ class Forest:
     def move(self, group: Group, container: Container, pid: int) -> Group:
         """The group ``pid`` is in after moving from ``group`` into ``container``.
 
-        Every subsystem is asked before anything changes; when one refuses, those that had
-        agreed are told, and the error is raised. The caller leaves out moves to where ``pid``
-        is already.
+        As `move_all` of this one.
+        """
+        return self.move_all(container, [(group, pid)])[group]
+
+    def move_all(
+        self, container: Container, movers: Sequence[tuple[Group, int]]
+    ) -> dict[Group, Group]:
+        """The groups that processes are in after moving into ``container``, by those they were in.
+
+        ``movers`` has the group and the pid of each. Every subsystem is asked about every one
+        before anything changes; when one refuses, those that had agreed are told, and the error
+        is raised. The caller leaves out moves to where a process is already.
         """
         check_enterable(container)
         hierarchy = container.hierarchy
-        old = next(c for c in group.containers if c.hierarchy is hierarchy)
+        subsystems = list(hierarchy.subsystems.values())
+        places = {
+            group: next(c for c in group.containers if c.hierarchy is hierarchy)
+            for group, _ in movers
+        }
         all_or_none(
             (
-                partial(s.can_attach, container, old, pid),
-                partial(self._tell, s, "cancel_attach", container, pid),
+                partial(_ask_to_attach, subsystem, container, places[group], pid),
+                partial(self._tell, subsystem, "cancel_attach", container, pid),
             )
-            for s in hierarchy.subsystems.values()
+            for group, pid in movers
+            for subsystem in subsystems
         )
         try:
-            return self.groups.find(
-                tuple(container if c.hierarchy is hierarchy else c for c in group.containers)
-            )
+            return {
+                group: self.groups.find(
+                    tuple(container if c is place else c for c in group.containers)
+                )
+                for group, place in places.items()
+            }
         except GovernorError:
-            self.cancel_move(container, pid)
+            for _, pid in movers:
+                self.cancel_move(container, pid)
             raise
 
     def cancel_move(self, container: Container, pid: int) -> None:
@@ -303,6 +321,16 @@ class Forest:
                 container.tasks += group.tasks
                 self._populated.add(container)
         return [group for group in self.groups if not group.tasks]
+
+
+def _ask_to_attach(subsystem: Subsystem, container: Container, old: Container, pid: int) -> None:
+    """Ask one subsystem about one process; a refusal names that."""
+    try:
+        subsystem.can_attach(container, old, pid)
+    except GovernorError as error:
+        raise GovernorError(
+            error.errno, f"process {pid} cannot move to {container.label}: {error.message}"
+        ) from None
 
 
 def bound(group: Group) -> Iterator[tuple[Container, Subsystem]]:

@@ -149,6 +149,15 @@ class CpuLedger:
         self._live[pid] = process = _Process(start, 0, group, base)
         process.outside = outside
 
+    def meet(self, pid: int, start: int, ppid: int, group: int) -> None:
+        """A process of ``group`` is there, which may be too young for any sample to have shown it.
+
+        What it has used until now is the group's.
+        """
+        if pid not in self._live and (pid, start) not in self._reaped | self._reaped_before:
+            known = _take(self._orphans, pid, start)  # it joined while the last sample was taken
+            self._live[pid] = known or _Process(start, ppid, group, NOTHING)
+
     def move(self, pid: int, group: int, use: Use) -> None:
         """A process moves to ``group`` having used ``use`` so far in all."""
         process = self._live.get(pid)

@@ -202,10 +202,12 @@ class AgentLink:
 
     # -- asking --------------------------------------------------------------------
 
-    def move(self, pid: int, job: int, group: int) -> wire.Moved:
-        """Put a running process into another group."""
+    def move_all(
+        self, processes: list[list[int]], groups: list[list[int]], within: bool
+    ) -> wire.MovedAll:
+        """Put running processes into other groups, all or none: see `wire.agent.MoveAll`."""
         request = next(self._requests)
-        answer: wire.Moved = self._ask(wire.Move(request, pid, job, group))
+        answer: wire.MovedAll = self._ask(wire.MoveAll(request, processes, groups, within))
         return answer
 
     def flush(self) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governor.core.container import Container
 from governor.core.forest import TASKS
 from governor.core.hierarchy import Hierarchy
 from governor.errors import GovernorError
+from governor.supervisor.agent import AgentLink
 from governor.supervisor.answers import Handler, Reply, at_once
 from governor.supervisor.endings import Endings, check_signal, signal_all
 from governor.supervisor.figures import Figures
 from governor.supervisor.policy import Policy
 from governor.wire import client as wire
+
+if TYPE_CHECKING:
+    from governor.supervisor.moves import Moves
 
 PID_DIGITS = 10
 """More than any process id has, and fewer than Python refuses to read."""
@@ -30,11 +34,14 @@ class ContainerVerbs:
         figures: Figures,
         endings: Endings,
         starting: Callable[[], list[int]],
+        agent: AgentLink,
     ) -> None:
         self._policy = policy
         self._figures = figures
         self._endings = endings
         self._starting = starting
+        self._agent = agent
+        self._moved: Moves | None = None
         self.handlers: dict[type, Handler] = {
             wire.Mount: at_once(lambda r: _named(policy.mount(r.name, r.subsystems))),
             wire.Remount: at_once(lambda r: _named(policy.remount(r.name, r.subsystems))),
@@ -46,7 +53,9 @@ class ContainerVerbs:
             wire.Lookup: at_once(lambda r: self._container(r).path),
             wire.Read: at_once(self._read),
             wire.Write: at_once(self._write),
-            wire.Attach: at_once(lambda r: policy.attach(self._container(r), r.pid)),
+            wire.Attach: at_once(lambda r: self._attach(self._container(r), [r.pid])),
+            wire.AttachMany: at_once(lambda r: self._attach(self._container(r), r.pids, r.within)),
+            wire.AttachAll: at_once(self._attach_all),
             wire.Tasks: at_once(lambda r: sorted(policy.members.of(self._container(r)))),
             wire.Kill: at_once(self._kill),
         }
@@ -147,6 +156,26 @@ class ContainerVerbs:
                 raise GovernorError(errno.EBUSY, f"container {node.label} has processes")
         self._policy.remove(nodes[::-1])
 
+    # -- moves ---------------------------------------------------------------------
+
+    @property
+    def _moves(self) -> Moves:
+        """Made by the first move: most governors need none."""
+        if self._moved is None:
+            from governor.supervisor.moves import Moves
+
+            self._moved = Moves(self._policy, self._agent)
+        return self._moved
+
+    def _attach(self, container: Container, pids: list[int], within: bool = False) -> int:
+        return self._moves.attach(container, pids, within)
+
+    def _attach_all(self, request: wire.AttachAll) -> int:
+        source = self._policy.forest.lookup(request.source_hierarchy, request.source)
+        return self._moves.attach_all(
+            self._container(request), source, request.recursive, request.within
+        )
+
     # -- control files -------------------------------------------------------------
 
     def _read(self, request: wire.Read) -> int | str:
@@ -160,7 +189,7 @@ class ContainerVerbs:
     def _write(self, request: wire.Write) -> None:
         container = self._container(request)
         if request.file == TASKS:
-            self._policy.attach(container, _pid(request.value))
+            self._attach(container, _pids(request.value))
         else:
             if container.groups:
                 self._policy.populate(self._starting())  # some values need one without tasks
@@ -178,9 +207,10 @@ def _named(hierarchy: Hierarchy) -> list[object]:
     return [hierarchy.name, hierarchy.labels]
 
 
-def _pid(value: int | str) -> int:
-    """One pid, as `tasks` takes it."""
-    text = str(value).strip()
-    if not text.isascii() or not text.isdigit() or len(text) > PID_DIGITS:
-        raise GovernorError(errno.EINVAL, f"{TASKS} takes one process id, not {value!r}")
-    return int(text)
+def _pids(value: int | str) -> list[int]:
+    """Process ids with space between them, as `tasks` takes them."""
+    words = str(value).split()
+    for word in words or [""]:
+        if not word.isascii() or not word.isdigit() or len(word) > PID_DIGITS:
+            raise GovernorError(errno.EINVAL, f"{TASKS} takes process ids, not {value!r}")
+    return list(map(int, words))

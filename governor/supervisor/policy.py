@@ -191,38 +191,6 @@ class Policy:
         found = self.forest.groups.get(group)
         return list(bound(found)) if found is not None else []
 
-    def attach(self, container: Container, pid: int) -> None:
-        """Move a running process into ``container``. A thread's id stands for its process.
-
-        ESRCH: it has ended, even if nobody has reaped it yet. EACCES: another user's. EINVAL: the
-        governor's own.
-        """
-        tag = self.members.tag(pid)
-        pid = self._process_of(pid)
-        group = self.members.group(tag)
-        old = next(c for c in group.containers if c.hierarchy is container.hierarchy)
-        if old is container and tag is not None:
-            return
-        target = self.forest.move(group, container, pid)
-        try:
-            self.plans.use(target)
-            moved = self._agent.move(pid, 0, target.id)
-            if moved.errno:
-                raise GovernorError(moved.errno, f"process {pid} cannot move to {container.label}")
-        except GovernorError:
-            self.forest.cancel_move(container, pid)
-            raise
-        used = _with_user_part(pid, moved.cpu)
-        if tag is None:
-            self.levels.placed(target.id, self.traps(), (), True)
-            self.ledger.enter(pid, moved.start, target.id, used, outside=True)
-        else:
-            self.levels.moved(group.id, target.id)
-            self.ledger.move(pid, target.id, used)
-        self.changes.group(target.id)
-        self.changes.process(pid)
-        self._moved(container, old, pid)
-
     def entered(self, pid: int, source: Group, target: Group, cpu: int) -> None:
         """A process has entered other namespaces, and the containers made for that."""
         self.levels.moved(source.id, target.id)
@@ -231,21 +199,24 @@ class Policy:
         self.changes.process(pid)
         for container, old in zip(target.containers, source.containers, strict=True):
             if container is not old:
-                self._moved(container, old, pid)
+                self.tell_moved(container, old, pid, self.members.job_of(pid))
+                self.changes.container(container)
+                self.watch(container, occupied=True)
 
-    def _moved(self, container: Container, old: Container, pid: int) -> None:
+    def tell_moved(self, container: Container, old: Container, pid: int, job: int) -> None:
+        """Subsystems, and whoever follows the events, hear that a process has moved."""
         subsystems = container.hierarchy.subsystems.values()
         for subsystem in subsystems:
             tell(subsystem, "attach", container, old, pid)
         for subsystem in subsystems:
             tell(subsystem, "post_attach", container, pid)
-        self.changes.container(container)
-        self.watch(container, occupied=True)
-        job = self.members.job_of(pid)
         self.events.of("move", container, pid=pid, job=job, source=old.path)
 
-    def _process_of(self, task: int) -> int:
-        """The process of a thread, if it may be governed."""
+    def process_of(self, task: int) -> int:
+        """The process of a thread, if it may be governed.
+
+        ESRCH: it has ended, even if nobody has reaped it yet. EINVAL: it is the governor's own.
+        """
         pid = living(task)
         if pid is None:
             raise GovernorError(errno.ESRCH, f"process {task} has ended")

@@ -13,7 +13,7 @@ from governor.wire.codec import Message, encode
 CHANGES = frozenset(
     {
         wire.Mount, wire.Remount, wire.Umount, wire.Mkdir, wire.Rename, wire.Rmdir, wire.Remove,
-        wire.Write, wire.Attach, wire.Spawn,
+        wire.Write, wire.Attach, wire.AttachMany, wire.AttachAll, wire.Spawn,
     }
 )  # fmt: skip
 """Requests that are refused when what they change could not be recorded."""

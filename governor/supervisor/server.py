@@ -137,7 +137,7 @@ class Supervisor:
         policy, jobs, figures = self._policy, self._jobs, self._figures
         queries = Queries(policy, jobs, figures, self._terms.directory, self._agent)
         return (
-            ContainerVerbs(policy, figures, self._endings, jobs.starting).handlers
+            ContainerVerbs(policy, figures, self._endings, jobs.starting, self._agent).handlers
             | self._job_verbs.handlers
             | queries.handlers
             | {wire.Shutdown: self._shut_down, wire.State: at_once(self._state_of)}

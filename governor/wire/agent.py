@@ -112,7 +112,7 @@ class Placed(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Supervisor: put a running process, and its children to come, into another group.
+    """Supervisor: put a running process into another group. `MoveAll` is said in its place.
 
     ``job`` becomes the owner of a process that no job owns yet.
     """
@@ -130,6 +130,37 @@ class Moved(NamedTuple):
     errno: int
     cpu: int
     start: int
+
+
+class MoveAll(NamedTuple):
+    """Supervisor: put running processes, and their children to come, into other groups, or none.
+
+    ``processes``: a process, the job that is to own it if none does yet, the group it is in (0:
+    none), and the one it is to be in, in each row. ``groups``: whoever is found in the first one
+    of a row is to be in the second, until nobody is found. ``within``: refused when a counter has
+    no room for all of them.
+    """
+
+    request: int
+    processes: list[list[int]]
+    groups: list[list[int]]
+    within: bool
+
+
+class MovedAll(NamedTuple):
+    """Agent: the answer to `MoveAll`; nobody has moved where ``errno`` is not 0.
+
+    Then ``pid`` could not be moved, or ``counter`` had no room (else 0). ``moved`` are those who
+    had not ended, in each row: a process, its job, the group it was in (0: none), what it has used
+    with the children it waited for in nanoseconds, the part of that which was user time, its start
+    time in clock ticks since boot, and its parent.
+    """
+
+    request: int
+    errno: int
+    pid: int
+    counter: int
+    moved: list[list[int]]
 
 
 class Count(NamedTuple):
@@ -339,6 +370,7 @@ FROM_AGENT = Catalogue(
         Trapped,
         JobHit,
         JobRefusals,
+        MovedAll,
     ]
 )
 ON_CHANNEL = Catalogue([Listening])
@@ -363,5 +395,6 @@ TO_AGENT = Catalogue(
         Tell,
         JobEnded,
         CountSome,
+        MoveAll,
     ]
 )

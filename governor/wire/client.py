@@ -74,6 +74,34 @@ class Attach(NamedTuple):
     pid: int
 
 
+class AttachMany(NamedTuple):
+    """Move processes into a container, all or none; the answer is how many have moved.
+
+    ``within``: refused when a limit there would be exceeded.
+    """
+
+    request: int
+    hierarchy: str
+    path: str
+    pids: list[int]
+    within: bool
+
+
+class AttachAll(NamedTuple):
+    """Move everybody in container ``source``, which may be in another hierarchy, into this one.
+
+    ``recursive``: in those below it, too. The rest is as in `AttachMany`.
+    """
+
+    request: int
+    hierarchy: str
+    path: str
+    source_hierarchy: str
+    source: str
+    recursive: bool
+    within: bool
+
+
 class Tasks(NamedTuple):
     """The pids of the processes in a container, without its sub-containers."""
 
@@ -298,7 +326,7 @@ class Failure(NamedTuple):
 VERBS = (
     Mount, Umount, Mkdir, Rmdir, Lookup, Read, Write, Attach, Tasks, Snapshot,
     Spawn, Wait, Signal, StopJobs, Shutdown, Remount, Hierarchies, List, Rename, Remove, Where,
-    Kill, Processes, Jobs, Follow, Status, State, Look, Scrape, Log,
+    Kill, Processes, Jobs, Follow, Status, State, Look, Scrape, Log, AttachMany, AttachAll,
 )  # fmt: skip
 TO_SUPERVISOR = Catalogue(VERBS)
 STDIO = Catalogue([Stdio])

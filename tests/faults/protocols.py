@@ -102,11 +102,19 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
     "attach": (
         _asks("attach", "Attach"),
         _tells("attach", "SetPlan"),
-        _tells("attach", "Move", waits=True),
+        _tells("attach", "MoveAll", waits=True),
         *_does("attach", "move", "tag", "confine"),
-        _hears("attach", "Moved"),
+        _hears("attach", "MovedAll"),
         *_records("attach"),
         _answers("attach"),
+    ),
+    "gather": (
+        _asks("gather", "AttachAll"),
+        _tells("gather", "MoveAll", waits=True),
+        *_does("gather", "move", "tag", "go on"),
+        _hears("gather", "MovedAll"),
+        *_records("gather"),
+        _answers("gather"),
     ),
     "limit": (
         _asks("limit", "Write"),

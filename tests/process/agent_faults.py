@@ -25,8 +25,9 @@ from governor.api import Governor
 from governor.supervisor import agent_process
 from governor.transport import Peer
 from governor.wire.spawner import Started
-from tests.process.helpers import Puppet, eventually, program, puppet, run_job
+from tests.process.helpers import Puppet, children, eventually, program, puppet, run_job
 from workers import agent, channel, docket, listener, membership, seccomp, spawner, succession
+from workers import moves as moving
 from workers.accounts import Accounts
 from workers.confinement import Confinement
 from workers.entries import Entries
@@ -49,6 +50,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "listen": (agent.Agent, "_listen"),
     "tag": (membership, "write"),
     "move": (agent.Agent, "_move"),
+    "go on": (moving.Moves, "again"),
     "count": (agent.Agent, "_count"),
     "tell": (Peer, "send"),
     "tell of hits": (agent.Agent, "_tell_of"),
@@ -181,6 +183,35 @@ def tasks(gov: Governor) -> object:
     return said
 
 
+def moves(gov: Governor) -> object:
+    """A family moves to and fro, as a whole and with limits that have room for it or not."""
+    load = gov.mount("load", ["numtasks"])
+    corner = gov.mount("cpu", ["cpuset"]).mkdir("/corner")
+    corner["cpuset.cpus"] = str(min(os.sched_getaffinity(0)))
+    box, other = load.mkdir("/box"), load.mkdir("/other")
+    other["numtasks.limit"] = 10
+    with puppet(gov, box) as job:
+        pids = [job.pid, *job.fill(9)]
+        said: list[object] = [other.attach_all(box, within_limits=True)]
+        said += [box["numtasks.held"], other["numtasks.held"], job.is_refused()]
+        box.attach(*pids[:5])
+        said += [box["numtasks.held"], other["numtasks.held"], job.is_refused()]
+        corner.attach(*pids)
+        said.append([len(os.sched_getaffinity(pid)) for pid in pids])
+        job.make()
+        try:
+            other.attach_all(box, within_limits=True)
+        except governor.GovernorError as error:
+            said.append(errno.errorcode[error.errno])
+        said += [box.tasks == sorted([*pids[:5], *job_children(job)]), len(other.tasks)]
+    return said
+
+
+def job_children(job: Puppet) -> list[int]:
+    """The newest child of a puppet."""
+    return children(job.pid)[-1:]
+
+
 def rate(gov: Governor) -> object:
     """A rate admits so many forks, and no fewer."""
     load = gov.mount("load", ["numtasks"])
@@ -235,6 +266,7 @@ def namespaces(gov: Governor) -> object:
 
 SCENARIOS: dict[str, Callable[[Governor], object]] = {
     "tasks": tasks,
+    "moves": moves,
     "rate": rate,
     "streak": streak,
     "namespaces": namespaces,

@@ -137,7 +137,8 @@ def gov(runtime: Path, request: pytest.FixtureRequest) -> Iterator[Governor]:
     with governor.Governor() as gov:
         yield gov
         if request.node.get_closest_marker("agents_end") is None:
-            assert agent_restarts(gov) == []
+            restarts = agent_restarts(gov)
+            assert not restarts, restarts
 
 
 def agent_restarts(gov: Governor) -> list[str]:

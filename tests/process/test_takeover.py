@@ -418,6 +418,11 @@ FAULTS = [
 
 FAULTS += [("rate", "answer", when, nth) for when in ("before", "after") for nth in (2, 7, 8)]
 FAULTS += [("rate", "tag", when, 1) for when in ("before", "after")]
+FAULTS += [  # among those who move, whoever was tagged before
+    ("moves", step, when, nth)
+    for when in ("before", "after")
+    for step, nth in (("tag", 6), ("tag", 14), ("tag", 20), ("go on", 1), ("move", 2))
+]
 FAULTS += [
     ("tasks", step, "busy", 1) for step in ("receive", "recount", "look closely", "tell", "count")
 ]

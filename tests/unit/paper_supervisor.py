@@ -104,14 +104,11 @@ class PaperAgent(AgentLink):
     def _ask_this_one(self, message: Message) -> Any:
         self._send(message)
         self._say()
-        if isinstance(message, agent_wire.Move):
-            tag = self.processes.get(message.pid)
-            job = tag.job if tag else message.job
-            self.processes[message.pid] = Tag(NONCE, job, message.group)
-            return agent_wire.Moved(message.request, 0, 1, 1)
         if isinstance(message, agent_wire.CountSome):
             rows = [[id, 1, 0, 2, 3, 4] for id in message.counters]
             return agent_wire.Figures(message.request, rows, [], [])
+        if isinstance(message, agent_wire.MoveAll):
+            return agent_wire.MovedAll(message.request, 0, 0, 0, self._move(message))
         if isinstance(message, agent_wire.Count):
             figures = [[id, 1, 0, 2, 3, 4] for id in self.counters]
             rows = [
@@ -121,6 +118,21 @@ class PaperAgent(AgentLink):
             ]
             return agent_wire.Figures(message.request, figures, rows, [])
         return agent_wire.Pong(message.request)
+
+    def _move(self, order: agent_wire.MoveAll) -> list[list[int]]:
+        groups = {source: group for source, group in order.groups}
+        swept = [
+            [pid, tag.job, tag.group, groups[tag.group]]
+            for pid, tag in self.processes.items()
+            if tag is not None and tag.group in groups
+        ]
+        rows = []
+        for pid, owner, _, group in [*order.processes, *swept]:
+            tag = self.processes.get(pid)
+            job = tag.job if tag else owner
+            rows.append([pid, job, tag.group if tag else 0, 1, 1, 1, 1])
+            self.processes[pid] = Tag(NONCE, job, group)
+        return rows
 
     def catch_up(self) -> None:
         """Say of each worker that it has been placed."""

@@ -420,6 +420,28 @@ class ForestMachine(RuleBasedStateMachine):
             self.tasks[pid][name] = path
             self.real[pid] = group
 
+    @precondition(lambda self: self.tasks and self.hierarchies)
+    @rule(data=st.data())
+    def attach_many(self, data: st.DataObject) -> None:
+        """Every subsystem is asked about every process, and all move or none."""
+        pids = data.draw(st.lists(st.sampled_from(sorted(self.tasks)), unique=True, min_size=1))
+        name = data.draw(st.sampled_from(sorted(self.hierarchies)))
+        model = self.hierarchies[name]
+        path = data.draw(st.sampled_from(sorted(model.containers)))
+        container = self.forest.lookup(name, path)
+        asked = model.subsystems * len(pids)
+        refused_at = self.refusing("can_attach", asked)
+        expected = self.refusal("can_attach", asked)
+        movers = [(self.real[pid], pid) for pid in pids]
+        groups = self.attempt(expected, lambda: self.forest.move_all(container, movers))
+        if refused_at is not None:
+            self.check_undone("can_attach", "cancel_attach", asked, refused_at, path)
+            return
+        assert self.mood.calls == [Call("can_attach", label, path) for label in asked]
+        for pid in pids:
+            self.tasks[pid][name] = path
+            self.real[pid] = groups[self.real[pid]]
+
     @precondition(lambda self: self.real)
     @rule(data=st.data())
     def admit(self, data: st.DataObject) -> None:

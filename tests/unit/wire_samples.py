@@ -15,6 +15,13 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Hello(pid=4242),
         agent.Placed(job=3, counter=0, errno=16, cpu=12_345_678, start=987_654),
         agent.Moved(request=9, errno=3, cpu=0, start=0),
+        agent.MovedAll(
+            request=9,
+            errno=0,
+            pid=0,
+            counter=0,
+            moved=[[4242, 3, 7, 12_345_678, 10_000_000, 987_654, 1]],
+        ),
         agent.Counted(
             request=10,
             counters=[[1, 5, 8, 0], [2, 0, 0, 2**40]],
@@ -59,6 +66,9 @@ SAMPLES: dict[str, list[Message]] = {
         agent.DropPlan(group=7),
         agent.Place(job=3, pid=4242, group=7, traps=["files", "tasks"]),
         agent.Move(request=9, pid=4242, job=0, group=8),
+        agent.MoveAll(
+            request=9, processes=[[4242, 0, 0, 8], [4243, 3, 7, 8]], groups=[[7, 8]], within=True
+        ),
         agent.Count(request=10),
         agent.Ping(request=11),
         agent.Stop(),
@@ -78,6 +88,16 @@ SAMPLES: dict[str, list[Message]] = {
         client.Read(request=6, hierarchy="load", path="/a", file="numtasks.held"),
         client.Write(request=7, hierarchy="load", path="/a", file="numtasks.limit", value=64),
         client.Attach(request=8, hierarchy="load", path="/a", pid=4242),
+        client.AttachMany(request=8, hierarchy="load", path="/a", pids=[4242, 4243], within=True),
+        client.AttachAll(
+            request=8,
+            hierarchy="load",
+            path="/a",
+            source_hierarchy="load",
+            source="/b",
+            recursive=True,
+            within=False,
+        ),
         client.Tasks(request=9, hierarchy="load", path="/a"),
         client.Snapshot(request=10),
         client.Look(request=10, endings=[".held", ".limit"]),
