@@ -44,8 +44,10 @@ _FIRST_TASK = (("tasks", 1), ("physpages", 1), ("rsspages", 1))
 """What the process that a job begins with asks for, as any fork does."""
 _FIRST_CALL = 0
 """What is noted for it, where the id of a call is: the kernel begins with a random one."""
-_LONG_STREAK = 64
+_STREAK = 4
 """Traps of one listener in a row after which it is worth waiting in that one alone."""
+_LONG_STREAK = 64
+"""The same where another listener has had traps meanwhile: to be rung out costs more."""
 _SAMPLES_AFTER_TRAP = 2
 """What the last trap made may not be there yet when the first count comes."""
 
@@ -99,6 +101,7 @@ class Agent:
         self._watch = Watch(self._epoll)
         self._last: Listener | None = None
         self._streak = 0
+        self._enough = _STREAK
 
     def serve(self) -> None:
         """Work until told to stop, or until the supervisor is gone and nobody is to follow it."""
@@ -115,7 +118,7 @@ class Agent:
                     self._answer(listener)
                 else:
                     self._forget(listener)
-            if self._last is not None and self._streak >= _LONG_STREAK:
+            if self._last is not None and self._streak >= self._enough:
                 self._answer_only(self._last)
             self._work_on()
             timeout = self._timeout()
@@ -126,8 +129,12 @@ class Agent:
         trap = listener.answer(ONCE)
         if trap is not None:
             self._docket.consider(trap)
-        self._streak = self._streak + 1 if listener is self._last else 0
-        self._last = listener
+        if listener is self._last:
+            self._streak += 1
+        else:
+            self._streak = 0
+            self._enough = _STREAK if self._last is None else _LONG_STREAK
+            self._last = listener
 
     def _answer_only(self, listener: Listener) -> None:
         """Wait in this listener alone, until the watch has seen something else to do."""
@@ -144,7 +151,9 @@ class Agent:
         watch.end()
         self._epoll.modify(listener.fd, select.EPOLLIN)
         self._unsampled = _SAMPLES_AFTER_TRAP
-        self._streak = min(_LONG_STREAK, listener.last_id - before)
+        # Until another one has a trap, in which case that has rung the bell.
+        self._enough = _STREAK
+        self._streak = min(_STREAK, listener.last_id - before)
 
     def _work_on(self) -> None:
         """Do what had to wait: calls, forks under way with an old affinity, figures."""
