@@ -91,7 +91,7 @@ def test_a_listener_is_told_of_a_choice_only_where_it_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[bool] = []
-    monkeypatch.setattr(seccomp, "set_sync", lambda fd, on: told.append(on) or True)
+    monkeypatch.setattr(seccomp, "set_sync", lambda fd, on: told.append(on))
     listener: Any = Listener.__new__(Listener)
     listener.fd, listener._sync, listener._can_sync = 9, True, True
     for sync in (True, False, False, True):
