@@ -58,4 +58,5 @@ def test_fields_are_given_once_each(kind: Any, values: Any, named: Any) -> None:
 
 
 def test_one_without_fields_is_empty() -> None:
-    assert Empty() == () and repr(Empty()) == "Empty()"
+    assert Empty() == ()
+    assert repr(Empty()) == "Empty()"
