@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from governor.wire.codec import Catalogue
-from governor.wire.record import Record
+from governor.wire.named import Named
 
 LATENCY_BOUNDS: Final = (
     5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000,
@@ -14,13 +14,13 @@ LATENCY_BOUNDS: Final = (
 """Nanoseconds between which `Trapped` sorts how long answers took."""
 
 
-class Hello(Record):
+class Hello(Named):
     """Agent: I am here and listening to you."""
 
     pid: int
 
 
-class SetCounter(Record):
+class SetCounter(Named):
     """Supervisor: a counter exists, or its limit has changed. ``limit`` is 2**63-1 for none."""
 
     id: int
@@ -28,21 +28,21 @@ class SetCounter(Record):
     limit: int
 
 
-class SetBarrier(Record):
+class SetBarrier(Named):
     """Supervisor: ordinary callers are refused at ``barrier``, privileged ones at the limit."""
 
     id: int
     barrier: int
 
 
-class SetInterval(Record):
+class SetInterval(Named):
     """Supervisor: the counter is a rate; its limit is for so many seconds, 0 for no rate."""
 
     id: int
     interval: float
 
 
-class SetLender(Record):
+class SetLender(Named):
     """Supervisor: what the counter holds over ``guarantee`` is borrowed from ``lender``.
 
     The lender is a counter that the agent has been told of; 0 for none.
@@ -53,7 +53,7 @@ class SetLender(Record):
     guarantee: int
 
 
-class Reset(Record):
+class Reset(Named):
     """Supervisor: start ``figure`` again.
 
     maxheld and minheld start from what is held now, failcnt and admitted from 0, and since,
@@ -64,13 +64,13 @@ class Reset(Record):
     figure: str
 
 
-class DropCounter(Record):
+class DropCounter(Named):
     """Supervisor: the container of this counter is gone."""
 
     id: int
 
 
-class SetPlan(Record):
+class SetPlan(Named):
     """Supervisor: what to do for the processes of a group; see `governor.core.plan.Plan`."""
 
     group: int
@@ -79,13 +79,13 @@ class SetPlan(Record):
     confined: dict[str, list[int]]
 
 
-class DropPlan(Record):
+class DropPlan(Named):
     """Supervisor: nobody is in this group any more."""
 
     group: int
 
 
-class Place(Record):
+class Place(Named):
     """Supervisor: admit a job's first process to its group; its listener is on the channel.
 
     ``traps``: the facilities its filter traps; without any there is no listener.
@@ -97,7 +97,7 @@ class Place(Record):
     traps: list[str]
 
 
-class Placed(Record):
+class Placed(Named):
     """Agent: the process is in its group, or ``counter`` had no room for it (else 0).
 
     ``errno`` is not 0 when the process could not be tagged, so that it cannot be followed.
@@ -112,7 +112,7 @@ class Placed(Record):
     start: int
 
 
-class Move(Record):
+class Move(Named):
     """Supervisor: put a running process, and its children to come, into another group.
 
     ``job`` becomes the owner of a process that no job owns yet.
@@ -124,7 +124,7 @@ class Move(Record):
     group: int
 
 
-class Moved(Record):
+class Moved(Named):
     """Agent: the answer to `Move`; ``errno`` is 0 when the process has moved."""
 
     request: int
@@ -133,13 +133,13 @@ class Moved(Record):
     start: int
 
 
-class Count(Record):
+class Count(Named):
     """Supervisor: recount everything."""
 
     request: int
 
 
-class Counted(Record):
+class Counted(Named):
     """Agent: the answer to `Count`.
 
     ``counters``: id, held, maxheld, failcnt. ``rows``: the fields of
@@ -154,7 +154,7 @@ class Counted(Record):
     unreadable: list[int]
 
 
-class Figures(Record):
+class Figures(Named):
     """Agent: the answer to `Count`, in place of `Counted`.
 
     ``counters``: id, held, minheld, maxheld, failcnt, admitted, of those that have changed since
@@ -167,7 +167,7 @@ class Figures(Record):
     unreadable: list[int]
 
 
-class Trapped(Record):
+class Trapped(Named):
     """Agent, before `Figures`: what it has had to do since it last told of that.
 
     ``calls``: the number of a system call and how often it was trapped, in each row.
@@ -183,7 +183,7 @@ class Trapped(Record):
     recounting: int
 
 
-class Hit(Record):
+class Hit(Named):
     """Agent: a bound was met ``times`` times since this was last told of it.
 
     ``bound`` is limit or barrier, for calls refused there, or passed, for a privileged caller
@@ -198,7 +198,7 @@ class Hit(Record):
     pid: int
 
 
-class Refusals(Record):
+class Refusals(Named):
     """Agent, before `Resumed`: how many calls each counter has refused, the ones not told of too.
 
     ``figures`` has a counter and its failcnt in each row. Also said when one has been reset, after
@@ -208,7 +208,7 @@ class Refusals(Record):
     figures: list[list[int]]
 
 
-class JobHit(Record):
+class JobHit(Named):
     """Agent, in place of `Hit`: the same of the processes of one job; 0: of no job."""
 
     counter: int
@@ -219,7 +219,7 @@ class JobHit(Record):
     pid: int
 
 
-class JobRefusals(Record):
+class JobRefusals(Named):
     """Agent, before `Refusals`: how many calls of each job each counter has refused.
 
     ``figures`` has a job, a counter, the calls and what was held at the last of them in each row,
@@ -229,41 +229,41 @@ class JobRefusals(Record):
     figures: list[list[int]]
 
 
-class Tell(Record):
+class Tell(Named):
     """Supervisor: tell of every refusal until now, then answer with `Pong`."""
 
     request: int
 
 
-class JobEnded(Record):
+class JobEnded(Named):
     """Supervisor: nobody will ask what this job was refused."""
 
     job: int
 
 
-class Listening(Record):
+class Listening(Named):
     """Supervisor, on the channel: the descriptor that comes along is this job's listener."""
 
     job: int
 
 
-class Ping(Record):
+class Ping(Named):
     """Supervisor: say when everything before this has been carried out."""
 
     request: int
 
 
-class Pong(Record):
+class Pong(Named):
     """Agent: the answer to `Ping`."""
 
     request: int
 
 
-class Stop(Record):
+class Stop(Named):
     """Supervisor: the work is done, end."""
 
 
-class Entering(Record):
+class Entering(Named):
     """Agent: a process is about to enter other namespaces, or its next child is (``child``).
 
     Its call waits for `Enter` with the same ``ticket``.
@@ -274,14 +274,14 @@ class Entering(Record):
     child: bool
 
 
-class Enter(Record):
+class Enter(Named):
     """Supervisor: the process, or its next child, is to be in this group; 0: where it is."""
 
     ticket: int
     group: int
 
 
-class Entered(Record):
+class Entered(Named):
     """Agent: the call is over; ``entered`` says whether anybody is in other namespaces now.
 
     ``cpu`` and ``start`` as in `Moved`, of the process that called.
@@ -293,7 +293,7 @@ class Entered(Record):
     start: int
 
 
-class Adopt(Record):
+class Adopt(Named):
     """Supervisor: a job that another agent has placed; its listener is on the channel.
 
     To be listened to from `Resume` on. ``group`` is where the job was placed.
@@ -304,13 +304,13 @@ class Adopt(Record):
     traps: list[str]
 
 
-class Resume(Record):
+class Resume(Named):
     """Supervisor: all has been told that another agent knew; go on where it was ended."""
 
     request: int
 
 
-class Resumed(Record):
+class Resumed(Named):
     """Agent: the answer to `Resume`; ``tickets`` are those of calls that are not over yet."""
 
     request: int

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from governor.wire.codec import Catalogue
-from governor.wire.record import Record
+from governor.wire.named import Named
 
 
-class Mount(Record):
+class Mount(Named):
     """Activate a hierarchy; the answer is its name."""
 
     request: int
@@ -16,14 +16,14 @@ class Mount(Record):
     subsystems: list[str]
 
 
-class Umount(Record):
+class Umount(Named):
     """Unmount a hierarchy."""
 
     request: int
     name: str
 
 
-class Mkdir(Record):
+class Mkdir(Named):
     """Make a container."""
 
     request: int
@@ -31,7 +31,7 @@ class Mkdir(Record):
     path: str
 
 
-class Rmdir(Record):
+class Rmdir(Named):
     """Remove a container."""
 
     request: int
@@ -39,7 +39,7 @@ class Rmdir(Record):
     path: str
 
 
-class Lookup(Record):
+class Lookup(Named):
     """Check that a container exists."""
 
     request: int
@@ -47,7 +47,7 @@ class Lookup(Record):
     path: str
 
 
-class Read(Record):
+class Read(Named):
     """Read a control file; the answer is an int or a str."""
 
     request: int
@@ -56,7 +56,7 @@ class Read(Record):
     file: str
 
 
-class Write(Record):
+class Write(Named):
     """Write a control file."""
 
     request: int
@@ -66,7 +66,7 @@ class Write(Record):
     value: int | str
 
 
-class Attach(Record):
+class Attach(Named):
     """Move a process into a container."""
 
     request: int
@@ -75,7 +75,7 @@ class Attach(Record):
     pid: int
 
 
-class Tasks(Record):
+class Tasks(Named):
     """The pids of the processes in a container, without its sub-containers."""
 
     request: int
@@ -83,7 +83,7 @@ class Tasks(Record):
     path: str
 
 
-class Remount(Record):
+class Remount(Named):
     """Bind other subsystems to a hierarchy whose root is alone; the answer is that of Mount."""
 
     request: int
@@ -91,13 +91,13 @@ class Remount(Record):
     subsystems: list[str]
 
 
-class Hierarchies(Record):
+class Hierarchies(Named):
     """All hierarchies, first that of the unbound (``0``): see `results.HierarchyReport`."""
 
     request: int
 
 
-class List(Record):
+class List(Named):
     """What is in a container: ``[children, [[file, writable], ...]]``."""
 
     request: int
@@ -105,7 +105,7 @@ class List(Record):
     path: str
 
 
-class Rename(Record):
+class Rename(Named):
     """Give a container another name in the same parent; the answer is its new path."""
 
     request: int
@@ -114,7 +114,7 @@ class Rename(Record):
     name: str
 
 
-class Remove(Record):
+class Remove(Named):
     """Remove a container, with all below it and all processes in it if that is asked for.
 
     ``grace``: seconds between TERM and KILL.
@@ -128,14 +128,14 @@ class Remove(Record):
     grace: float
 
 
-class Where(Record):
+class Where(Named):
     """Where a process is: ``[[subsystems, hierarchy, path], ...]``, one per hierarchy."""
 
     request: int
     pid: int
 
 
-class Kill(Record):
+class Kill(Named):
     """Signal every process in a container; the answer is how many there were."""
 
     request: int
@@ -145,7 +145,7 @@ class Kill(Record):
     recursive: bool
 
 
-class Processes(Record):
+class Processes(Named):
     """The processes of a container: see `results.ProcessReport`."""
 
     request: int
@@ -154,13 +154,13 @@ class Processes(Record):
     recursive: bool
 
 
-class Jobs(Record):
+class Jobs(Named):
     """All jobs that have not been forgotten: see `results.JobReport`."""
 
     request: int
 
 
-class Follow(Record):
+class Follow(Named):
     """Events later than number ``after`` (-1: from now on): see `results.Event`.
 
     Answered with ``[last number, events lost, events]``, as soon as there is one or after
@@ -172,7 +172,7 @@ class Follow(Record):
     timeout: float
 
 
-class Log(Record):
+class Log(Named):
     """`Follow` for one who keeps all events: at its end a governor waits until it has them.
 
     ``keeper`` is a name of its own. It has all events up to ``after`` when it asks; -1: it keeps
@@ -185,32 +185,32 @@ class Log(Record):
     timeout: float
 
 
-class Status(Record):
+class Status(Named):
     """What the governor is: see `results.StatusReport`."""
 
     request: int
 
 
-class State(Record):
+class State(Named):
     """Where everything is recorded and why it is not, ``[directory, failure]``, empty if so."""
 
     request: int
 
 
-class Snapshot(Record):
+class Snapshot(Named):
     """All containers with their control files and levels of enforcement."""
 
     request: int
 
 
-class Look(Record):
+class Look(Named):
     """All containers, of their control files only those whose names end in one of ``endings``."""
 
     request: int
     endings: list[str]
 
 
-class Scrape(Record):
+class Scrape(Named):
     """Everything that metrics tell, by columns: see `governor.supervisor.columns`.
 
     ``shapes``: the version of each hierarchy's list of paths that the asker has, which is then
@@ -222,7 +222,7 @@ class Scrape(Record):
     keep: float
 
 
-class Spawn(Record):
+class Spawn(Named):
     """Start a job; the answer is ``[job, pid]``.
 
     ``token`` names the stdio descriptors sent ahead on the supervisor's descriptor socket.
@@ -244,7 +244,7 @@ class Spawn(Record):
     token: str
 
 
-class Wait(Record):
+class Wait(Named):
     """Wait until one of the jobs has ended; the answer is the results of those that have."""
 
     request: int
@@ -252,7 +252,7 @@ class Wait(Record):
     timeout: float | None
 
 
-class Signal(Record):
+class Signal(Named):
     """Send a signal to a job's first process."""
 
     request: int
@@ -260,7 +260,7 @@ class Signal(Record):
     signal: int
 
 
-class StopJobs(Record):
+class StopJobs(Named):
     """End jobs with all their processes: TERM, KILL after ``grace`` seconds."""
 
     request: int
@@ -268,27 +268,27 @@ class StopJobs(Record):
     grace: float
 
 
-class Shutdown(Record):
+class Shutdown(Named):
     """End every job and the governor itself."""
 
     request: int
     grace: float
 
 
-class Stdio(Record):
+class Stdio(Named):
     """Client, on the descriptor socket: stdin, stdout and stderr for the job with this token."""
 
     token: str
 
 
-class Result(Record):
+class Result(Named):
     """Supervisor: a request was carried out."""
 
     request: int
     value: Any
 
 
-class Failure(Record):
+class Failure(Named):
     """Supervisor: a request was refused and changed nothing."""
 
     request: int

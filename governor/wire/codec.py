@@ -22,7 +22,7 @@ SIZE_MAX: Final = 64 * 1024 * 1024
 Check = Callable[[object], bool]
 
 Message = Any
-"""An instance of one of the classes of `governor.wire`, each a `governor.wire.record.Record`."""
+"""An instance of one of the classes of `governor.wire`, each a `governor.wire.named.Named`."""
 
 
 class Catalogue:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from governor.wire.codec import Catalogue
-from governor.wire.record import Record
+from governor.wire.named import Named
 
 
-class JobSpec(Record):
+class JobSpec(Named):
     """Everything a worker needs to become the job.
 
     ``argv`` (for exec) or ``callable`` (a function pickled by multiprocess) is set.
@@ -26,7 +26,7 @@ class JobSpec(Record):
     modules: list[str]
 
 
-class Ready(Record):
+class Ready(Named):
     """Worker: ready to run. Descriptor: the listener of its filter, when that could be installed.
 
     ``refusal`` says why it could not, and is empty otherwise.
@@ -35,17 +35,17 @@ class Ready(Record):
     refusal: str
 
 
-class Go(Record):
+class Go(Named):
     """Supervisor: the process is in its containers, run the job."""
 
 
-class Bind(Record):
+class Bind(Named):
     """Supervisor, before `Go`: allocate memory from these nodes only, and so do your children."""
 
     nodes: list[int]
 
 
-class Failed(Record):
+class Failed(Named):
     """Worker: the job could not be started; ``step`` says what failed."""
 
     errno: int

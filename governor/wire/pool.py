@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from governor.wire.codec import Catalogue
-from governor.wire.record import Record
+from governor.wire.named import Named
 
 
-class Fork(Record):
+class Fork(Named):
     """Executor: fork a worker. Descriptor: the socket on which it gets calls."""
 
     worker: int
 
 
-class Learn(Record):
+class Learn(Named):
     """Executor: calls are coming that multiprocess has pickled; every worker has to read them."""
 
 
-class Forked(Record):
+class Forked(Named):
     """Nursery: the worker's process. ``errno`` when fork failed."""
 
     worker: int
@@ -24,7 +24,7 @@ class Forked(Record):
     errno: int
 
 
-class Ended(Record):
+class Ended(Named):
     """Nursery: a worker has ended, with this wait status."""
 
     worker: int

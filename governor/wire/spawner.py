@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from governor.wire.codec import Catalogue
-from governor.wire.record import Record
+from governor.wire.named import Named
 
 
-class StartAgent(Record):
+class StartAgent(Named):
     """Supervisor: fork an agent that connects to ``endpoint``.
 
     Descriptors: its channel and its estate, the memory that outlives it.
@@ -15,7 +15,7 @@ class StartAgent(Record):
     endpoint: str
 
 
-class StartWorker(Record):
+class StartWorker(Named):
     """Supervisor: fork a worker for a job.
 
     Descriptors: the job's specification (a memory file), its stdin, stdout and stderr,
@@ -25,7 +25,7 @@ class StartWorker(Record):
     job: int
 
 
-class Started(Record):
+class Started(Named):
     """Spawner: the process forked for ``job``, 0 for an agent. ``errno`` when fork failed."""
 
     job: int
@@ -33,7 +33,7 @@ class Started(Record):
     errno: int
 
 
-class Reaped(Record):
+class Reaped(Named):
     """Spawner: a process has ended; ``job`` and ``group`` are those of its tag, or 0.
 
     It is still there, as a zombie, until `Buried` follows.
@@ -49,31 +49,31 @@ class Reaped(Record):
     start: int
 
 
-class UserTime(Record):
+class UserTime(Named):
     """Spawner: so much of what the next `Reaped` reports was user time, in nanoseconds."""
 
     ns: int
 
 
-class Buried(Record):
+class Buried(Named):
     """Spawner: the process that the last `Reaped` was about is gone for good."""
 
     pid: int
 
 
-class Probe(Record):
+class Probe(Named):
     """Supervisor: are you there?"""
 
     number: int
 
 
-class Alive(Record):
+class Alive(Named):
     """Spawner: yes."""
 
     number: int
 
 
-class Keep(Record):
+class Keep(Named):
     """Supervisor: keep a copy of this descriptor for whoever takes my place.
 
     ``kind`` and ``id`` are the supervisor's names for it.
@@ -83,34 +83,34 @@ class Keep(Record):
     id: int
 
 
-class Drop(Record):
+class Drop(Named):
     """Supervisor: the descriptor that was kept under this name is not needed any more."""
 
     kind: str
     id: int
 
 
-class Recorded(Record):
+class Recorded(Named):
     """Supervisor: so many more ends need not be reported to whoever takes my place."""
 
     ends: int
 
 
-class Kept(Record):
+class Kept(Named):
     """Spawner, to a new supervisor: what the one before had kept, as a descriptor."""
 
     kind: str
     id: int
 
 
-class Running(Record):
+class Running(Named):
     """Spawner, to a new supervisor: this process of ``job``, 0 for an agent, has not ended."""
 
     job: int
     pid: int
 
 
-class Inherited(Record):
+class Inherited(Named):
     """Spawner, to a new supervisor of the governor ``nonce``: that was all.
 
     What follows are reports, first those that the supervisor before has not recorded.
@@ -119,7 +119,7 @@ class Inherited(Record):
     nonce: int
 
 
-class Quit(Record):
+class Quit(Named):
     """Supervisor: kill what is left, remove ``directory`` and end."""
 
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from governor.wire.record import Record
+from governor.wire.named import Named
 
 
-class Ours(Record):
+class Ours(Named):
     """A message."""
 
     pid: int
@@ -24,7 +24,7 @@ class Theirs(NamedTuple):
     traps: list[str]
 
 
-class Empty(Record):
+class Empty(Named):
     """A message without fields."""
 
 

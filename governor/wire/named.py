@@ -1,4 +1,4 @@
-"""What every message is: a tuple whose items have names.
+"""What every message and every record of the journal is: a tuple whose items have names.
 
 As `typing.NamedTuple` does it, which compiles a constructor and every annotation for each class.
 For the hundred classes of messages that was a tenth of the start of ``governor run``.
@@ -22,8 +22,8 @@ class _Naming(type):
 
 
 @dataclass_transform(frozen_default=True)
-class Record(tuple[Any, ...], metaclass=_Naming):
-    """A message, of one class per kind: made with its fields by place or by name, no defaults."""
+class Named(tuple[Any, ...], metaclass=_Naming):
+    """A message or a record: made with its fields by place or by name, which have no defaults."""
 
     if TYPE_CHECKING:  # it is none of a message's own
         _fields: ClassVar[tuple[str, ...]]
