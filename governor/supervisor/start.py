@@ -12,12 +12,13 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+# What is not used here is what the spawner needs as well as the supervisor: imported once.
 from governor import transport
 from governor.errors import GovernorError
 from governor.supervisor.terms import Terms
-from governor.wire import agent as agent_wire  # noqa: F401 - as the transport, for the agent, too
+from governor.wire import agent, job  # noqa: F401
 from governor.wire.spawner import Quit
-from workers import channel, spawner
+from workers import channel, estate, seccomp, spawner, tally, tasks  # noqa: F401
 
 if TYPE_CHECKING:
     from governor.supervisor.server import Supervisor
