@@ -475,6 +475,16 @@ class Accounts:
         for bill in self._prepaid.pop(counter.id, ()):
             bill.void()
 
+    def witness(self, pid: int, group: int) -> None:
+        """A process has come to this group, and may have left it by the next recount."""
+        held: dict[str, int] = {}
+        for counter in map(self.counters.get, self._survey.counters(group)):
+            if counter is None or counter.interval or self._census.slow(counter.resource):
+                continue
+            if counter.resource not in held:
+                held[counter.resource] = self._census.count(counter.resource, [pid])
+            counter.witness(held[counter.resource])
+
     def recount_groups(self, *groups: int) -> None:
         """Count the counters that any of these groups counts in."""
         ids = {id for group in groups for id in self._survey.counters(group)}

@@ -96,7 +96,8 @@ class Agent:
         self._next_sample = self._next_show = 0.0
         self._epoll = select.epoll()
         self._epoll.register(peer.fileno(), select.EPOLLIN)
-        self._epoll.register(end.fileno(), select.EPOLLIN)
+        # Not what comes in, which a message announces: that would wake us until it is read.
+        self._epoll.register(end.fileno(), select.EPOLLRDHUP)
         self._running = True
         self._has_told = False
         self._watch = Watch(self._epoll)
@@ -184,7 +185,7 @@ class Agent:
     # -- the supervisor's messages --------------------------------------------------
 
     def _control(self, fd: int, event: int) -> None:
-        # The channel is read when a message announces a listener; here it can only have closed.
+        # The channel is read when a message announces a listener; here it has closed.
         if fd == self._elder:
             self._running = False
         elif fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
@@ -328,12 +329,14 @@ class Agent:
                 affinity.confine([pid], cpus)
             if listener_fd is not None:
                 self._hear(self._listen(listener_fd, job, group, traps))
-            self._show(group)
+            self.accounts.witness(pid, group)
         elif listener_fd is not None:
             os.close(listener_fd)
         refused = 0 if full is None else full.id
         own, start = (used.own_ns, used.start) if used else (0, 0)
         self._peer.send(wire.Placed(job, refused, failed, own, start))
+        if full is None:  # while the job begins: looking at all processes takes a while
+            self._show(group)
 
     def _receive_listener(self) -> int | None:
         """The listener that has come; None when the supervisor is gone. EMFILE: no room for it."""

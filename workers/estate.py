@@ -300,6 +300,11 @@ class KeptCounter(Counter):
         super().recount(held, reserved)
         self._leave()
 
+    def witness(self, held: int) -> None:
+        """As the base does, for good."""
+        super().witness(held)
+        self._leave()
+
     def _leave(self) -> None:
         self._estate.changed.add(self.id)
         words, first = self._estate.words, self._estate.word(self._record, 0)

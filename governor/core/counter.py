@@ -134,6 +134,10 @@ class Counter:
         self.maxheld = max(self.maxheld, held)
         self.minheld = min(self.minheld, held)
 
+    def witness(self, held: int) -> None:
+        """So much at least is held just now: somebody has seen that who has not looked at all."""
+        self.maxheld = max(self.maxheld, held)
+
     def refuse(self) -> None:
         """Count a refusal: it belongs to the container whose limit was met."""
         self.failcnt += 1

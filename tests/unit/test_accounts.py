@@ -518,3 +518,26 @@ def test_who_moves_is_charged_at_once_with_all_it_has_and_may_get(
     process.group = 1
     accounts.moved(process.pid, 2, 1)
     assert accounts.counters[7].charged == 6, "two files, and two more that are on the way"
+
+
+def test_who_comes_and_goes_between_two_recounts_was_there(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    plan(accounts, {2: 5})
+    brief = kernel.start(group=1)
+    accounts.witness(brief.pid, 1)
+    kernel.exit(brief)
+    kernel.reap(brief)
+    accounts.recount()
+    highest = {id: accounts.counters[id].maxheld for id in RESOURCES}
+    assert highest == {1: 1, 2: 1, 3: 0, 4: 1, 5: 1, 6: 0, 7: 0}
+    assert {counter.held for counter in accounts.counters.values()} == {0}
+
+
+def test_what_takes_long_to_count_is_not_counted_on_the_way(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    plan(accounts, {2: 5})
+    kernel.slow_to_count.add("tasks")
+    accounts.witness(kernel.start(group=1).pid, 1)
+    assert accounts.counters[2].maxheld == 0

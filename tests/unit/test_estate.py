@@ -86,6 +86,15 @@ def test_a_counter_goes_on(next_agent: Next) -> None:
     assert (last.failcnt, last.maxheld) == (0, 3)
 
 
+def test_the_highest_that_was_seen_on_the_way_goes_on(next_agent: Next) -> None:
+    counter = KeptCounter(next_agent(), 5, "tasks", 10)
+    counter.recount(2)
+    counter.witness(3)
+    counter.witness(1)
+    after = KeptCounter(next_agent(), 5, "tasks", 10)
+    assert (after.held, after.maxheld) == (2, 3)
+
+
 def test_a_rate_goes_on_in_its_interval(next_agent: Next) -> None:
     counter = KeptCounter(next_agent(), 4, "tasks", 10)
     counter.interval = 60
