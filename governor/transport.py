@@ -7,6 +7,7 @@ reach them.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import select
@@ -31,6 +32,18 @@ _RESERVE = 192
 """More than libzmq lets wait at its door (ZMQ_BACKLOG, 100), and some to work with."""
 _LOOK_AGAIN = 0.1
 """Seconds after which doors that are shut may be opened again."""
+_DESCRIPTORS = 1024
+"""For so many there is room from the start."""
+
+
+def make_room() -> None:
+    """Have the kernel enlarge this process's table of descriptors while it has one thread.
+
+    With ZeroMQ's threads that waits for all CPUs to have passed through the scheduler
+    (expand_fdtable in the kernel's fs/file.c), 10 ms or more each time the table doubles.
+    """
+    last = min(_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[0]) - 1
+    os.close(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, last))
 
 
 def _socket(kind: int, unread_max: int = 0) -> zmq.Socket[bytes]:

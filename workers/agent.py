@@ -23,10 +23,12 @@ from workers.confinement import Confinement
 from workers.demands import Demands
 from workers.docket import Docket
 from workers.estate import COUNTER, LISTENER, Estate, KeptCounter
+from workers.focus import Focus
 from workers.hits import Hits
 from workers.listener import ONCE, Listener
 from workers.membership import Tag
 from workers.syscalls import table
+from workers.wake_up import INTERVAL, WakeUp
 from workers.watch import Watch
 
 if TYPE_CHECKING:
@@ -45,8 +47,6 @@ _FIRST_TASK = (("tasks", 1), ("physpages", 1), ("rsspages", 1))
 """What the process that a job begins with asks for, as any fork does."""
 _FIRST_CALL = 0
 """What is noted for it, where the id of a call is: the kernel begins with a random one."""
-_LONG_STREAK = 64
-"""Traps of one listener in a row after which it is worth waiting in that one alone."""
 _SAMPLES_AFTER_TRAP = 2
 """What the last trap made may not be there yet when the first count comes."""
 
@@ -96,12 +96,13 @@ class Agent:
         self._next_sample = self._next_show = 0.0
         self._epoll = select.epoll()
         self._epoll.register(peer.fileno(), select.EPOLLIN)
-        self._epoll.register(end.fileno(), select.EPOLLIN)
+        # Not what comes in, which a message announces: that would wake us until it is read.
+        self._epoll.register(end.fileno(), select.EPOLLRDHUP)
         self._running = True
         self._has_told = False
         self._watch = Watch(self._epoll)
-        self._last: Listener | None = None
-        self._streak = 0
+        self._wake_up = WakeUp(len(os.sched_getaffinity(0)))
+        self._focus = Focus()
 
     def serve(self) -> None:
         """Work until told to stop, or until the supervisor is gone and nobody is to follow it."""
@@ -118,26 +119,29 @@ class Agent:
                     self._answer(listener)
                 else:
                     self._forget(listener)
-            if self._last is not None and self._streak >= _LONG_STREAK and not self._moves:
-                self._answer_only(self._last)
+            alone = None if self._moves else self._focus.alone()
+            if alone is not None:
+                self._answer_only(alone)
             self._work_on()
             timeout = self._timeout()
 
     def _answer(self, listener: Listener) -> None:
         """Answer one trapped call, and notice when all come from one listener."""
         self._unsampled = _SAMPLES_AFTER_TRAP
+        self._wake_up.traps += 1
         trap = listener.answer(ONCE)
         if trap is not None:
             self._docket.consider(trap)
-        self._streak = self._streak + 1 if listener is self._last else 0
-        self._last = listener
+        if self._focus.turn(listener):
+            self._wake_up.turns.append(-listener.job)  # no thread's id
+            listener.wake(self._wake_up.sync)
 
     def _answer_only(self, listener: Listener) -> None:
         """Wait in this listener alone, until the watch has seen something else to do."""
         watch = self._watch
         before = listener.last_id
         self._epoll.modify(listener.fd, 0)
-        watch.begin(max(SAMPLE_INTERVAL, self._next_sample - time.monotonic()))
+        watch.begin(INTERVAL)
         while not watch.rang:
             trap = listener.answer(watch)
             if trap is not None:
@@ -147,7 +151,9 @@ class Agent:
         watch.end()
         self._epoll.modify(listener.fd, select.EPOLLIN)
         self._unsampled = _SAMPLES_AFTER_TRAP
-        self._streak = min(_LONG_STREAK, listener.last_id - before)
+        traps = listener.last_id - before if before else 0  # the first id is any number
+        self._wake_up.traps += traps
+        self._focus.was_alone(traps)
 
     def _work_on(self) -> None:
         """Do what had to wait: calls, forks under way with an old affinity, figures."""
@@ -157,8 +163,8 @@ class Agent:
             self._confinement.again()
         if self._moves:
             self._tell_of_moves(self._moves.again())
-        if self._unsampled and time.monotonic() >= self._next_sample:
-            self._sample()
+        if self._unsampled:
+            self._look_back(time.monotonic())
         if self._hits.untold and self._hits.wait() == 0:
             self._tell_of(self._hits.take())
         if self._has_told:
@@ -166,6 +172,9 @@ class Agent:
             self._obey()
 
     def _timeout(self) -> float:
+        if self._focus.goes_on:
+            self._focus.goes_on = False
+            return 0
         if self._docket or self._confinement or self._moves:
             return LOOK_AGAIN
         hit = self._hits.wait() if self._hits.untold else None
@@ -176,7 +185,7 @@ class Agent:
     # -- the supervisor's messages --------------------------------------------------
 
     def _control(self, fd: int, event: int) -> None:
-        # The channel is read when a message announces a listener; here it can only have closed.
+        # The channel is read when a message announces a listener; here it has closed.
         if fd == self._elder:
             self._running = False
         elif fd == self._end.fileno() and event & (select.EPOLLHUP | select.EPOLLRDHUP):
@@ -252,6 +261,8 @@ class Agent:
                 self._move(message)
             case wire.Count(request):
                 self._count(request)
+            case wire.CountSome(request, ids):
+                self._count_some(request, ids)
             case wire.Adopt(job, group, traps):
                 self._adopt(job, group, traps)
             case wire.Resume(request):
@@ -318,12 +329,14 @@ class Agent:
                 affinity.confine([pid], cpus)
             if listener_fd is not None:
                 self._hear(self._listen(listener_fd, job, group, traps))
-            self._show(group)
+            self.accounts.witness(pid, group)
         elif listener_fd is not None:
             os.close(listener_fd)
         refused = 0 if full is None else full.id
         own, start = (used.own_ns, used.start) if used else (0, 0)
         self._peer.send(wire.Placed(job, refused, failed, own, start))
+        if full is None:  # while the job begins: looking at all processes takes a while
+            self._show(group)
 
     def _receive_listener(self) -> int | None:
         """The listener that has come; None when the supervisor is gone. EMFILE: no room for it."""
@@ -346,7 +359,16 @@ class Agent:
         self._docket.trapping(traps)
         demands = Demands(self._table, traps, self._census.unreadable)
         affinity_call = self._table.sched_setaffinity
-        listener = Listener(fd, job, group, demands, affinity_call, self.accounts, self._estate)
+        listener = Listener(
+            fd,
+            job,
+            group,
+            demands,
+            affinity_call,
+            self.accounts,
+            self._estate,
+            self._wake_up.turns,
+        )
         self._listeners[fd] = self._of_job[job] = listener
         return listener
 
@@ -359,7 +381,7 @@ class Agent:
         self._epoll.unregister(listener.fd)
         del self._listeners[listener.fd], self._of_job[listener.job]
         self._estate.drop(LISTENER, listener.job)
-        self._last = None
+        self._focus.last = None
         self._tell_of(self._hits.take_all(job=listener.job))
         self._hits.forget(job=listener.job)
         if listener.job in self._ended:
@@ -412,19 +434,30 @@ class Agent:
             listener.follow()
 
     def _count(self, request: int) -> None:
-        self.accounts.book()
         self.accounts.recount()
+        figures = self._changed_figures()
         members = self._census.members()
-        told, figures = self._told, []
-        for id, c in self.accounts.counters.items():
-            row = [id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
-            if told.get(id) != row:
-                told[id] = row
-                figures.append(row)
         unreadable = self._census.unreadable_groups(members)
         if (done := self.accounts.tally.take()) is not None:
             self._peer.send(done)
-        self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
+        self._peer.send(wire.Figures(request, figures, self._census.rows(members), unreadable))
+
+    def _count_some(self, request: int, ids: list[int]) -> None:
+        accounts = self.accounts
+        accounts.book()
+        accounts.recount(accounts.counters[id] for id in ids)
+        self._peer.send(wire.Figures(request, self._changed_figures(), [], []))
+
+    def _changed_figures(self) -> list[list[int]]:
+        """Of the counters with others than the supervisor was told, as `Figures` has them."""
+        told, counters, figures = self._told, self.accounts.counters, []
+        for id in self._estate.take_changed():
+            if (c := counters.get(id)) is not None:
+                row = [id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
+                if told.get(id) != row:
+                    told[id] = row
+                    figures.append(row)
+        return figures
 
     def _show(self, *groups: int) -> None:
         """Count for the figures what somebody has come to, or left: now, or soon where it is much.
@@ -466,14 +499,22 @@ class Agent:
 
     # -- in the background ---------------------------------------------------------
 
+    def _look_back(self, now: float) -> None:
+        """There were traps: do what is due after some."""
+        if self._wake_up.due(now):
+            sync = self._wake_up.choose(now)
+            if self._focus.last is not None:
+                self._focus.last.wake(sync)
+        if now >= self._next_sample:
+            self._sample()
+
     def _sample(self) -> None:
         """Recount for ``maxheld``, at most so often that it costs next to nothing."""
         started = time.monotonic()
         self._unsampled -= 1
+        self._focus.goes_on = False  # the next answer is to be timed
         for listener in self._listeners.values():
-            listener.choose_wake_up()
             listener.time_next()
-        self.accounts.book()  # what a successor would not know of
         self.accounts.recount()
         took = time.monotonic() - started
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)

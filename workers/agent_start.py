@@ -13,7 +13,7 @@ import sys
 
 from governor.errors import ProtocolError
 from governor.results import OWN_FAILURE
-from governor.transport import Peer, close_all
+from governor.transport import Peer, close_all, make_room
 from governor.wire import agent as wire
 from workers.agent import Agent
 from workers.estate import Estate
@@ -38,6 +38,7 @@ def main(endpoint: str, end: socket.socket, nonce: int, estate: int, stays: bool
         elders = os.pidfd_open(_maker_of(end)), os.pidfd_open(os.getppid())
     except ProcessLookupError:  # nobody is there to be served
         return 0
+    make_room()  # every job that runs needs one here
     peer = Peer(endpoint, wire.TO_AGENT, numbered=True)
     try:
         records = Estate(estate)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Final
 
-from governor.core.counter import charge
 from workers import membership, seccomp
 from workers.bills import Bill, Demand, Terms
 from workers.demands import Demands
@@ -27,14 +26,12 @@ PATIENCE: Final = 1.0
 
 _NOT_COPIED: Final = 1025
 _ZERO: Final = bytes(REQUEST.size)
-_MANY_CALLERS: Final = 4
-"""One change of caller in so many traps, or more, means that several run at once."""
 
-_HEAD: Final = struct.Struct("=QI4xi")
-"""The first fields of a REQUEST: id, tid and nr. Unpacking all twelve takes five times as long."""
+_HEAD: Final = struct.Struct("=8xI4xi")
+"""Of the fields of a REQUEST: tid and nr. Unpacking all twelve takes five times as long."""
 _unpack_head = _HEAD.unpack_from
 _ID: Final = struct.Struct("=Q")
-_pack_id = _ID.pack_into
+_unpack_id = _ID.unpack_from
 
 
 class Trap:
@@ -144,7 +141,9 @@ class Listener:
         affinity: int,
         accounts: Accounts,
         estate: Estate,
+        turns: list[int],
     ) -> None:
+        """``turns`` is told of each caller that is not the one before (`wake_up`)."""
         self.fd = fd
         self.job = job
         self._group = group
@@ -159,7 +158,7 @@ class Listener:
         # More than 1024 bytes are not copied first, and the interpreter is kept, for a little less.
         self._go_on = bytearray(RESPONSE.pack(0, 0, 0, CONTINUE).ljust(_NOT_COPIED, b"\0"))
         self._sync = self._can_sync = seccomp.set_sync(fd, True)
-        self._changes = self._judged_id = 0
+        self._turns = turns
         self._quick = self._answerer()
         self.answer = self._quick
         """The hot path, or `_timed` in its place for once."""
@@ -167,7 +166,7 @@ class Listener:
     @property
     def last_id(self) -> int:
         """The id of the last call that was admitted here; ids of one filter are consecutive."""
-        id: int = _ID.unpack_from(self._go_on)[0]
+        id: int = _unpack_id(self._go_on)[0]
         return id
 
     def close(self) -> None:
@@ -214,9 +213,12 @@ class Listener:
         prepay, reservations = accounts.prepay, accounts.reservations
         pending, doubtful = reservations.pending, reservations.doubtful
         everything = slice(None)
+        # Copied as bytes, an id takes half as long as by way of a number.
+        received, answered = request[: _ID.size], memoryview(go_on)[: _ID.size]
         job = self.job
         # A call that lets the watch run while it blocks, unlike the other one.
         wait, there = seccomp.waiting_receive(request)
+        turn = self._turns.append
         last_tid = 0
 
         def answer(bell: Bell) -> Trap | None:
@@ -238,19 +240,20 @@ class Listener:
                         raise
                 elif wait(fd, RECV, there) < 0:
                     return None  # the bell, or what is met again when the next call is ready
-                id, tid, nr = _unpack_head(request)
+                tid, nr = _unpack_head(request)
                 if tid != last_tid:
                     last_tid = tid
-                    self._changes += 1
+                    turn(tid)
                 bill = bills.get(nr) or self._work_out(nr, tid)
-                if bill is None or not (bill.credit or prepay(bill, (job, id))):
-                    return self._look_closer(id, tid, nr, REQUEST.unpack_from(request)[6:])
+                if bill is None or not (bill.credit or prepay(bill, (job, _unpack_id(request)[0]))):
+                    id, _, _, _, _, _, *args = REQUEST.unpack_from(request)
+                    return self._look_closer(id, tid, nr, args)
                 bill.credit -= 1
                 # Replaces what this thread reserved before: it is in one call at a time.
                 pending[tid] = bill.note
                 if doubtful:
                     doubtful.pop(tid, None)
-                _pack_id(go_on, 0, id)
+                answered[everything] = received
                 try:  # noqa: SIM105 - a context manager takes a tenth of the whole answer
                     ioctl(fd, SEND, go_on)
                 except FileNotFoundError:
@@ -305,7 +308,7 @@ class Listener:
         trap.kept = kept
         if nr != self._affinity:
             if unasked := self.demands.unasked(nr, args, tid):
-                charge(self._terms().bill(unasked).entries)
+                self._accounts.charge_unasked(self._terms().bill(unasked))
             trap.demand = self.demands.exact(nr, args, tid)
             if not trap.demand and nr not in self.demands.closely:
                 trap.admit()
@@ -324,17 +327,8 @@ class Listener:
         if tag is not None:
             self._group = tag.group
 
-    def choose_wake_up(self) -> None:
-        """Wake callers synchronously only while there is one: it would serialise several.
-
-        A synchronous wake-up makes the caller run next on this CPU, which saves most of
-        the latency when nobody else is waiting for an answer (Linux 6.6). To be called now
-        and then; it looks at the traps since the last time.
-        """
-        traps = self.last_id - self._judged_id
-        wanted = self._changes * _MANY_CALLERS < traps
-        if self._can_sync and traps and wanted != self._sync:
-            self._sync = wanted
-            seccomp.set_sync(self.fd, wanted)
-        self._judged_id = self.last_id
-        self._changes = 0
+    def wake(self, sync: bool) -> None:
+        """Wake callers synchronously from now on, or not (`wake_up`)."""
+        if sync is not self._sync and self._can_sync:
+            self._sync = sync
+            seccomp.set_sync(self.fd, sync)

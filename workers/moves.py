@@ -134,10 +134,10 @@ class Moves:
     # -- who -----------------------------------------------------------------------
 
     def _named(self, order: wire.MoveAll) -> list[Move]:
-        """Those who are to move and have not ended, those from outside first.
+        """Those who are to move and have not ended.
 
-        Whether they can be tagged is tried by telling them what they know already, so that a
-        process that nobody can tag is refused before anybody has moved.
+        Those from outside come first: what could not be tagged is mostly one of them, and is
+        refused before anybody else has moved.
         """
         moves = []
         for pid, job, _, group in order.processes:
@@ -146,7 +146,6 @@ class Moves:
                 if old is None:
                     moves.append(Move(pid, None, Tag(self._nonce, job, group)))
                 elif old.nonce == self._nonce:
-                    membership.write(pid, old)
                     moves.append(Move(pid, old, old._replace(group=group)))
                 else:
                     raise _Refused(errno.EBUSY, pid)

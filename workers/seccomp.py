@@ -52,6 +52,7 @@ _USER_NOTIF = 0x7FC00000
 _ERRNO = 0x00050000
 
 # Classic BPF, linux/bpf_common.h
+_INSTRUCTION = struct.Struct("HBBI")
 _LOAD_WORD = 0x20
 _JUMP = 0x05
 _JUMP_EQUAL = 0x15
@@ -100,6 +101,12 @@ def build(traps: Set[str], table: Table) -> bytes:
     program += _one(table.setrlimit, _setting_locks_by_setrlimit())
     program += [_return(_ALLOW)]
     return b"".join(program)
+
+
+def tests(program: bytes, numbers: Set[int]) -> bool:
+    """Whether a filter tests for any of these calls; or for an argument that is such a number."""
+    instructions = _INSTRUCTION.iter_unpack(program)
+    return any(code == _JUMP_EQUAL and value in numbers for code, _, _, value in instructions)
 
 
 def install(program: bytes) -> int:
@@ -289,8 +296,8 @@ def _return(verdict: int) -> bytes:
 
 
 def _branch(code: int, value: int, if_true: int, if_false: int) -> bytes:
-    return struct.pack("HBBI", code, if_true, if_false, value)
+    return _INSTRUCTION.pack(code, if_true, if_false, value)
 
 
 def _instruction(code: int, value: int) -> bytes:
-    return struct.pack("HBBI", code, 0, 0, value)
+    return _INSTRUCTION.pack(code, 0, 0, value)

@@ -264,6 +264,9 @@ def start(nonce: int, directory: str, lasting: bool = False) -> tuple[int, socke
 
 
 def _main(end: socket.socket, nonce: int, directory: str, heirloom: Heirloom | None) -> None:
+    # Once, and while the supervisor prepares itself: every agent and worker is a fork of this.
+    from workers import agent_start, bootstrap, seccomp  # noqa: F401
+
     gc.freeze()  # children share the pages of everything that exists now
     spawner = Spawner(end, nonce, heirloom)
     if heirloom is not None:
@@ -304,8 +307,6 @@ def replace(
 
 def main() -> None:
     """The fresh interpreter's entry; `replace` gives it its arguments."""
-    from workers import bootstrap, seccomp  # noqa: F401 - so that no worker has to
-
     nonce, directory, files, lasting, end, *kept = sys.argv[1:]
     for descriptor in (end, *kept):
         os.set_inheritable(int(descriptor), False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import os
@@ -70,6 +71,9 @@ INTERRUPTED = 130
 class Paragraphs(argparse.HelpFormatter):
     """Help whose descriptions are as wide as the terminal; lines that are indented stay."""
 
+    def __init__(self, prog: str, **keys: Any) -> None:
+        super().__init__(prog, **{"width": _columns() - 2, **keys})
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines: list[str] = []
         prose: list[str] = []
@@ -90,6 +94,20 @@ class Paragraphs(argparse.HelpFormatter):
         return textwrap.wrap(
             text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
         )
+
+
+def _columns() -> int:
+    """The width of the terminal, as `shutil.get_terminal_size` finds it, and argparse with that.
+
+    Every parser asks for it, and shutil imports all compressors there are.
+    """
+    with contextlib.suppress(KeyError, ValueError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    # There may be no standard output, or it is no terminal, or one that does not know its size.
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    return 80
 
 
 class Parser(argparse.ArgumentParser):
@@ -256,7 +274,9 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         description="Run programs under limits, in several hierarchies, without root.",
     )
     parser.add_argument("--version", action="version", version=f"governor {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    subparsers = parser.add_subparsers(
+        metavar="COMMAND", required=True, parser_class=Parser, prog="governor"
+    )
     # Only the command that is asked for is imported: starting is part of every run.
     wanted = COMMANDS.get(arguments[0]) if arguments else None
     for name in dict.fromkeys(COMMANDS.values()) if wanted is None else (wanted,):

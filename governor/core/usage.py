@@ -155,7 +155,8 @@ class CpuLedger:
         What it has used until now is the group's.
         """
         if pid not in self._live and (pid, start) not in self._reaped | self._reaped_before:
-            self._live[pid] = _Process(start, ppid, group, NOTHING)
+            known = _take(self._orphans, pid, start)  # it joined while the last sample was taken
+            self._live[pid] = known or _Process(start, ppid, group, NOTHING)
 
     def move(self, pid: int, group: int, use: Use) -> None:
         """A process moves to ``group`` having used ``use`` so far in all."""

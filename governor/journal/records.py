@@ -6,15 +6,16 @@ a new kind. Golden bytes in ``tests/unit/golden/journal.txt`` see to it.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from governor.wire.codec import Catalogue, encode
+from governor.wire.named import Named
 
 FORMAT: Final = 1
 """What this governor writes, and the highest that it reads."""
 
 
-class Began(NamedTuple):
+class Began(Named):
     """Who writes this journal: always the first record, number 0.
 
     ``boot`` is the kernel's boot_id; ``nonce`` is what marks processes, ``directory`` where the
@@ -29,7 +30,7 @@ class Began(NamedTuple):
     directory: str
 
 
-class Numbers(NamedTuple):
+class Numbers(Named):
     """The last number that was given to a counter, a group and a job; number 0."""
 
     id: int
@@ -38,7 +39,7 @@ class Numbers(NamedTuple):
     job: int
 
 
-class Tree(NamedTuple):
+class Tree(Named):
     """A hierarchy, in the order of mounting. ``unbound``: hierarchy 0."""
 
     id: int
@@ -49,7 +50,7 @@ class Tree(NamedTuple):
     release_agent: str
 
 
-class Node(NamedTuple):
+class Node(Named):
     """A container of hierarchy ``tree``; ``parent`` is 0 for a root.
 
     ``states`` has, by kind of subsystem, what `Subsystem.save` gave.
@@ -65,14 +66,14 @@ class Node(NamedTuple):
     states: dict[str, Any]
 
 
-class Meters(NamedTuple):
+class Meters(Named):
     """What was used in container ``id``: ``[kind, total, user]`` for each of its meters."""
 
     id: int
     totals: list[Any]
 
 
-class Figures(NamedTuple):
+class Figures(Named):
     """The figures of counter ``id`` when it was last looked at."""
 
     id: int
@@ -82,7 +83,7 @@ class Figures(NamedTuple):
     admitted: int
 
 
-class Combination(NamedTuple):
+class Combination(Named):
     """A group and its containers, and what is known of the processes it has had.
 
     ``released``: one of its containers was removed and is its parent here; something may
@@ -98,7 +99,7 @@ class Combination(NamedTuple):
     unfollowed: bool
 
 
-class Past(NamedTuple):
+class Past(Named):
     """What is known of processes that container ``id`` has had in groups that are forgotten."""
 
     id: int
@@ -108,7 +109,7 @@ class Past(NamedTuple):
     unfollowed: bool
 
 
-class Work(NamedTuple):
+class Work(Named):
     """A job. ``began`` is in seconds since the epoch, ``clock`` and ``deadline`` since the boot.
 
     ``pid`` is 0 while there is none; ``result`` are the fields of a `JobResult`, none while it
@@ -135,14 +136,14 @@ class Work(NamedTuple):
     result: list[Any]
 
 
-class Refused(NamedTuple):
+class Refused(Named):
     """What job ``id`` was refused so far: a counter and the fields of a `Refusal` in each row."""
 
     id: int
     rows: list[Any]
 
 
-class Member(NamedTuple):
+class Member(Named):
     """A process whose CPU time is not all its group's: see `governor.core.usage.Kept`."""
 
     id: int
@@ -155,7 +156,7 @@ class Member(NamedTuple):
     discards: bool
 
 
-class Orphan(NamedTuple):
+class Orphan(Named):
     """A process that is gone, whose end has not been reported: as a `Member`."""
 
     id: int
@@ -168,7 +169,7 @@ class Orphan(NamedTuple):
     discards: bool
 
 
-class Spent(NamedTuple):
+class Spent(Named):
     """CPU time of group ``id``: ``[all, user]`` of ended processes, and of what was published."""
 
     id: int
@@ -176,7 +177,7 @@ class Spent(NamedTuple):
     published: list[int]
 
 
-class Gone(NamedTuple):
+class Gone(Named):
     """The record ``id`` of this kind does not hold any more."""
 
     id: int

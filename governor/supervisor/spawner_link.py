@@ -373,25 +373,28 @@ class SpawnerLink:
         self.on_reaped = lambda message, user_ns: None
         for request in (*self._asked, *self._unsent):
             _close(request.descriptors)
+        is_done = False
         if self.pid:
             channel.send(self._end, Quit())
-            self._await_end()
+            is_done = self._await_end() == 0 and self._undertaker is None
         self._end.close()
+        if is_done:  # nothing is left, says the only one who had anything
+            return
         end_all(self.nonce, self._undertaker or Undertaker(self.nonce, self._hear_of_end), wake)
 
     def close(self) -> None:
         """Leave it to another supervisor, as by dying."""
         self._end.close()
 
-    def _await_end(self) -> None:
-        """The spawner closes its end when nothing of ours is left below it."""
+    def _await_end(self) -> int | None:
+        """The spawner closes its end when nothing of ours is left below it. Its exit code."""
         self._end.settimeout(max(self._timeout, _FRESH_SECONDS))
         try:
             while channel.receive(self._end, FROM_SPAWNER) is not None:
                 pass
         except TimeoutError:
             self.kill()
-        await_end(self.pid)
+        return await_end(self.pid)
 
 
 def _close(descriptors: Sequence[int]) -> None:

@@ -1,4 +1,8 @@
-"""The supervisor process from its start, with its spawner or that of another, to its end."""
+"""The supervisor process from its start, with its spawner or that of another, to its end.
+
+The spawner is forked as soon as everything is imported that both need. The supervisor imports
+the rest while the spawner does the same for the agent and the workers, which are forks of it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,16 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+# What is not used here is what the spawner needs as well as the supervisor: imported once.
+from governor import transport
 from governor.errors import GovernorError
-from governor.supervisor.server import Supervisor
-from governor.supervisor.spawner_link import SpawnerLink
 from governor.supervisor.terms import Terms
+from governor.wire import agent, job  # noqa: F401
 from governor.wire.spawner import Quit
-from workers import channel, spawner
+from workers import channel, estate, seccomp, spawner, tally, tasks  # noqa: F401
 
 if TYPE_CHECKING:
+    from governor.supervisor.server import Supervisor
     from governor.supervisor.state import State
 
 READY = b"ready"
@@ -59,6 +65,9 @@ def _start(terms: Terms, owner: socket.socket) -> tuple[Terms, Supervisor]:
         state = State(terms.state)
         terms = state.take_over(terms, files)
         if state.inherited is not None:
+            from governor.supervisor.server import Supervisor
+
+            transport.make_room()
             return terms, Supervisor(terms, state.inherited.link, owner, state)
     return terms, _start_with_spawner(terms, owner, files, state)
 
@@ -70,6 +79,10 @@ def _start_with_spawner(
     directory, nonce, lasting = terms.directory, terms.nonce, state is not None
     pid, end = spawner.start(nonce, directory, lasting)
     spawner.take_descriptors()  # after the fork: jobs inherit the spawner's limit
+    transport.make_room()
+    from governor.supervisor.server import Supervisor
+    from governor.supervisor.spawner_link import SpawnerLink
+
     kept = [] if terms.lock is None or lasting else [terms.lock]
 
     def restart() -> tuple[int, socket.socket]:

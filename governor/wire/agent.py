@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from governor.wire.codec import Catalogue
+from governor.wire.named import Named
 
 LATENCY_BOUNDS: Final = (
     5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000,
@@ -13,13 +14,13 @@ LATENCY_BOUNDS: Final = (
 """Nanoseconds between which `Trapped` sorts how long answers took."""
 
 
-class Hello(NamedTuple):
+class Hello(Named):
     """Agent: I am here and listening to you."""
 
     pid: int
 
 
-class SetCounter(NamedTuple):
+class SetCounter(Named):
     """Supervisor: a counter exists, or its limit has changed. ``limit`` is 2**63-1 for none."""
 
     id: int
@@ -27,21 +28,21 @@ class SetCounter(NamedTuple):
     limit: int
 
 
-class SetBarrier(NamedTuple):
+class SetBarrier(Named):
     """Supervisor: ordinary callers are refused at ``barrier``, privileged ones at the limit."""
 
     id: int
     barrier: int
 
 
-class SetInterval(NamedTuple):
+class SetInterval(Named):
     """Supervisor: the counter is a rate; its limit is for so many seconds, 0 for no rate."""
 
     id: int
     interval: float
 
 
-class SetLender(NamedTuple):
+class SetLender(Named):
     """Supervisor: what the counter holds over ``guarantee`` is borrowed from ``lender``.
 
     The lender is a counter that the agent has been told of; 0 for none.
@@ -52,7 +53,7 @@ class SetLender(NamedTuple):
     guarantee: int
 
 
-class Reset(NamedTuple):
+class Reset(Named):
     """Supervisor: start ``figure`` again.
 
     maxheld and minheld start from what is held now, failcnt and admitted from 0, and since,
@@ -63,13 +64,13 @@ class Reset(NamedTuple):
     figure: str
 
 
-class DropCounter(NamedTuple):
+class DropCounter(Named):
     """Supervisor: the container of this counter is gone."""
 
     id: int
 
 
-class SetPlan(NamedTuple):
+class SetPlan(Named):
     """Supervisor: what to do for the processes of a group; see `governor.core.plan.Plan`."""
 
     group: int
@@ -78,13 +79,13 @@ class SetPlan(NamedTuple):
     confined: dict[str, list[int]]
 
 
-class DropPlan(NamedTuple):
+class DropPlan(Named):
     """Supervisor: nobody is in this group any more."""
 
     group: int
 
 
-class Place(NamedTuple):
+class Place(Named):
     """Supervisor: admit a job's first process to its group; its listener is on the channel.
 
     ``traps``: the facilities its filter traps; without any there is no listener.
@@ -96,7 +97,7 @@ class Place(NamedTuple):
     traps: list[str]
 
 
-class Placed(NamedTuple):
+class Placed(Named):
     """Agent: the process is in its group, or ``counter`` had no room for it (else 0).
 
     ``errno`` is not 0 when the process could not be tagged, so that it cannot be followed.
@@ -111,7 +112,7 @@ class Placed(NamedTuple):
     start: int
 
 
-class Move(NamedTuple):
+class Move(Named):
     """Supervisor: put a running process into another group. `MoveAll` is said in its place.
 
     ``job`` becomes the owner of a process that no job owns yet.
@@ -123,7 +124,7 @@ class Move(NamedTuple):
     group: int
 
 
-class Moved(NamedTuple):
+class Moved(Named):
     """Agent: the answer to `Move`; ``errno`` is 0 when the process has moved."""
 
     request: int
@@ -132,7 +133,7 @@ class Moved(NamedTuple):
     start: int
 
 
-class MoveAll(NamedTuple):
+class MoveAll(Named):
     """Supervisor: put running processes, and their children to come, into other groups, or none.
 
     ``processes``: a process, the job that is to own it if none does yet, the group it is in (0:
@@ -147,7 +148,7 @@ class MoveAll(NamedTuple):
     within: bool
 
 
-class MovedAll(NamedTuple):
+class MovedAll(Named):
     """Agent: the answer to `MoveAll`; nobody has moved where ``errno`` is not 0.
 
     Then ``pid`` could not be moved, or ``counter`` had no room (else 0). ``moved`` are those who
@@ -163,13 +164,20 @@ class MovedAll(NamedTuple):
     moved: list[list[int]]
 
 
-class Count(NamedTuple):
+class Count(Named):
     """Supervisor: recount everything."""
 
     request: int
 
 
-class Counted(NamedTuple):
+class CountSome(Named):
+    """Supervisor: recount these counters; the answer is `Figures` without rows."""
+
+    request: int
+    counters: list[int]
+
+
+class Counted(Named):
     """Agent: the answer to `Count`.
 
     ``counters``: id, held, maxheld, failcnt. ``rows``: the fields of
@@ -184,8 +192,8 @@ class Counted(NamedTuple):
     unreadable: list[int]
 
 
-class Figures(NamedTuple):
-    """Agent: the answer to `Count`, in place of `Counted`.
+class Figures(Named):
+    """Agent: the answer to `Count`, in place of `Counted`, and to `CountSome`.
 
     ``counters``: id, held, minheld, maxheld, failcnt, admitted, of those that have changed since
     the last time; the rest is as in `Counted`.
@@ -197,7 +205,7 @@ class Figures(NamedTuple):
     unreadable: list[int]
 
 
-class Trapped(NamedTuple):
+class Trapped(Named):
     """Agent, before `Figures`: what it has had to do since it last told of that.
 
     ``calls``: the number of a system call and how often it was trapped, in each row.
@@ -213,7 +221,7 @@ class Trapped(NamedTuple):
     recounting: int
 
 
-class Hit(NamedTuple):
+class Hit(Named):
     """Agent: a bound was met ``times`` times since this was last told of it.
 
     ``bound`` is limit or barrier, for calls refused there, or passed, for a privileged caller
@@ -228,7 +236,7 @@ class Hit(NamedTuple):
     pid: int
 
 
-class Refusals(NamedTuple):
+class Refusals(Named):
     """Agent, before `Resumed`: how many calls each counter has refused, the ones not told of too.
 
     ``figures`` has a counter and its failcnt in each row. Also said when one has been reset, after
@@ -238,7 +246,7 @@ class Refusals(NamedTuple):
     figures: list[list[int]]
 
 
-class JobHit(NamedTuple):
+class JobHit(Named):
     """Agent, in place of `Hit`: the same of the processes of one job; 0: of no job."""
 
     counter: int
@@ -249,7 +257,7 @@ class JobHit(NamedTuple):
     pid: int
 
 
-class JobRefusals(NamedTuple):
+class JobRefusals(Named):
     """Agent, before `Refusals`: how many calls of each job each counter has refused.
 
     ``figures`` has a job, a counter, the calls and what was held at the last of them in each row,
@@ -259,41 +267,41 @@ class JobRefusals(NamedTuple):
     figures: list[list[int]]
 
 
-class Tell(NamedTuple):
+class Tell(Named):
     """Supervisor: tell of every refusal until now, then answer with `Pong`."""
 
     request: int
 
 
-class JobEnded(NamedTuple):
+class JobEnded(Named):
     """Supervisor: nobody will ask what this job was refused."""
 
     job: int
 
 
-class Listening(NamedTuple):
+class Listening(Named):
     """Supervisor, on the channel: the descriptor that comes along is this job's listener."""
 
     job: int
 
 
-class Ping(NamedTuple):
+class Ping(Named):
     """Supervisor: say when everything before this has been carried out."""
 
     request: int
 
 
-class Pong(NamedTuple):
+class Pong(Named):
     """Agent: the answer to `Ping`."""
 
     request: int
 
 
-class Stop(NamedTuple):
+class Stop(Named):
     """Supervisor: the work is done, end."""
 
 
-class Entering(NamedTuple):
+class Entering(Named):
     """Agent: a process is about to enter other namespaces, or its next child is (``child``).
 
     Its call waits for `Enter` with the same ``ticket``.
@@ -304,14 +312,14 @@ class Entering(NamedTuple):
     child: bool
 
 
-class Enter(NamedTuple):
+class Enter(Named):
     """Supervisor: the process, or its next child, is to be in this group; 0: where it is."""
 
     ticket: int
     group: int
 
 
-class Entered(NamedTuple):
+class Entered(Named):
     """Agent: the call is over; ``entered`` says whether anybody is in other namespaces now.
 
     ``cpu`` and ``start`` as in `Moved`, of the process that called.
@@ -323,7 +331,7 @@ class Entered(NamedTuple):
     start: int
 
 
-class Adopt(NamedTuple):
+class Adopt(Named):
     """Supervisor: a job that another agent has placed; its listener is on the channel.
 
     To be listened to from `Resume` on. ``group`` is where the job was placed.
@@ -334,13 +342,13 @@ class Adopt(NamedTuple):
     traps: list[str]
 
 
-class Resume(NamedTuple):
+class Resume(Named):
     """Supervisor: all has been told that another agent knew; go on where it was ended."""
 
     request: int
 
 
-class Resumed(NamedTuple):
+class Resumed(Named):
     """Agent: the answer to `Resume`; ``tickets`` are those of calls that are not over yet."""
 
     request: int
@@ -387,6 +395,7 @@ TO_AGENT = Catalogue(
         Resume,
         Tell,
         JobEnded,
+        CountSome,
         MoveAll,
     ]
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from governor.wire.codec import Catalogue
+from governor.wire.named import Named
 
 
-class Mount(NamedTuple):
+class Mount(Named):
     """Activate a hierarchy; the answer is its name."""
 
     request: int
@@ -15,14 +16,14 @@ class Mount(NamedTuple):
     subsystems: list[str]
 
 
-class Umount(NamedTuple):
+class Umount(Named):
     """Unmount a hierarchy."""
 
     request: int
     name: str
 
 
-class Mkdir(NamedTuple):
+class Mkdir(Named):
     """Make a container."""
 
     request: int
@@ -30,7 +31,7 @@ class Mkdir(NamedTuple):
     path: str
 
 
-class Rmdir(NamedTuple):
+class Rmdir(Named):
     """Remove a container."""
 
     request: int
@@ -38,7 +39,7 @@ class Rmdir(NamedTuple):
     path: str
 
 
-class Lookup(NamedTuple):
+class Lookup(Named):
     """Check that a container exists."""
 
     request: int
@@ -46,7 +47,7 @@ class Lookup(NamedTuple):
     path: str
 
 
-class Read(NamedTuple):
+class Read(Named):
     """Read a control file; the answer is an int or a str."""
 
     request: int
@@ -55,7 +56,7 @@ class Read(NamedTuple):
     file: str
 
 
-class Write(NamedTuple):
+class Write(Named):
     """Write a control file."""
 
     request: int
@@ -65,7 +66,7 @@ class Write(NamedTuple):
     value: int | str
 
 
-class Attach(NamedTuple):
+class Attach(Named):
     """Move a process into a container."""
 
     request: int
@@ -74,7 +75,7 @@ class Attach(NamedTuple):
     pid: int
 
 
-class AttachMany(NamedTuple):
+class AttachMany(Named):
     """Move processes into a container, all or none; the answer is how many have moved.
 
     ``within``: refused when a limit there would be exceeded.
@@ -87,7 +88,7 @@ class AttachMany(NamedTuple):
     within: bool
 
 
-class AttachAll(NamedTuple):
+class AttachAll(Named):
     """Move everybody in container ``source``, which may be in another hierarchy, into this one.
 
     ``recursive``: in those below it, too. The rest is as in `AttachMany`.
@@ -102,7 +103,7 @@ class AttachAll(NamedTuple):
     within: bool
 
 
-class Tasks(NamedTuple):
+class Tasks(Named):
     """The pids of the processes in a container, without its sub-containers."""
 
     request: int
@@ -110,7 +111,7 @@ class Tasks(NamedTuple):
     path: str
 
 
-class Remount(NamedTuple):
+class Remount(Named):
     """Bind other subsystems to a hierarchy whose root is alone; the answer is that of Mount."""
 
     request: int
@@ -118,13 +119,13 @@ class Remount(NamedTuple):
     subsystems: list[str]
 
 
-class Hierarchies(NamedTuple):
+class Hierarchies(Named):
     """All hierarchies, first that of the unbound (``0``): see `results.HierarchyReport`."""
 
     request: int
 
 
-class List(NamedTuple):
+class List(Named):
     """What is in a container: ``[children, [[file, writable], ...]]``."""
 
     request: int
@@ -132,7 +133,7 @@ class List(NamedTuple):
     path: str
 
 
-class Rename(NamedTuple):
+class Rename(Named):
     """Give a container another name in the same parent; the answer is its new path."""
 
     request: int
@@ -141,7 +142,7 @@ class Rename(NamedTuple):
     name: str
 
 
-class Remove(NamedTuple):
+class Remove(Named):
     """Remove a container, with all below it and all processes in it if that is asked for.
 
     ``grace``: seconds between TERM and KILL.
@@ -155,14 +156,14 @@ class Remove(NamedTuple):
     grace: float
 
 
-class Where(NamedTuple):
+class Where(Named):
     """Where a process is: ``[[subsystems, hierarchy, path], ...]``, one per hierarchy."""
 
     request: int
     pid: int
 
 
-class Kill(NamedTuple):
+class Kill(Named):
     """Signal every process in a container; the answer is how many there were."""
 
     request: int
@@ -172,7 +173,7 @@ class Kill(NamedTuple):
     recursive: bool
 
 
-class Processes(NamedTuple):
+class Processes(Named):
     """The processes of a container: see `results.ProcessReport`."""
 
     request: int
@@ -181,13 +182,13 @@ class Processes(NamedTuple):
     recursive: bool
 
 
-class Jobs(NamedTuple):
+class Jobs(Named):
     """All jobs that have not been forgotten: see `results.JobReport`."""
 
     request: int
 
 
-class Follow(NamedTuple):
+class Follow(Named):
     """Events later than number ``after`` (-1: from now on): see `results.Event`.
 
     Answered with ``[last number, events lost, events]``, as soon as there is one or after
@@ -199,7 +200,7 @@ class Follow(NamedTuple):
     timeout: float
 
 
-class Log(NamedTuple):
+class Log(Named):
     """`Follow` for one who keeps all events: at its end a governor waits until it has them.
 
     ``keeper`` is a name of its own. It has all events up to ``after`` when it asks; -1: it keeps
@@ -212,32 +213,32 @@ class Log(NamedTuple):
     timeout: float
 
 
-class Status(NamedTuple):
+class Status(Named):
     """What the governor is: see `results.StatusReport`."""
 
     request: int
 
 
-class State(NamedTuple):
+class State(Named):
     """Where everything is recorded and why it is not, ``[directory, failure]``, empty if so."""
 
     request: int
 
 
-class Snapshot(NamedTuple):
+class Snapshot(Named):
     """All containers with their control files and levels of enforcement."""
 
     request: int
 
 
-class Look(NamedTuple):
+class Look(Named):
     """All containers, of their control files only those whose names end in one of ``endings``."""
 
     request: int
     endings: list[str]
 
 
-class Scrape(NamedTuple):
+class Scrape(Named):
     """Everything that metrics tell, by columns: see `governor.supervisor.columns`.
 
     ``shapes``: the version of each hierarchy's list of paths that the asker has, which is then
@@ -249,7 +250,7 @@ class Scrape(NamedTuple):
     keep: float
 
 
-class Spawn(NamedTuple):
+class Spawn(Named):
     """Start a job; the answer is ``[job, pid]``.
 
     ``token`` names the stdio descriptors sent ahead on the supervisor's descriptor socket.
@@ -271,7 +272,7 @@ class Spawn(NamedTuple):
     token: str
 
 
-class Wait(NamedTuple):
+class Wait(Named):
     """Wait until one of the jobs has ended; the answer is the results of those that have."""
 
     request: int
@@ -279,7 +280,7 @@ class Wait(NamedTuple):
     timeout: float | None
 
 
-class Signal(NamedTuple):
+class Signal(Named):
     """Send a signal to a job's first process."""
 
     request: int
@@ -287,7 +288,7 @@ class Signal(NamedTuple):
     signal: int
 
 
-class StopJobs(NamedTuple):
+class StopJobs(Named):
     """End jobs with all their processes: TERM, KILL after ``grace`` seconds."""
 
     request: int
@@ -295,27 +296,27 @@ class StopJobs(NamedTuple):
     grace: float
 
 
-class Shutdown(NamedTuple):
+class Shutdown(Named):
     """End every job and the governor itself."""
 
     request: int
     grace: float
 
 
-class Stdio(NamedTuple):
+class Stdio(Named):
     """Client, on the descriptor socket: stdin, stdout and stderr for the job with this token."""
 
     token: str
 
 
-class Result(NamedTuple):
+class Result(Named):
     """Supervisor: a request was carried out."""
 
     request: int
     value: Any
 
 
-class Failure(NamedTuple):
+class Failure(Named):
     """Supervisor: a request was refused and changed nothing."""
 
     request: int

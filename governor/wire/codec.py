@@ -22,7 +22,7 @@ SIZE_MAX: Final = 64 * 1024 * 1024
 Check = Callable[[object], bool]
 
 Message = Any
-"""An instance of one of the NamedTuple classes of `governor.wire`."""
+"""An instance of one of the classes of `governor.wire`, each a `governor.wire.named.Named`."""
 
 
 class Catalogue:
@@ -45,7 +45,10 @@ class _Kind:
 
     def __init__(self, cls: type) -> None:
         self._cls = cls
-        self._checks = {name: _check(shape) for name, shape in cls.__annotations__.items()}
+        # The shapes are strings: annotations are not evaluated.
+        self._checks = {
+            name: (shape, _SHAPES[shape]) for name, shape in cls.__annotations__.items()
+        }
 
     def build(self, fields: Mapping[str, object]) -> Message:
         """The message; `ProtocolError`, with its number if it has one, for fields of no such."""
@@ -55,7 +58,7 @@ class _Kind:
             number = fields.get("request")
             error.request = number if isinstance(number, int) else None
             raise
-        return self._cls(**{name: fields[name] for name in self._checks})
+        return self._cls(*[fields[name] for name in self._checks])
 
     def _require(self, fields: Mapping[str, object]) -> None:
         for name, (shape, check) in self._checks.items():
@@ -63,12 +66,6 @@ class _Kind:
                 raise ProtocolError(f"{self._cls.__name__} lacks {name}")
             if not check(fields[name]):
                 raise ProtocolError(f"{self._cls.__name__}.{name} is not {shape}")
-
-
-def _check(annotation: Any) -> tuple[str, Check]:
-    """The shape a field must have; a NamedTuple wraps its annotations, which stay strings."""
-    shape: str = getattr(annotation, "__forward_arg__", annotation)
-    return shape, _SHAPES[shape]
 
 
 def encode(message: Message) -> bytes:
@@ -120,7 +117,7 @@ def _optional(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-# The shapes messages may use, by annotation (a string: annotations are not evaluated).
+# The shapes messages may use, by annotation.
 _SHAPES: Final[dict[str, Check]] = {
     "int": _is(int),
     "str": _is(str),

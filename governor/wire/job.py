@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from governor.wire.codec import Catalogue
+from governor.wire.named import Named
 
 
-class JobSpec(NamedTuple):
+class JobSpec(Named):
     """Everything a worker needs to become the job.
 
     ``argv`` (for exec) or ``callable`` (a function pickled by multiprocess) is set.
@@ -27,7 +26,7 @@ class JobSpec(NamedTuple):
     modules: list[str]
 
 
-class Ready(NamedTuple):
+class Ready(Named):
     """Worker: ready to run. Descriptor: the listener of its filter, when that could be installed.
 
     ``refusal`` says why it could not, and is empty otherwise.
@@ -36,17 +35,17 @@ class Ready(NamedTuple):
     refusal: str
 
 
-class Go(NamedTuple):
+class Go(Named):
     """Supervisor: the process is in its containers, run the job."""
 
 
-class Bind(NamedTuple):
+class Bind(Named):
     """Supervisor, before `Go`: allocate memory from these nodes only, and so do your children."""
 
     nodes: list[int]
 
 
-class Failed(NamedTuple):
+class Failed(Named):
     """Worker: the job could not be started; ``step`` says what failed."""
 
     errno: int

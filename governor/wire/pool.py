@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from governor.wire.codec import Catalogue
+from governor.wire.named import Named
 
 
-class Fork(NamedTuple):
+class Fork(Named):
     """Executor: fork a worker. Descriptor: the socket on which it gets calls."""
 
     worker: int
 
 
-class Learn(NamedTuple):
+class Learn(Named):
     """Executor: calls are coming that multiprocess has pickled; every worker has to read them."""
 
 
-class Forked(NamedTuple):
+class Forked(Named):
     """Nursery: the worker's process. ``errno`` when fork failed."""
 
     worker: int
@@ -25,7 +24,7 @@ class Forked(NamedTuple):
     errno: int
 
 
-class Ended(NamedTuple):
+class Ended(Named):
     """Nursery: a worker has ended, with this wait status."""
 
     worker: int

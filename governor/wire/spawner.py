@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from governor.wire.codec import Catalogue
+from governor.wire.named import Named
 
 
-class StartAgent(NamedTuple):
+class StartAgent(Named):
     """Supervisor: fork an agent that connects to ``endpoint``.
 
     Descriptors: its channel and its estate, the memory that outlives it.
@@ -16,7 +15,7 @@ class StartAgent(NamedTuple):
     endpoint: str
 
 
-class StartWorker(NamedTuple):
+class StartWorker(Named):
     """Supervisor: fork a worker for a job.
 
     Descriptors: the job's specification (a memory file), its stdin, stdout and stderr,
@@ -26,7 +25,7 @@ class StartWorker(NamedTuple):
     job: int
 
 
-class Started(NamedTuple):
+class Started(Named):
     """Spawner: the process forked for ``job``, 0 for an agent. ``errno`` when fork failed."""
 
     job: int
@@ -34,7 +33,7 @@ class Started(NamedTuple):
     errno: int
 
 
-class Reaped(NamedTuple):
+class Reaped(Named):
     """Spawner: a process has ended; ``job`` and ``group`` are those of its tag, or 0.
 
     It is still there, as a zombie, until `Buried` follows.
@@ -50,31 +49,31 @@ class Reaped(NamedTuple):
     start: int
 
 
-class UserTime(NamedTuple):
+class UserTime(Named):
     """Spawner: so much of what the next `Reaped` reports was user time, in nanoseconds."""
 
     ns: int
 
 
-class Buried(NamedTuple):
+class Buried(Named):
     """Spawner: the process that the last `Reaped` was about is gone for good."""
 
     pid: int
 
 
-class Probe(NamedTuple):
+class Probe(Named):
     """Supervisor: are you there?"""
 
     number: int
 
 
-class Alive(NamedTuple):
+class Alive(Named):
     """Spawner: yes."""
 
     number: int
 
 
-class Keep(NamedTuple):
+class Keep(Named):
     """Supervisor: keep a copy of this descriptor for whoever takes my place.
 
     ``kind`` and ``id`` are the supervisor's names for it.
@@ -84,34 +83,34 @@ class Keep(NamedTuple):
     id: int
 
 
-class Drop(NamedTuple):
+class Drop(Named):
     """Supervisor: the descriptor that was kept under this name is not needed any more."""
 
     kind: str
     id: int
 
 
-class Recorded(NamedTuple):
+class Recorded(Named):
     """Supervisor: so many more ends need not be reported to whoever takes my place."""
 
     ends: int
 
 
-class Kept(NamedTuple):
+class Kept(Named):
     """Spawner, to a new supervisor: what the one before had kept, as a descriptor."""
 
     kind: str
     id: int
 
 
-class Running(NamedTuple):
+class Running(Named):
     """Spawner, to a new supervisor: this process of ``job``, 0 for an agent, has not ended."""
 
     job: int
     pid: int
 
 
-class Inherited(NamedTuple):
+class Inherited(Named):
     """Spawner, to a new supervisor of the governor ``nonce``: that was all.
 
     What follows are reports, first those that the supervisor before has not recorded.
@@ -120,7 +119,7 @@ class Inherited(NamedTuple):
     nonce: int
 
 
-class Quit(NamedTuple):
+class Quit(Named):
     """Supervisor: kill what is left, remove ``directory`` and end."""
 
 

@@ -108,6 +108,11 @@ def test_processes(load: Shell) -> None:
         assert load.say("ps").splitlines()[1].split()[0] == str(pid)
         load.say("attach", A, str(pid))
         assert load.say("get", f"{A}:tasks") == f"{pid}\n"
+        load.say("attach", "-r", B, A)
+        assert load.say("get", f"{B}:tasks") == f"{pid}\n"
+        load.say("set", f"{A}:numtasks.limit=1")
+        assert load.governor("attach", B, str(pid), "--within-limits").exit_code == 0
+        load.say("attach", A, B)
         load.say("kill", "-s", "USR1", A)
         assert client.wait() == 128 + signal.SIGUSR1
 
@@ -214,7 +219,8 @@ def test_events_end_with_the_governor(load: Shell) -> None:
     "command",
     [
         ["mkdir"], ["mkdir", "a"], ["set", "a:/b"], ["get", "a"], ["kill", "-s", "NO", "a:/"],
-        ["attach", "a:/", "x"], ["where", "-1"], ["mount", "a", ","], ["ls", "--nope"], ["up", "x"],
+        ["attach", "a:/", "x"], ["attach", "a:/", "1", "a:/b"], ["attach", "-r", "a:/", "1"],
+        ["where", "-1"], ["mount", "a", ","], ["ls", "--nope"], ["up", "x"],
         ["completion", "tcsh"], ["down", "--grace", "x"], ["tree", "a", "b"],
         ["events", "--after", "x"],
     ],

@@ -108,6 +108,14 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
         *_records("attach"),
         _answers("attach"),
     ),
+    "gather": (
+        _asks("gather", "AttachAll"),
+        _tells("gather", "MoveAll", waits=True),
+        *_does("gather", "move", "tag", "go on"),
+        _hears("gather", "MovedAll"),
+        *_records("gather"),
+        _answers("gather"),
+    ),
     "limit": (
         _asks("limit", "Write"),
         _tells("limit", "SetCounter"),

@@ -167,6 +167,7 @@ class Story:
             storm = self._begin_storm()
             self._trap(puppet)
             self._attach(puppet)
+            self._gather()
             self._limit(puppet)
             self._count(puppet)
             self._take_over(puppet)
@@ -276,6 +277,16 @@ class Story:
         # The puppet alone has moved; what it made before has not.
         self._fill(puppet, OTHER - 1, "in another container")
         self._do(lambda: puppet.end(3))
+
+    def _gather(self) -> None:
+        """What the puppet has left behind goes elsewhere as a whole, and comes back."""
+        left = self._tasks(self.box)
+        new = Container(self._gov.client, self.box.hierarchy, "/new")
+        with self._at("gather"):
+            self._try("gather", lambda: new.attach_all(self.box))
+        self._must(self._tasks(self.box) == [], "some have stayed behind")
+        self._must(self._tasks(new) == left, "some are nowhere")
+        self._try("gather again", lambda: self.box.attach_all(new))
 
     def _limit(self, puppet: Puppet) -> None:
         with self._at("limit"):

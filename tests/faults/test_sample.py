@@ -31,6 +31,8 @@ SAMPLE = (
     "trap.answer:kill-before",
     "attach.MoveAll:duplicate",
     "attach.MovedAll:truncate",
+    "gather.MoveAll:kill-receiver",
+    "gather.go-on:kill-after",
     "limit.SetCounter:reorder",
     "limit.Ping:stall-receiver",
     "limit.Pong:drop",

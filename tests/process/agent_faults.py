@@ -50,7 +50,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "listen": (agent.Agent, "_listen"),
     "tag": (membership, "write"),
     "move": (agent.Agent, "_move"),
-    "sweep": (moving.Moves, "_sweep"),
+    "go on": (moving.Moves, "again"),
     "count": (agent.Agent, "_count"),
     "tell": (Peer, "send"),
     "tell of hits": (agent.Agent, "_tell_of"),

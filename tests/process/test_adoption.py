@@ -26,6 +26,8 @@ from tests.process.helpers import (
     puppet,
 )
 
+pytestmark = pytest.mark.once
+
 
 class Service:
     """A governor that is started again in the same directory, as ``governor up --state`` does."""

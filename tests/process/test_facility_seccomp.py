@@ -105,6 +105,14 @@ def test_affinity_is_trapped_on_demand() -> None:
     assert [call.nr for call in calls] == [CALLS.sched_setaffinity]
 
 
+@pytest.mark.once
+def test_a_filter_says_whether_it_looks_out_for_memory() -> None:
+    """So that workers make themselves room where they have to, and not otherwise."""
+    calls = {table().memory.mmap, table().memory.brk}
+    assert seccomp.tests(seccomp.build({"tasks", "privvmpages"}, table()), calls)
+    assert not seccomp.tests(seccomp.build({"tasks", "files", "sockets"}, table()), calls)
+
+
 def test_only_memory_that_counts_is_trapped() -> None:
     """The filter looks at two arguments of mmap and lets the rest pass."""
     size = 12345 * mmap.PAGESIZE

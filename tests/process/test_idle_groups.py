@@ -11,6 +11,8 @@ from governor.api import Governor
 from governor.supervisor import idle_groups
 from tests.process.helpers import eventually, run_job
 
+pytestmark = pytest.mark.once
+
 SIDE = 9
 BURN = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; exit 3"
 

@@ -20,6 +20,7 @@ from tests.leftovers import Mark
 from tests.process.helpers import (
     DEADLINE,
     PYTHONPATH,
+    agent_of,
     children,
     end_agents,
     eventually,
@@ -46,6 +47,19 @@ def directory(gov: Governor) -> Path:
 
 def supervisor(gov: Governor) -> int:
     return gov.pid
+
+
+def room(pid: int) -> int:
+    """For how many descriptors the kernel has room now, without enlarging a table."""
+    status = Path(f"/proc/{pid}/status").read_text().split()
+    return int(status[status.index("FDSize:") + 1])
+
+
+def test_there_is_room_for_descriptors_before_there_are_threads(gov: Governor) -> None:
+    """The kernel enlarges a table that threads share after a wait of 10 ms and more."""
+    run_job(gov, ["true"], [gov.mount("load", ["numtasks"]).root])
+    assert room(gov.pid) >= 1024
+    assert room(agent_of(gov)) >= 1024
 
 
 # -- who may connect ----------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import governor
 from governor.api import Container, Governor
 from governor.errors import GovernorError
 from tests.capabilities import need
@@ -26,6 +27,7 @@ from tests.process.helpers import (
     run_job,
     wait_all,
 )
+from workers.agent import Agent
 from workers.privilege import privileged
 from workers.syscalls import table
 
@@ -411,3 +413,14 @@ def stop_in_a_fork(pid: int) -> None:
 
 
 FORKS = {str(number) for number in table().tasks}
+
+
+def test_a_job_that_ends_at_once_was_there(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted by itself before it begins, and nobody need be quick enough afterwards."""
+    monkeypatch.setattr(Agent, "_show", lambda self, *groups: None)
+    with governor.Governor(fork=True) as gov:
+        load = gov.mount("load", ["numtasks", "numfiles"])
+        box = load.mkdir("/box")
+        run_job(gov, ["true"], [box])
+        assert (box["numtasks.maxheld"], load.root["numtasks.maxheld"]) == (1, 1)
+        assert box["numtasks.held"] == 0

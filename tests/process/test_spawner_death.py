@@ -31,6 +31,8 @@ from tests.process.helpers import (
 )
 from tests.process.spawner_faults import EXPECTED, STEPS
 
+pytestmark = pytest.mark.once
+
 
 def newest_spawner(gov: Governor, before: int, *jobs: int) -> int:
     """The spawner that has taken the place of ``before``; waits for it.
@@ -64,7 +66,6 @@ FAULTS = [
 ]
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(("step", "when", "nth"), sampled(FAULTS, 3))
 def test_death_at_a_step_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, step: str, when: str, nth: int

@@ -70,6 +70,7 @@ def test_storm_never_exceeds_its_limit(service: Service, seed: int) -> None:
     eventually(lambda: box["numtasks.held"] == 0, "nothing is held")
 
 
+@pytest.mark.once
 def test_limit_holds_without_a_supervisor(service: Service) -> None:
     with puppet(service.gov, limited(service.gov, 3)) as member:
         service.kill()
@@ -83,6 +84,7 @@ def test_limit_holds_without_a_supervisor(service: Service) -> None:
         assert member.is_refused()
 
 
+@pytest.mark.once
 def test_agent_dies_without_a_supervisor(service: Service) -> None:
     """A call waits until there is somebody again, and none gets past the limit meanwhile."""
     with puppet(service.gov, limited(service.gov, 2)) as member:
@@ -96,6 +98,7 @@ def test_agent_dies_without_a_supervisor(service: Service) -> None:
         assert member.is_refused()
 
 
+@pytest.mark.once
 def test_jobs_that_are_being_started(service: Service, tmp_path: Path) -> None:
     """Each runs once at most; whoever was told that it runs hears of its end."""
     path = tmp_path / "ran"
@@ -126,6 +129,7 @@ def test_jobs_that_are_being_started(service: Service, tmp_path: Path) -> None:
         assert results[id] == (number if name in ran else 125), name
 
 
+@pytest.mark.once
 def test_spawner_dies_under_the_second_supervisor(service: Service) -> None:
     """Its jobs are init's then; their ends are seen, and others start."""
     box = limited(service.gov, 20)
@@ -149,6 +153,7 @@ def test_spawner_dies_under_the_second_supervisor(service: Service) -> None:
         os.close(end)
 
 
+@pytest.mark.once
 def test_spawner_dies_before_the_supervisor(service: Service) -> None:
     """What the supervisor had adopted becomes init's."""
     hear, say = os.pipe()
@@ -163,6 +168,7 @@ def test_spawner_dies_before_the_supervisor(service: Service) -> None:
         os.close(end)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("everybody", [False, True])
 def test_agent_that_the_supervisor_had_adopted(service: Service, everybody: bool) -> None:
     """It goes on with the second spawner as it would with the first, and ends with it."""
@@ -186,6 +192,7 @@ def test_agent_that_the_supervisor_had_adopted(service: Service, everybody: bool
             assert member.is_refused()
 
 
+@pytest.mark.once
 def test_what_a_job_is_refused_outlives_the_supervisor(service: Service) -> None:
     """Before, without one, and after; and once the job has ended, without anybody at all."""
     with puppet(service.gov, limited(service.gov, 2)) as member:

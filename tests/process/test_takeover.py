@@ -101,6 +101,7 @@ def bomb(rounds: int, cruel: int = 0) -> list[str]:
 # -- at any moment ------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_idle_agent_is_replaced_and_its_figures_go_on(gov: Governor, box: Container) -> None:
     box["numtasks.limit"] = 4
     with puppet(gov, box) as job:
@@ -118,6 +119,7 @@ def test_idle_agent_is_replaced_and_its_figures_go_on(gov: Governor, box: Contai
         assert box["numtasks.failcnt"] == 4
 
 
+@pytest.mark.once
 def test_it_is_told_of(gov: Governor, box: Container) -> None:
     events = gov.events(0)
     kill(gov)
@@ -152,6 +154,7 @@ def test_storm_of_forks_never_exceeds_its_limit(gov: Governor, box: Container, s
     eventually(lambda: box["numtasks.held"] == 0, "nothing is held")
 
 
+@pytest.mark.once
 def test_limits_change_and_processes_move_meanwhile(gov: Governor, box: Container) -> None:
     other = box.hierarchy.mkdir("/other")
     with puppet(gov, box) as job:
@@ -167,6 +170,7 @@ def test_limits_change_and_processes_move_meanwhile(gov: Governor, box: Containe
             job.end(turn)
 
 
+@pytest.mark.once
 def test_fork_rate_is_not_forgotten(gov: Governor, box: Container) -> None:
     with puppet(gov, box) as job:
         box.hierarchy.root["numtasks.forkrate_interval"] = 3600
@@ -209,6 +213,7 @@ except OSError as error:
         os.close(descriptor)
 
 
+@pytest.mark.once
 def test_received_call_that_waits_for_the_supervisor_is_answered(gov: Governor) -> None:
     """The agent dies while a call waits for a container that a stopped supervisor is to make."""
     need(shutil.which("unshare") is not None, "unshare of util-linux is not there")
@@ -229,6 +234,7 @@ def test_received_call_that_waits_for_the_supervisor_is_answered(gov: Governor) 
         assert agent(gov) != before
 
 
+@pytest.mark.once
 def test_jobs_that_are_being_started_start(gov: Governor, box: Container) -> None:
     for _ in range(4):
         kill(gov)
@@ -237,6 +243,7 @@ def test_jobs_that_are_being_started_start(gov: Governor, box: Container) -> Non
     assert box["numtasks.failcnt"] == 0
 
 
+@pytest.mark.once
 def test_refusals_that_it_did_not_tell_of_are_told(gov: Governor, box: Container) -> None:
     box["numtasks.limit"] = 1
     events = (event for event in gov.events(0) if event.kind == "limit")
@@ -250,6 +257,7 @@ def test_refusals_that_it_did_not_tell_of_are_told(gov: Governor, box: Container
         assert told == box["numtasks.failcnt"] == 25
 
 
+@pytest.mark.once
 def test_refusals_before_a_reset_are_told_once_as_well(gov: Governor, box: Container) -> None:
     box["numtasks.limit"] = 1
     events = (event for event in gov.events(0) if event.kind == "limit")
@@ -266,6 +274,7 @@ def test_refusals_before_a_reset_are_told_once_as_well(gov: Governor, box: Conta
         assert box["numtasks.failcnt"] == 2
 
 
+@pytest.mark.once
 def test_it_is_counted(gov: Governor, box: Container) -> None:
     for turn in range(3):
         assert gov.status().agent_restarts == turn
@@ -291,6 +300,7 @@ def impatient(runtime: Path) -> Iterator[Governor]:
         yield gov
 
 
+@pytest.mark.once
 def test_stopped_agent_is_replaced(impatient: Governor) -> None:
     box = impatient.mount("load", ["numtasks"]).mkdir("/box")
     box["numtasks.limit"] = 3
@@ -305,6 +315,7 @@ def test_stopped_agent_is_replaced(impatient: Governor) -> None:
     assert box["numtasks.failcnt"] == 2
 
 
+@pytest.mark.once
 def test_stopped_supervisor_is_no_reason(impatient: Governor) -> None:
     """Nobody is replaced when all were stopped together for longer than the timeout."""
     box = impatient.mount("load", ["numtasks"]).mkdir("/box")
@@ -320,11 +331,13 @@ def test_stopped_supervisor_is_no_reason(impatient: Governor) -> None:
         assert agent(impatient) == before
 
 
+@pytest.mark.once
 def test_agent_that_counts_for_long_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """A count of many processes takes longer than an agent may say nothing."""
     assert said_by("tests.process.slow_counts", monkeypatch) == 0
 
 
+@pytest.mark.once
 def test_no_interval_passes_before_a_death_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A supervisor whose waits never end by themselves replaces its agents all the same."""
     assert said_by("tests.process.no_intervals", monkeypatch) == [15, 10]
@@ -340,6 +353,7 @@ def said_by(module: str, monkeypatch: pytest.MonkeyPatch) -> object:
     return json.loads(done.stdout)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("timeout", [0, -1, 0.05, 1e9, float("nan"), float("inf")])
 def test_timeout_must_be_a_time(timeout: float) -> None:
     with pytest.raises(GovernorError) as refused:
@@ -367,6 +381,7 @@ def run_faulty(*arguments: str) -> tuple[str, int, str]:
     return lines[-2], int(lines[-1]), done.stderr
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("what", FAILURES)
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_new_agent_that_cannot_be_started_is_tried_again(
@@ -406,7 +421,7 @@ FAULTS += [("rate", "tag", when, 1) for when in ("before", "after")]
 FAULTS += [  # among those who move, whoever was tagged before
     ("moves", step, when, nth)
     for when in ("before", "after")
-    for step, nth in (("tag", 17), ("tag", 28), ("tag", 40), ("sweep", 1), ("move", 2))
+    for step, nth in (("tag", 6), ("tag", 14), ("tag", 20), ("go on", 1), ("move", 2))
 ]
 FAULTS += [
     ("tasks", step, "busy", 1) for step in ("receive", "recount", "look closely", "tell", "count")

@@ -38,6 +38,34 @@ def test_it_rings_and_can_be_called_off_again_and_again() -> None:
         assert child.hear() == 150
 
 
+def _sleeps(threads: set[str]) -> int:
+    """How often these threads of ours have gone to sleep, as the kernel counts it."""
+    total = 0
+    for thread in threads:
+        with open(f"/proc/self/task/{thread}/status") as file:
+            total += int(file.read().partition("\nvoluntary_ctxt_switches:")[2].split(None, 1)[0])
+    return total
+
+
+def test_a_watch_that_sees_nothing_wakes_nobody() -> None:
+    def body(parent: Parent) -> None:
+        before = set(os.listdir("/proc/self/task"))
+        watch = Watch(select.epoll())
+        others = set(os.listdir("/proc/self/task")) - before
+        assert others
+        while not _sleeps(others):
+            os.sched_yield()  # until its thread sleeps in its epoll for the first time
+        asleep = _sleeps(others)
+        for _ in range(1000):
+            watch.begin(60)
+            watch.end()
+        parent.say(_sleeps(others) - asleep)
+
+    with forked(body) as child:
+        # Its thread may wait for the interpreter at its start, but not once in every watch.
+        assert child.hear() < 100
+
+
 def _busy(gov: Governor) -> tuple[Job, Container]:
     """A job that opens files as fast as it can, in a container with a limit it never meets."""
     container = gov.mount("load", ["numtasks", "numfiles"]).mkdir("/busy")

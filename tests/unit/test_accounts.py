@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from governor.core.counter import Counter
@@ -45,6 +47,42 @@ def plan(accounts: Accounts, limits: dict[int, int]) -> None:
 def judge(accounts: Accounts, group: int, demand: Demand) -> tuple[Verdict, int | None]:
     verdict, counter = accounts.judge(accounts.terms[group].bill(demand), set())
     return verdict, None if counter is None else counter.id
+
+
+class Looked(Counter):
+    """Says when it is counted."""
+
+    __slots__ = ()
+    looks: ClassVar[list[int]] = []
+
+    def recount(self, held: int, reserved: int = 0) -> None:
+        super().recount(held, reserved)
+        self.looks.append(self.id)
+
+
+def test_a_count_of_everything_looks_where_somebody_is_or_was(kernel: FakeCensus) -> None:
+    accounts = Accounts(kernel, make=Looked)
+
+    def looks() -> list[int]:
+        Looked.looks.clear()
+        accounts.recount()
+        return Looked.looks
+
+    for group in range(1, 1001):
+        accounts.set_counter(group, "tasks", 9)
+        accounts.set_plan(group, {"tasks": [group]}, {"tasks": [group]}, None)
+    assert looks() == list(range(1, 1001)), "an agent before this one may have left figures"
+    assert looks() == []
+    process = kernel.start(group=7)
+    assert looks() == [7]
+    assert accounts.prepay(accounts.terms[400].bill(FORK))
+    assert looks() == [7, 400]
+    assert looks() == [7, 400], "what was paid in advance is void from now on"
+    assert looks() == [7]
+    kernel.exit(process)
+    kernel.reap(process)
+    assert looks() == [7], "it held something"
+    assert looks() == []
 
 
 @pytest.mark.parametrize(("limits", "met"), [({2: 1, 1: 1}, 2), ({1: 1, 4: 1}, 1), ({4: 1}, 4)])
@@ -480,3 +518,26 @@ def test_who_moves_is_charged_at_once_with_all_it_has_and_may_get(
     process.group = 1
     accounts.moved(process.pid, 2, 1)
     assert accounts.counters[7].charged == 6, "two files, and two more that are on the way"
+
+
+def test_who_comes_and_goes_between_two_recounts_was_there(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    plan(accounts, {2: 5})
+    brief = kernel.start(group=1)
+    accounts.witness(brief.pid, 1)
+    kernel.exit(brief)
+    kernel.reap(brief)
+    accounts.recount()
+    highest = {id: accounts.counters[id].maxheld for id in RESOURCES}
+    assert highest == {1: 1, 2: 1, 3: 0, 4: 1, 5: 1, 6: 0, 7: 0}
+    assert {counter.held for counter in accounts.counters.values()} == {0}
+
+
+def test_what_takes_long_to_count_is_not_counted_on_the_way(
+    kernel: FakeCensus, accounts: Accounts
+) -> None:
+    plan(accounts, {2: 5})
+    kernel.slow_to_count.add("tasks")
+    accounts.witness(kernel.start(group=1).pid, 1)
+    assert accounts.counters[2].maxheld == 0

@@ -40,6 +40,17 @@ def test_received_and_kept_calls_are_found(next_agent: Next) -> None:
     assert found == [(7, request(100)), (7, request(2**64 - 1)), (7, request(6))]
 
 
+def test_counters_whose_figures_have_changed_are_named_once(next_agent: Next) -> None:
+    estate = next_agent()
+    counters = {id: KeptCounter(estate, id, "tasks", 9) for id in (5, 2, 8)}
+    assert (estate.take_changed(), estate.take_changed()) == ([2, 5, 8], [])
+    counters[8].recount(3)
+    counters[2].refuse()
+    assert (estate.take_changed(), estate.take_changed()) == ([2, 8], [])
+    counters[5].reset("failcnt")
+    assert estate.take_changed() == [5]
+
+
 def test_a_slot_is_more_than_python_would_bounce(next_agent: Next) -> None:
     assert len(next_agent().slot(1)) > 1024
 
@@ -73,6 +84,15 @@ def test_a_counter_goes_on(next_agent: Next) -> None:
     after.reset("failcnt")
     last = KeptCounter(next_agent(), 4, "tasks", 10)
     assert (last.failcnt, last.maxheld) == (0, 3)
+
+
+def test_the_highest_that_was_seen_on_the_way_goes_on(next_agent: Next) -> None:
+    counter = KeptCounter(next_agent(), 5, "tasks", 10)
+    counter.recount(2)
+    counter.witness(3)
+    counter.witness(1)
+    after = KeptCounter(next_agent(), 5, "tasks", 10)
+    assert (after.held, after.maxheld) == (2, 3)
 
 
 def test_a_rate_goes_on_in_its_interval(next_agent: Next) -> None:

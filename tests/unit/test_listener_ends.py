@@ -20,7 +20,8 @@ def test_a_listener_that_has_ended_is_gone(monkeypatch: pytest.MonkeyPatch) -> N
     anything.slot.return_value = memoryview(bytearray(2048))
     gc.disable()
     try:
-        listener = Listener(os.open(os.devnull, os.O_RDONLY), 1, 1, anything, 0, anything, anything)
+        fd = os.open(os.devnull, os.O_RDONLY)
+        listener = Listener(fd, 1, 1, anything, 0, anything, anything, [])
         there = weakref.ref(listener)
         listener.close()
         del listener

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import msgpack
@@ -22,8 +23,9 @@ PINNED = Path(__file__).parent / "golden" / "startup_imports.txt"
 OWN = ("governor", "subsystems", "workers")
 
 FORBIDDEN = """
-    asyncio concurrent dataclasses dill email http importlib.metadata inspect logging
-    multiprocess multiprocessing prometheus_client pydantic rich sqlite3 ssl subprocess tempfile
+    asyncio bz2 concurrent dataclasses dill email http importlib.metadata inspect logging
+    lzma multiprocess multiprocessing prometheus_client pydantic rich shutil sqlite3 ssl subprocess
+    tempfile
     tomllib unittest urllib.request xml
 """.split()
 
@@ -31,8 +33,8 @@ FORBIDDEN = """
 TRACE = re.compile(r"import '([\w.]+)' # ")
 
 
-def _imports(*arguments: str) -> set[str]:
-    """What Python and its forked children import, run with these arguments."""
+def _imports(*arguments: str) -> Counter[str]:
+    """What Python and its forked children import, and how often, run with these arguments."""
     places = {str(Path(package.__path__[0]).parent) for package in (msgpack, zmq)}
     done = subprocess.run(
         # Without site: what it imports depends on what else is installed.
@@ -43,21 +45,27 @@ def _imports(*arguments: str) -> set[str]:
         timeout=60,
         check=False,
     )
-    modules = set(TRACE.findall(done.stderr))
+    modules = Counter(TRACE.findall(done.stderr))
     assert done.returncode == 0, done.stderr[-4000:]
     return modules
 
 
 @pytest.fixture(scope="module")
-def imported() -> set[str]:
-    """Every module that any process of ``governor run -- true`` imports."""
+def counted() -> Counter[str]:
+    """How many processes of ``governor run -- true`` import a module that they do not inherit."""
     return _imports("-m", "governor", "run", "--", "true")
+
+
+@pytest.fixture(scope="module")
+def imported(counted: Counter[str]) -> set[str]:
+    """Every module that any of these processes imports."""
+    return set(counted)
 
 
 @pytest.fixture(scope="module")
 def inevitable() -> set[str]:
     """What the two packages of others import by themselves: inspect, on some Pythons."""
-    return _imports("-c", "import msgpack, zmq")
+    return set(_imports("-c", "import msgpack, zmq"))
 
 
 @pytest.mark.parametrize(
@@ -75,6 +83,12 @@ def test_what_takes_long_is_not_imported(
 ) -> None:
     ours = imported - inevitable
     assert not {name for name in ours if name == module or name.startswith(f"{module}.")}
+
+
+def test_no_process_imports_what_another_does(counted: Counter[str]) -> None:
+    """What several of them need is imported before they part."""
+    twice = {name for name, times in counted.items() if times > 1}
+    assert not {name for name in twice if name.partition(".")[0] in {*OWN, "msgpack", "zmq"}}
 
 
 def test_packages_of_others_are_the_two_that_are_needed(imported: set[str]) -> None:

@@ -69,6 +69,7 @@ class Kernel(RuleBasedStateMachine):
         self.reading: list[int] = []
         self.rows: list[Row] | None = None
         self.moving: tuple[int, int, Use] | None = None
+        self.meeting: tuple[int, int, int, int] = 0, 0, 0, 0
         self.used = {1: 0, 2: 0}
         self.user = 0
         self.lost = self.doubt = 0
@@ -202,12 +203,15 @@ class Kernel(RuleBasedStateMachine):
         process = self.draw(data)
         process.group = 3 - process.group
         process.moved = True
-        self.moving = process.pid, process.group, process.row().use
+        row = process.row()
+        self.meeting = process.pid, row.start, row.ppid, 3 - process.group
+        self.moving = process.pid, process.group, row.use
 
     @precondition(lambda self: self.moving)
     @rule()
     def the_move_is_known(self) -> None:
         assert self.moving is not None
+        self.ledger.meet(*self.meeting)
         self.ledger.move(*self.moving)
         self.moving = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, get_type_hints
 
 import msgpack
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from governor.errors import GovernorError, ProtocolError
 from governor.wire import client
 from governor.wire.codec import SIZE_MAX, VERSION, Catalogue, Message, encode
+from governor.wire.named import Named
 from tests.unit.wire_samples import ALL, SAMPLES, catalogues
 
 GOLDEN = Path(__file__).parent / "golden" / "v1.txt"
@@ -237,7 +238,7 @@ def test_what_cannot_be_put_into_bytes_is_einval(value: Any, reason: str) -> Non
 
 
 def test_a_shape_that_nobody_checks_cannot_be_declared() -> None:
-    class Odd(NamedTuple):
+    class Odd(Named):
         field: set[int]
 
     with pytest.raises(KeyError, match="set"):
