@@ -14,7 +14,7 @@ from governor.bench.helpers import Programs
 from governor.bench.offers import Offer
 from governor.bench.operations import Operation
 from governor.bench.result import Part, Place, Result
-from governor.bench.runner import Measured, Progress, Runner, Settings
+from governor.bench.runner import Measured, Progress, Runner, Settings, joined
 from governor.bench.section import Section
 from governor.bench.surroundings import Surrounding
 from governor.errors import GovernorError
@@ -43,14 +43,32 @@ class _Run:
         self.memory: Memory = {}
 
     def section(self, section: Section, operations: list[Operation], settings: Settings) -> None:
-        """Measure one; its surroundings are there only as long."""
-        begun = time.monotonic()
+        """Measure one, in as many lives as are wanted and there is time for."""
         try:
             if section.check is not None:
                 section.check()
         except GovernorError as error:
             self.skipped[section.name] = error.message
             return
+        lives = min(settings.lives, settings.rounds) if section.renewed else 1
+        end = time.monotonic() + settings.deadline_seconds
+        measured: list[Measured] = []
+        for life in range(lives):
+            left = (end - time.monotonic()) / (lives - life)
+            if measured and left <= 0:
+                break
+            share = settings._replace(rounds=-(-settings.rounds // lives), deadline_seconds=left)
+            measured.append(self._live(section, operations, share, first=not measured))
+        found = joined(measured)
+        self.parts[section.name] = _part(section, found)
+        for name, reason in found.failed.items():
+            self.failed[f"{section.name} {name}"] = reason
+
+    def _live(
+        self, section: Section, operations: list[Operation], settings: Settings, first: bool
+    ) -> Measured:
+        """Set up and measure once; what is measured once only is measured the first time."""
+        begun = time.monotonic()
 
         def progress(text: str) -> None:
             self._progress(f"{section.name}: {text}")
@@ -59,10 +77,8 @@ class _Run:
             found = self._open(section, stack)
             left = settings.deadline_seconds - (time.monotonic() - begun)
             runner = Runner(operations, found, settings._replace(deadline_seconds=left), progress)
-            measured = runner.measure(section.spread, section.counted and self._counted)
-            self.parts[section.name] = _part(section, measured)
-            for name, reason in measured.failed.items():
-                self.failed[f"{section.name} {name}"] = reason
+            counted = section.counted and self._counted
+            return runner.measure(section.spread if first else (), counted and first)
 
     def weigh(self, containers: int) -> None:
         """Find out what a governor has in memory."""

@@ -14,15 +14,20 @@ from governor.errors import GovernorError
 
 
 class Settings(NamedTuple):
-    """How long to measure: rounds, seconds per sample, and seconds after which no round begins."""
+    """How long to measure: rounds, seconds per sample, and seconds after which no round begins.
+
+    The rounds are dealt out to ``lives``: for each, all surroundings are set up anew, for one may
+    have luck with its place in memory or on the processors as long as it lives.
+    """
 
     rounds: int
     sample_seconds: float
     deadline_seconds: float
+    lives: int = 1
 
 
 QUICK = Settings(rounds=21, sample_seconds=0.01, deadline_seconds=75.0)
-FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=840.0)
+FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=840.0, lives=6)
 
 _MOST_SINGLE: Final = 20_000
 _SINGLE_RUNS: Final = 5
@@ -162,6 +167,21 @@ class Runner:
             operation: {name: row[name] for name in row if name not in self._failed}
             for operation, row in samples.items()
         }
+
+
+def joined(lives: Sequence[Measured]) -> Measured:
+    """Return several measurements of the same as one; what failed once is left out of all."""
+    failed = {name: reason for life in lives for name, reason in life.failed.items()}
+    samples = {
+        operation: {
+            name: [value for life in lives for value in life.samples[operation][name]]
+            for name in row
+            if all(name in life.samples[operation] for life in lives)
+        }
+        for operation, row in lives[0].samples.items()
+    }
+    rounds = sum(life.rounds for life in lives)
+    return lives[0]._replace(samples=samples, rounds=rounds, failed=failed)
 
 
 def shuffled(names: Sequence[str], turn: int) -> list[str]:

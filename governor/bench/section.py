@@ -15,6 +15,7 @@ class Section(NamedTuple):
     Of ``spread`` every single operation is timed, too, for the distribution. ``counted``: where
     the host can, it is counted how many instructions an operation takes. ``check`` raises
     GovernorError where the whole section makes no sense. ``weight`` is its part of the time.
+    What takes long to be set up is not ``renewed`` for each of several lives.
     """
 
     name: str
@@ -25,3 +26,4 @@ class Section(NamedTuple):
     counted: bool = False
     check: Callable[[], None] | None = None
     weight: float = 1.0
+    renewed: bool = True

@@ -32,6 +32,7 @@ class _Sweep(NamedTuple):
     full: tuple[Point, ...]
     operations: tuple[str, ...]
     weight: float = 1.0
+    renewed: bool = True
 
 
 _SHAPES: Final = (
@@ -52,6 +53,7 @@ _SHAPES: Final = (
         (1, 10, 100, 1_000, 10_000),
         ("open", "attach", "read"),
         2.0,
+        renewed=False,
     ),
     _Sweep(
         "processes",
@@ -88,7 +90,12 @@ def _of_shapes(sweep: _Sweep, quick: bool) -> Section:
         if shape.hierarchies:
             found.append(offers.cgroup(f"{CGROUP_V1} {name}", 1, shape, point))
     return Section(
-        sweep.field, sweep.title, named(*sweep.operations), tuple(found), weight=sweep.weight
+        sweep.field,
+        sweep.title,
+        named(*sweep.operations),
+        tuple(found),
+        weight=sweep.weight,
+        renewed=sweep.renewed,
     )
 
 

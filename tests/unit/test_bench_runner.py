@@ -79,6 +79,16 @@ def test_nobody_is_asked_for_what_it_cannot_do() -> None:
     assert {operation for operation, _ in some.runs} == {"open"}
 
 
+def test_what_fails_in_one_life_is_left_out_of_all() -> None:
+    settings = Settings(2, 0.001, 60.0)
+    first = measure({"good": Fake(7.0), "bad": Fake(8.0)}, settings, ("open",))
+    second = measure({"good": Fake(9.0), "bad": Fake(8.0, fails_at=2)}, settings)
+    found = runner.joined([first, second])
+    assert found.samples == {"open": {"good": [7.0, 7.0, 9.0, 9.0]}}
+    assert (found.rounds, {*found.failed}) == (4, {"bad"})
+    assert found.singles == first.singles
+
+
 def test_single_operations_are_pooled_from_several_runs() -> None:
     settings = Settings(3, 1e-6, 60.0)
     measured = measure({"a": Fake(100.0), "b": Fake(100.0, fails_at=6)}, settings, ("open",))
