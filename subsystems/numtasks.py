@@ -89,7 +89,7 @@ class NumTasks(SharedSubsystem):
         def read(root: Container) -> Value:
             return format_limit(getattr(self.counter(root), field))
 
-        return ControlFile(read, parse, write, metric, on="root")
+        return ControlFile(read, parse, write, metric, on="root", needs="nothing")
 
     def stats(self, container: Container) -> dict[str, int]:
         """Refusals for the rate are a line of their own."""

@@ -64,6 +64,9 @@ class Accounts:
         self._prepaid: dict[int, list[Bill]] = {}
         # Counter to the time when it may be counted again for a call that lacks room.
         self._lasting: dict[int, float] = {}
+        # Counters that a count of everything may change though nobody is there: something was
+        # held or charged. Of ten thousand containers most are empty, and not looked at.
+        self._stirred: set[int] = set()
         # Those that may know of calls which no counter has been told of.
         self._unbooked: set[Bill] = set()
         self.tally = Tally()
@@ -124,7 +127,10 @@ class Accounts:
         before = self.terms.get(group)
         live = {r: [self.counters[id] for id in ids] for r, ids in charges.items()}
         terms = self.terms[group] = Terms(group, live, cpus)
-        self._survey.index(group, [id for ids in counts.values() for id in ids])
+        counted = [id for ids in counts.values() for id in ids]
+        self._survey.index(group, counted)
+        # An agent before this one may have left figures in them.
+        self._stirred.update(counted, (counter.id for counter in terms.charged))
         if before is None:
             self._charging.update(terms.charged)
             self.recount(c for c in terms.charged if self._is_charged_in_part(c))
@@ -142,11 +148,13 @@ class Accounts:
         self.book()
         if (terms := self.terms.pop(group, None)) is not None:
             self._charging.subtract(terms.charged)
+        self._stirred.update(self._survey.counters(group))
         self._survey.index(group, [])
 
     def drop_counter(self, id: int) -> None:
         """The container of this counter is gone, and with it what was borrowed."""
         counter = self.counters.pop(id, None)
+        self._stirred.discard(id)
         self._lasting.pop(id, None)
         self._survey.drop(id)
         if counter is not None:
@@ -203,6 +211,7 @@ class Accounts:
         need not be counted one by one.
         """
         for bill in self._unbooked:
+            self._stir(counter for counter, _ in bill.entries)
             if calls := bill.take_admitted():
                 if bill.nr is not None:
                     self.tally.calls[bill.nr] += calls
@@ -211,6 +220,15 @@ class Accounts:
                     if counter is not None and counter.resource in resources:
                         counter.admitted += calls
         self._unbooked = {bill for bill in self._unbooked if bill.credit}
+
+    def _stir(self, counters: Iterable[Counter]) -> None:
+        """Something was charged here."""
+        self._stirred.update(counter.id for counter in counters)
+
+    def charge_unasked(self, bill: Bill) -> None:
+        """Charge what the caller may have got without a call."""
+        charge(bill.entries)
+        self._stir(counter for counter, _ in bill.entries)
 
     def moved(self, pid: int, source: int | None, group: int) -> None:
         """A process is in another group than ``source`` now; None: it comes from outside.
@@ -224,7 +242,9 @@ class Accounts:
         for resource, counters in self.terms[group].gained(old).items():
             held = self._census.count(resource, [pid]) + self._census.leaving(resource)
             entries += [(counter, held + under_way[resource]) for counter in counters]
-        charge(list(flow(entries)))
+        due = list(flow(entries))
+        charge(due)
+        self._stir(counter for counter, _ in due)
 
     def judge(
         self,
@@ -332,29 +352,43 @@ class Accounts:
         """Count these counters (all without an argument) from the kernel."""
         if not self.complete:
             return
-        named = list(self.counters.values() if counters is None else counters)
+        named = self._take_stirred() if counters is None else list(counters)
         for counter in named:
             if counter.interval:
                 counter.tick(self._clock())
+                self._keep_stirred(counter)
         wanted = [counter for counter in named if not counter.interval]
-        if not wanted:
+        if not wanted and (counters is not None or self._has_rates_only()):
             return
         self.reservations.settle()
         members = self._survey.members()
         if counters is None:
-            wanted = self._awake(wanted, members)
+            wanted += self._inhabited(members, besides=wanted)
         if wanted:
             self._count(with_pools(wanted), members)
 
-    def _awake(self, counters: list[Counter], members: Mapping[int, list[int]]) -> list[Counter]:
-        """Those that a recount may change: somebody is there, or something is held or charged.
+    def _has_rates_only(self) -> bool:
+        return all(counter.interval for counter in self.counters.values())
 
-        Of ten thousand containers most are empty.
-        """
+    def _take_stirred(self) -> list[Counter]:
+        """Those that are stirred; from now on only those are that the count says it of."""
+        self.book()
+        stirred, self._stirred = self._stirred, set()
+        return [self.counters[id] for id in sorted(stirred) if id in self.counters]
+
+    def _keep_stirred(self, counter: Counter) -> None:
+        if counter.held or counter.charged or counter.minheld > 0:
+            self._stirred.add(counter.id)
+
+    def _inhabited(
+        self, members: Mapping[int, list[int]], besides: Iterable[Counter]
+    ) -> list[Counter]:
+        """Further counters that somebody counts in, or may in a moment."""
         notes = self.reservations.pending.values()
         groups = {*members, *(group for note in notes for group in note.groups)}
-        touched = {id for group in groups for id in self._survey.counters(group)}
-        return [c for c in counters if c.held or c.charged or c.id in touched or c.minheld > 0]
+        ids = {id for group in groups for id in self._survey.counters(group)}
+        ids.difference_update(counter.id for counter in besides)
+        return [self.counters[id] for id in sorted(ids) if id in self.counters]
 
     def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
         """Count these, which are in the order of `with_pools`."""
@@ -375,6 +409,7 @@ class Accounts:
             held = count + self._reserved(counter, asleep)
             reserved = leaving + self._reserved(counter, self.reservations.pending.keys() - asleep)
             counter.recount(held, reserved)
+            self._keep_stirred(counter)
             self._void_credit(counter)
             if self._census.slow(counter.resource):
                 now = self._clock()

@@ -248,6 +248,8 @@ class Agent:
                 self._move(request, pid, job, group)
             case wire.Count(request):
                 self._count(request)
+            case wire.CountSome(request, ids):
+                self._count_some(request, ids)
             case wire.Adopt(job, group, traps):
                 self._adopt(job, group, traps)
             case wire.Resume(request):
@@ -395,19 +397,30 @@ class Agent:
             listener.follow()
 
     def _count(self, request: int) -> None:
-        self.accounts.book()
         self.accounts.recount()
+        figures = self._changed_figures()
         members = self._census.members()
-        told, figures = self._told, []
-        for id, c in self.accounts.counters.items():
-            row = [id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
-            if told.get(id) != row:
-                told[id] = row
-                figures.append(row)
         unreadable = self._census.unreadable_groups(members)
         if (done := self.accounts.tally.take()) is not None:
             self._peer.send(done)
-        self._peer.send(wire.Figures(request, figures, self._census.rows(), unreadable))
+        self._peer.send(wire.Figures(request, figures, self._census.rows(members), unreadable))
+
+    def _count_some(self, request: int, ids: list[int]) -> None:
+        accounts = self.accounts
+        accounts.book()
+        accounts.recount(accounts.counters[id] for id in ids)
+        self._peer.send(wire.Figures(request, self._changed_figures(), [], []))
+
+    def _changed_figures(self) -> list[list[int]]:
+        """Of the counters with others than the supervisor was told, as `Figures` has them."""
+        told, counters, figures = self._told, self.accounts.counters, []
+        for id in self._estate.take_changed():
+            if (c := counters.get(id)) is not None:
+                row = [id, c.held, c.minheld, c.maxheld, c.failcnt, c.admitted]
+                if told.get(id) != row:
+                    told[id] = row
+                    figures.append(row)
+        return figures
 
     def _show(self, *groups: int) -> None:
         """Count for the figures what somebody has come to, or left: now, or soon where it is much.
@@ -456,7 +469,6 @@ class Agent:
         for listener in self._listeners.values():
             listener.choose_wake_up()
             listener.time_next()
-        self.accounts.book()  # what a successor would not know of
         self.accounts.recount()
         took = time.monotonic() - started
         self._next_sample = started + max(SAMPLE_INTERVAL, took * SAMPLE_SHARE)

@@ -96,10 +96,10 @@ class Census:
         self.unreadable.intersection_update(members)
         return sorted({members[pid].group for pid in hidden})
 
-    def rows(self) -> list[list[int]]:
-        """CPU time of every member, as `wire.agent.Counted` has it."""
+    def rows(self, members: Mapping[int, Tag]) -> list[list[int]]:
+        """CPU time of every one of these, as `wire.agent.Counted` has it; without those gone."""
         rows = []
-        for pid, tag in self.members().items():
+        for pid, tag in members.items():
             sample = cpu.sample(pid)
             if sample is not None:
                 discards = int(cpu.ignores_sigchld(pid))

@@ -22,7 +22,7 @@ from governor.core.counter import Counter
 SIZE = 16 << 20
 """Bytes of an estate: room for 130,000 counters, listeners and waiting calls. Unused, none."""
 
-LISTENER, CALL, COUNTER, ENTRY, REFUSED = range(1, 6)
+LISTENER, CALL, COUNTER, ENTRY, REFUSED = _KINDS = range(1, 6)
 """Kinds of records, and their owners: a job, a job, a counter, a ticket, a counter and a job."""
 
 _LEAST = 4096
@@ -81,13 +81,15 @@ class Estate:
         self._room = (size - _ROOM) // _RECORD
         self._used = max(self.words[_USED], _FIRST)
         self._free: list[int] = []
-        self._found: dict[tuple[int, int], int] = {}
+        self._found: dict[int, dict[int, int]] = {kind: {} for kind in _KINDS}
         for record in range(_FIRST, self._used):
             kind, owner = self.words[record * _WORDS : record * _WORDS + _BODY]
             if kind:
-                self._found[kind, owner] = record
+                self._found[kind][owner] = record
             else:
                 self._free.append(record)
+        self.changed: set[int] = set()
+        """Counters whose figures are not those of the last `take_changed`."""
         self.successor = self.words[_AGENTS] > 0
         self.words[_AGENTS] += 1
 
@@ -95,7 +97,7 @@ class Estate:
 
     def find(self, kind: int, owner: int) -> int | None:
         """The record of this kind and owner."""
-        return self._found.get((kind, owner))
+        return self._found[kind].get(owner)
 
     def add(self, kind: int, owner: int, body: bytes = b"") -> int:
         """A new record that begins with ``body`` and has zeros after it."""
@@ -106,17 +108,17 @@ class Estate:
         self.words[record * _WORDS + 1] = owner
         if record != _SCRAP:
             self.words[record * _WORDS] = kind
-            self._found[kind, owner] = record
+            self._found[kind][owner] = record
         return record
 
     def free(self, record: int) -> None:
         """Forget a record."""
         if record != _SCRAP:
             first = record * _WORDS
-            key = self.words[first], self.words[first + 1]
+            found, owner = self._found[self.words[first]], self.words[first + 1]
             self.words[first] = 0
-            if self._found.get(key) == record:
-                del self._found[key]
+            if found.get(owner) == record:
+                del found[owner]
             self._free.append(record)
 
     def drop(self, kind: int, owner: int) -> None:
@@ -127,7 +129,7 @@ class Estate:
 
     def owners(self, kind: int) -> list[int]:
         """Who has a record of this kind; for calls, once each."""
-        return [owner for other, owner in self._found if other == kind]
+        return list(self._found[kind])
 
     def body(self, record: int) -> bytes:
         """What a record has after its kind and owner."""
@@ -252,6 +254,11 @@ class Estate:
         rates = zip(*[iter(numbers)] * 3, strict=True)
         return job, call % (1 << 64), list(rates)
 
+    def take_changed(self) -> list[int]:
+        """The counters whose figures have changed since this was last asked."""
+        changed, self.changed = self.changed, set()
+        return sorted(changed)
+
     # -- tickets -------------------------------------------------------------------
 
     def new_ticket(self) -> int:
@@ -272,6 +279,7 @@ class KeptCounter(Counter):
     def __init__(self, estate: Estate, id: int, resource: str, limit: int) -> None:
         super().__init__(id, resource, limit)
         self._estate = estate
+        estate.changed.add(id)
         record = estate.find(COUNTER, id)
         if record is None:
             record = estate.add(COUNTER, id)
@@ -298,6 +306,7 @@ class KeptCounter(Counter):
         self._leave()
 
     def _leave(self) -> None:
+        self._estate.changed.add(self.id)
         words, first = self._estate.words, self._estate.word(self._record, 0)
         words[first + _MAXHELD] = self.maxheld
         words[first + _MINHELD] = self.minheld
@@ -309,6 +318,7 @@ class KeptCounter(Counter):
     def refuse(self) -> None:
         """As the base does, for good."""
         super().refuse()
+        self._estate.changed.add(self.id)
         self._estate.words[self._estate.word(self._record, _FAILCNT)] = self.failcnt
 
     def reset(self, figure: str) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Final
 
-from governor.core.counter import charge
 from workers import membership, seccomp
 from workers.bills import Bill, Demand, Terms
 from workers.demands import Demands
@@ -305,7 +304,7 @@ class Listener:
         trap.kept = kept
         if nr != self._affinity:
             if unasked := self.demands.unasked(nr, args, tid):
-                charge(self._terms().bill(unasked).entries)
+                self._accounts.charge_unasked(self._terms().bill(unasked))
             trap.demand = self.demands.exact(nr, args, tid)
             if not trap.demand and nr not in self.demands.closely:
                 trap.admit()

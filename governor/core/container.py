@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
+    from governor.core.group import Group
     from governor.core.hierarchy import Hierarchy
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 NAME_MAX = 255
 """Longest container name in bytes, as for a directory (NAME_MAX of limits.h)."""
+
+EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
+"""The mapping that all share who have no children, or no groups: most of ten thousand."""
+
+
+def put(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
+    """One more entry; returns what holds it, which is a mapping of its own from now on."""
+    if not isinstance(mapping, dict):
+        return {key: value}
+    mapping[key] = value
+    return mapping
+
+
+def take(mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
+    """One entry less; returns what holds the others, `EMPTY` when there are none."""
+    assert isinstance(mapping, dict)
+    del mapping[key]
+    return mapping or EMPTY
 
 
 class Container:
     """A set of processes plus one state object per subsystem bound to the hierarchy.
 
-    ``groups`` counts the container groups that refer to this container, ``tasks`` the processes
-    in it (sub-containers aside) when they were last counted, ``busy`` the references subsystems
-    hold to keep it alive (the seeds' css_get/css_put).
+    ``groups`` are those, by id, whose processes are in this container or below it; `GroupTable`
+    keeps them. ``tasks`` counts the processes in it (sub-containers aside) when they were last
+    counted, ``busy`` the references subsystems hold to keep it alive (the seeds' css_get/css_put).
     """
 
     __slots__ = (
@@ -42,9 +65,9 @@ class Container:
         self.hierarchy = hierarchy
         self.parent = parent
         self.name = name
-        self.children: dict[str, Container] = {}
+        self.children: Mapping[str, Container] = EMPTY
         self.states: dict[str, object] = {}
-        self.groups = 0
+        self.groups: Mapping[int, Group] = EMPTY
         self.tasks = 0
         self.busy = 0
         # Inherited at creation, as containers.txt section 1.4 has it.
@@ -102,7 +125,8 @@ class Container:
         while nodes:
             node = nodes.pop()
             yield node
-            nodes.extend(reversed(node.children.values()))
+            if node.children:
+                nodes += reversed(list(node.children.values()))
 
     def lookup(self, path: str) -> Container:
         """The container at ``path`` below this one; ENOENT names the first missing part."""

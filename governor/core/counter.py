@@ -8,12 +8,14 @@ guarantee from a pool that is shared with others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 
+from governor.core.container import EMPTY, put, take
 from governor.units import UNLIMITED
 
 FIGURES = ("maxheld", "minheld", "failcnt")
 """What can be reset."""
+_NO_RESETS: frozenset[str] = frozenset()
 
 
 class Counter:
@@ -60,7 +62,7 @@ class Counter:
         """When the running interval began."""
         self.lender: Counter | None = None
         self.guarantee = 0
-        self.borrowers: list[Counter] = []
+        self.borrowers: Mapping[Counter, None] = EMPTY
         self.charged = 0
         self.held = 0
         self.minheld = 0
@@ -68,8 +70,8 @@ class Counter:
         self.failcnt = 0
         self.admitted = 0
         """Calls that were let through; the kernel may have failed some of them afterwards."""
-        self.resets: set[str] = set()
-        """Figures that were reset here, for whoever has to pass that on."""
+        self.resets: Set[str] = _NO_RESETS
+        """Figures that were reset here since `pass_on`."""
 
     def __repr__(self) -> str:
         return f"Counter({self.id}, {self.resource!r}, charged={self.charged}, limit={self.limit})"
@@ -148,7 +150,12 @@ class Counter:
         """
         anew = {"maxheld": self.held, "minheld": self.held, "since": float("-inf")}
         setattr(self, figure, anew.get(figure, 0))
-        self.resets.add(figure)
+        self.resets |= {figure}
+
+    def pass_on(self) -> list[str]:
+        """What was reset here, for whoever has to tell others; not to be told again."""
+        resets, self.resets = self.resets, _NO_RESETS
+        return sorted(resets)
 
     # -- rates ---------------------------------------------------------------------
 
@@ -173,11 +180,11 @@ class Counter:
         destroys a counter ends its borrowing first.
         """
         if self.lender is not None:
-            self.lender.borrowers.remove(self)
+            self.lender.borrowers = take(self.lender.borrowers, self)
         self.lender = lender
         self.guarantee = guarantee
         if lender is not None:
-            lender.borrowers.append(self)
+            lender.borrowers = put(lender.borrowers, self, None)
 
     def over(self, figure: int) -> int:
         """What of ``figure`` exceeds the guarantee, and so is borrowed."""

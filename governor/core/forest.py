@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from governor.core.bindings import Bindings, create_states
-from governor.core.container import Container, check_name, split_path
+from governor.core.container import Container, check_name, put, split_path, take
 from governor.core.group import Group, GroupTable
 from governor.core.hierarchy import Hierarchy
 from governor.core.transaction import Tell, all_or_none, insist
@@ -130,7 +130,7 @@ class Forest:
         container = Container(parent.hierarchy, parent, names[-1])
         bound_here = parent.hierarchy.subsystems.values()
         container.states = create_states(container, bound_here, self._tell)
-        parent.children[names[-1]] = container
+        parent.children = put(parent.children, container.name, container)
         parent.occupied = True
         return container
 
@@ -170,16 +170,20 @@ class Forest:
     def rmdir(self, hierarchy: str, path: str) -> Container:
         """Remove a container without children, processes and busy references [EBUSY]."""
         container = self.lookup(hierarchy, path)
+        self.remove(container)
+        return container
+
+    def remove(self, container: Container) -> None:
+        """The same for a container that has been looked up."""
         if container.parent is None:
             raise GovernorError(errno.EBUSY, f"{container.label} is a root; unmount the hierarchy")
         if reason := self.in_use(container):
             raise GovernorError(errno.EBUSY, f"container {container.label} {reason}")
         for group in self.groups_of(container):
             self.groups.release(group)
-        del container.parent.children[container.name]
+        container.parent.children = take(container.parent.children, container.name)
         for kind, subsystem in reversed(container.hierarchy.subsystems.items()):
             self._tell(subsystem, "destroy", container, container.states.pop(kind))
-        return container
 
     def in_use(self, container: Container) -> str:
         """Why a container cannot be removed, as the end of a sentence; empty when it can.
@@ -247,9 +251,7 @@ class Forest:
 
     def groups_of(self, container: Container) -> list[Group]:
         """The groups whose processes are in this very container."""
-        if not container.groups:
-            return []
-        return [group for group in self.groups if container in group.containers]
+        return [group for group in container.groups.values() if container in group.containers]
 
     def admit(self, group: Group) -> None:
         """Ask every subsystem whether a job may be started in ``group``; all or none agree."""

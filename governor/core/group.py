@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from governor.core.container import Container
+from governor.core.container import Container, put, take
 from governor.errors import GovernorError
 
 GROUP_MAX = 2**20 - 1
@@ -32,7 +32,11 @@ class Group:
 
 
 class GroupTable:
-    """All groups in use, by combination and by id."""
+    """All groups in use: by combination, by id, and by each container that they are in or below.
+
+    The last is kept in the containers themselves, so that what concerns a container costs what
+    is in it, however many groups there are elsewhere.
+    """
 
     def __init__(self) -> None:
         self._by_containers: dict[tuple[Container, ...], Group] = {}
@@ -65,11 +69,11 @@ class GroupTable:
         return group
 
     def release(self, group: Group) -> None:
-        """Forget a group that nobody refers to; its containers lose one reference each."""
+        """Forget a group that nobody refers to."""
         del self._by_containers[group.containers]
         del self._by_id[group.id]
-        for container in group.containers:
-            container.groups -= 1
+        for node in lines(group):
+            node.groups = take(node.groups, group.id)
 
     def substitute(self, group: Group, containers: tuple[Container, ...]) -> None:
         """Give ``group`` other containers: a hierarchy came or went for all its tasks."""
@@ -80,8 +84,8 @@ class GroupTable:
     def _add(self, group: Group) -> None:
         self._by_containers[group.containers] = group
         self._by_id[group.id] = group
-        for container in group.containers:
-            container.groups += 1
+        for node in lines(group):
+            node.groups = put(node.groups, group.id, group)
 
     def _free_id(self) -> int:
         """The next id in use by nobody, counting on from the last so that ids rest a while."""
@@ -91,3 +95,9 @@ class GroupTable:
             self.last = self.last % GROUP_MAX + 1
             if self.last not in self._by_id:
                 return self.last
+
+
+def lines(group: Group) -> Iterator[Container]:
+    """The containers of a group, each with all above it."""
+    for container in group.containers:
+        yield from container.ancestors()

@@ -9,10 +9,11 @@ at the root, see `Shares.amounts`.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
+from governor.core.container import EMPTY, put, take
 from governor.errors import GovernorError
 from governor.units import UNLIMITED
 
@@ -59,14 +60,14 @@ class Shares:
     def __init__(self, parent: Shares | None = None, unsupported: Collection[str] = ()) -> None:
         self.parent = parent
         self.depth: int = parent.depth + 1 if parent else 0
-        self.children: dict[Shares, None] = {}
+        self.children: Mapping[Shares, None] = EMPTY
         self.min = UNSUPPORTED if "min_shares" in unsupported else DONT_CARE
         self.max = UNSUPPORTED if "max_shares" in unsupported else DONT_CARE
         self.divisor = DEFAULT_DIVISOR
         self.unused = DEFAULT_DIVISOR
         self.total = UNLIMITED
         if parent is not None:
-            parent.children[self] = None
+            parent.children = put(parent.children, self, None)
 
     @property
     def fields(self) -> Change:
@@ -77,7 +78,7 @@ class Shares:
         """The container is gone: its minimum goes back to the parent, which the seeds forgot."""
         if self.parent is not None:
             self.parent.unused += max(self.min, 0)
-            del self.parent.children[self]
+            self.parent.children = take(self.parent.children, self)
             self.parent = None
 
     def change(self, change: Change) -> Callable[[], None]:

@@ -49,7 +49,8 @@ class ControlFile(NamedTuple):
     what takes it back, for when a group would have nowhere to run, or another subsystem makes no
     plan. A file without ``write`` is read-only. One without ``metric`` is exported under its own
     name, of no known kind, while it reads as a number. ``on``: roots alone may have a file, or
-    all but the root.
+    all but the root. ``needs`` is what has to be counted for a reading: everything, the counters
+    of the container alone, or nothing, as for what was written.
     """
 
     read: Callable[[Container], Value]
@@ -57,6 +58,7 @@ class ControlFile(NamedTuple):
     write: Callable[[Container, Any], Callable[[], None] | None] | None = None
     metric: Metric | None = None
     on: Literal["all", "root", "child"] = "all"
+    needs: Literal["all", "own", "nothing"] = "all"
 
     @property
     def writable(self) -> bool:
@@ -233,6 +235,7 @@ class Subsystem:
     def sampled(self, root: Container, host: Host) -> Iterable[Container]:
         """All figures are fresh. Returns the containers whose plans must be renewed.
 
-        Comes at every reading, and at least every ``interval`` seconds while anything runs.
+        Comes at every reading of files that need it (of this subsystem all but those that need
+        nothing), and at least every ``interval`` seconds while anything runs.
         """
         return ()

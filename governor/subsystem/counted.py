@@ -68,14 +68,20 @@ class CountedSubsystem(Subsystem):
         """Figures, bounds and failures of the resource, the figures to be reset by a 0."""
         metrics = counted_metrics(self.resource)
         files = {
-            "held": ControlFile(lambda c: self.counter(c).held),
+            "held": ControlFile(lambda c: self.counter(c).held, needs="own"),
             "minheld": self._figure("minheld"),
             "maxheld": self._figure("maxheld"),
             "barrier": ControlFile(
-                lambda c: format_limit(self.counter(c).barrier), parse_count, self._set_barrier
+                lambda c: format_limit(self.counter(c).barrier),
+                parse_count,
+                self._set_barrier,
+                needs="nothing",
             ),
             "limit": ControlFile(
-                lambda c: format_limit(self.counter(c).limit), parse_count, self._set_limit
+                lambda c: format_limit(self.counter(c).limit),
+                parse_count,
+                self._set_limit,
+                needs="nothing",
             ),
             "failcnt": self._figure("failcnt"),
         }
@@ -90,6 +96,7 @@ class CountedSubsystem(Subsystem):
             lambda c: int(getattr(self.counter(c), name)),
             parse_reset,
             lambda c, _: self.counter(c).reset(name),
+            needs="own",
         )
 
     def _set_limit(self, container: Container, limit: int) -> Callable[[], None]:

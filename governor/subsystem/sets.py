@@ -108,10 +108,18 @@ class SetSubsystem(Subsystem):
         )
         return {
             f"{self.name}.{name}": ControlFile(
-                lambda c: format_cpus(sets.of(c).members), sets.parse, sets.set_members, own
+                lambda c: format_cpus(sets.of(c).members),
+                sets.parse,
+                sets.set_members,
+                own,
+                needs="nothing",
             ),
             f"{self.name}.{flag}": ControlFile(
-                lambda c: int(sets.of(c).exclusive), parse_flag, sets.set_exclusive, exclusive
+                lambda c: int(sets.of(c).exclusive),
+                parse_flag,
+                sets.set_exclusive,
+                exclusive,
+                needs="nothing",
             ),
             f"{self.name}.effective_{name}": ControlFile(
                 lambda c: format_cpus(sets.effective(c)), metric=effective

@@ -137,14 +137,17 @@ class SharedSubsystem(CountedSubsystem):
         )
         total = Metric("available", f"{self.resource.capitalize()} that shares are parts of.")
         own = {
-            "shares": ControlFile(self._read_shares, self._parse_shares, self._write_shares),
+            "shares": ControlFile(
+                self._read_shares, self._parse_shares, self._write_shares, needs="nothing"
+            ),
             "amounts": ControlFile(
-                lambda c: _line(self.counter(c).shares.amounts._asdict()),
+                lambda c: _line(self.counter(c).shares.amounts._asdict()), needs="nothing"
             ),
             "stats": ControlFile(
                 lambda c: "\n".join(f"{name} {figure}" for name, figure in self.stats(c).items()),
                 lambda _: None,
                 lambda c, _: self.reset_stats(c),
+                needs="own",
             ),
             "total": ControlFile(
                 lambda c: format_limit(self.counter(c).shares.total),
@@ -152,6 +155,7 @@ class SharedSubsystem(CountedSubsystem):
                 self._set_total,
                 total,
                 on="root",
+                needs="nothing",
             ),
         }
         return files | {f"{self.name}.{name}": file for name, file in own.items()}

@@ -84,8 +84,15 @@ class AgentLink:
     # -- telling -------------------------------------------------------------------
 
     def set_plan(self, group: int, plan: Plan, counters: Iterable[Counter]) -> None:
-        """Make the agent enforce ``plan``; only what it does not know yet is sent."""
-        changed = [counter for counter in counters if self._tell(counter)]
+        """Make the agent enforce ``plan``; only what it does not know yet is sent.
+
+        Of the counters it has heard of before it may not have heard lately: nobody was there.
+        """
+        changed = []
+        for counter in counters:
+            self._tell_resets(counter)
+            if self._tell(counter):
+                changed.append(counter)
         if changed or self._plans.get(group) != plan:
             self._plans[group] = plan
             self._send(wire.SetPlan(group, plan.charges, plan.counts, plan.confined))
@@ -100,10 +107,14 @@ class AgentLink:
             self._tell(counter, Told.of(counter).tightened(self._told[counter.id]))
         for counter in known:
             self._tell(counter)
-            for figure in sorted(counter.resets):
-                self._send(wire.Reset(counter.id, figure))
         for counter in counters:
-            counter.resets.clear()
+            self._tell_resets(counter)
+
+    def _tell_resets(self, counter: Counter) -> None:
+        """Figures of a counter that the agent does not know begin with it."""
+        for figure in counter.pass_on():
+            if counter.id in self._told:
+                self._send(wire.Reset(counter.id, figure))
 
     def _tell(self, counter: Counter, wanted: Told | None = None) -> bool:
         """Send what the agent does not know of a counter yet; whether that was anything.
@@ -127,14 +138,8 @@ class AgentLink:
         self.counters[id] = counter
         if self._inherits and counter.failcnt:  # another supervisor has told of those
             self._heard.begin(id, counter.failcnt)
-        if wanted.limit != known.limit:
-            self._send(wire.SetCounter(id, counter.resource, wanted.limit))
-        if wanted.barrier != known.barrier:
-            self._send(wire.SetBarrier(id, wanted.barrier))
-        if wanted.interval != known.interval:
-            self._send(wire.SetInterval(id, wanted.interval))
-        if (wanted.lender, wanted.guarantee) != (known.lender, known.guarantee):
-            self._send(wire.SetLender(id, wanted.lender, wanted.guarantee))
+        for message in wanted.news(known, id, counter.resource):
+            self._send(message)
         return True
 
     def drop_plan(self, group: int) -> None:
@@ -192,17 +197,8 @@ class AgentLink:
             self._heard.told(hit)
 
     def untold(self, message: wire.Refusals) -> list[wire.JobHit]:
-        """What was refused and not told of, by agents that were ended before; nobody knows who.
-
-        There is less than was told of where the figure has been reset.
-        """
-        hits = []
-        for id, failcnt in message.figures:
-            if id in self.counters:
-                missing = self._heard.missing(id, failcnt)
-                if missing > 0:
-                    hits.append(wire.JobHit(id, "limit", 0, missing, self.counters[id].held, 0))
-        return hits
+        """What was refused and not told of, by agents that were ended before; nobody knows who."""
+        return self._heard.untold(message, self.counters)
 
     # -- asking --------------------------------------------------------------------
 
@@ -232,6 +228,14 @@ class AgentLink:
         """Recount everything now."""
         answer: wire.Figures = self._ask(wire.Count(next(self._requests)))
         return answer
+
+    def count_some(self, counters: Iterable[Counter]) -> list[list[int]]:
+        """Recount these now; rows of `wire.Figures.counters`."""
+        known = [counter.id for counter in counters if counter.id in self._told]
+        if not known:
+            return []
+        answer: wire.Figures = self._ask(wire.CountSome(next(self._requests), known))
+        return answer.counters
 
     def _ask(self, message: Message) -> Any:
         """The answer to a question that may be asked again: of a new agent, if need be."""

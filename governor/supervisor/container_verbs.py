@@ -65,9 +65,9 @@ class ContainerVerbs:
         self._bring_up_to_date(container)
         self._policy.rmdir(request.hierarchy, request.path)
 
-    def _bring_up_to_date(self, *nodes: Container) -> None:
-        """Count what was used in containers that go, and who is there; nobody where no group is."""
-        if any(node.groups for node in nodes):
+    def _bring_up_to_date(self, container: Container) -> None:
+        """Count what was used in what goes, and who is there; nobody where no group is."""
+        if container.groups:
             self._figures.refresh()
             self._policy.populate(self._starting())
 
@@ -133,22 +133,19 @@ class ContainerVerbs:
                 raise GovernorError(errno.EBUSY, f"container {node.label} is being removed")
 
     def _is_starting_in(self, container: Container) -> bool:
-        groups = [self._policy.forest.groups.get(id) for id in self._starting()]
-        wanted = set(container.descendants())
-        return any(group and wanted.intersection(group.containers) for group in groups)
+        return any(group in container.groups for group in self._starting())
 
     def _remove_all(self, container: Container) -> None:
         """Remove a container and all below it; nothing when one of them is in use [EBUSY]."""
+        self._bring_up_to_date(container)
         nodes = list(container.descendants())
-        self._bring_up_to_date(*nodes)
         for node in nodes:
             reason = self._policy.forest.in_use(node)
             if reason and not node.children:
                 raise GovernorError(errno.EBUSY, f"container {node.label} {reason}")
             if node.children and node.tasks:
                 raise GovernorError(errno.EBUSY, f"container {node.label} has processes")
-        for node in reversed(nodes):
-            self._policy.rmdir(node.hierarchy.name, node.path)
+        self._policy.remove(nodes[::-1])
 
     # -- control files -------------------------------------------------------------
 
@@ -157,7 +154,7 @@ class ContainerVerbs:
         if request.file == TASKS:
             return "\n".join(map(str, sorted(self._policy.members.of(container))))
         file = self._policy.forest.control_file(container, request.file)
-        self._figures.refresh()
+        self._figures.refresh_for(container, request.file, file)
         return file.read(container)
 
     def _write(self, request: wire.Write) -> None:
@@ -165,7 +162,7 @@ class ContainerVerbs:
         if request.file == TASKS:
             self._policy.attach(container, _pid(request.value))
         else:
-            if any(node.groups for node in container.descendants()):
+            if container.groups:
                 self._policy.populate(self._starting())  # some values need one without tasks
             self._policy.write(container, request.file, request.value)
 

@@ -44,9 +44,14 @@ def _set_auto_remove(container: Container, remove: bool) -> None:
 
 
 CORE_FILES = {
-    "notify_on_release": ControlFile(lambda c: int(c.notify_on_release), parse_flag, _set_notify),
-    "auto_remove": ControlFile(lambda c: int(c.auto_remove), parse_flag, _set_auto_remove),
-    "release_agent": ControlFile(
-        lambda c: c.hierarchy.release_agent, _parse_program, _set_program, on="root"
-    ),
+    name: file._replace(needs="nothing")
+    for name, file in {
+        "notify_on_release": ControlFile(
+            lambda c: int(c.notify_on_release), parse_flag, _set_notify
+        ),
+        "auto_remove": ControlFile(lambda c: int(c.auto_remove), parse_flag, _set_auto_remove),
+        "release_agent": ControlFile(
+            lambda c: c.hierarchy.release_agent, _parse_program, _set_program, on="root"
+        ),
+    }.items()
 }

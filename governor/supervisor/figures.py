@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from governor.core.container import Container
 from governor.core.forest import control_files
 from governor.core.usage import Row
 from governor.results import ContainerReport
-from governor.subsystem import ControlFile
+from governor.subsystem import ControlFile, Subsystem
 from governor.supervisor.agent import AgentLink
 from governor.supervisor.levels import Record, level_of
 from governor.supervisor.policy import Policy
@@ -37,6 +37,20 @@ class Figures:
         self._show()
         self._policy.changes.figures()
 
+    def refresh_for(self, container: Container, name: str, file: ControlFile) -> None:
+        """Bring up to date what a reading of this file of a container needs.
+
+        Where that is its own counters, it costs what is in the container, and not all there is.
+        """
+        if file.needs == "nothing":
+            return
+        subsystem = container.hierarchy.subsystems.get(name.partition(".")[0])
+        if file.needs == "own" and subsystem is not None and not _looks(subsystem):
+            self._take(self._agent.count_some(subsystem.counters(container)))
+            self._policy.changes.figures()
+        else:
+            self.refresh()
+
     def tick(self) -> float:
         """Refresh when that is due; seconds until it is due again."""
         now = time.monotonic()
@@ -50,15 +64,19 @@ class Figures:
     def _count(self) -> None:
         policy = self._policy
         counted = self._agent.count()
+        self._take(counted.counters)
+        for group in counted.unreadable:
+            policy.levels.unreadable(group)
+        policy.ledger.observe(Row(*row[:7], *row[8:9]) for row in counted.rows)
+
+    def _take(self, rows: Iterable[list[int]]) -> None:
+        """Take over figures of counters, as `wire.agent.Figures` has them."""
         by_id = self._agent.counters
-        for id, held, minheld, maxheld, failcnt, admitted in counted.counters:
+        for id, held, minheld, maxheld, failcnt, admitted in rows:
             if id in by_id:
                 counter = by_id[id]
                 counter.held, counter.failcnt, counter.admitted = held, failcnt, admitted
                 counter.minheld, counter.maxheld = minheld, maxheld
-        for group in counted.unreadable:
-            policy.levels.unreadable(group)
-        policy.ledger.observe(Row(*row[:7], *row[8:9]) for row in counted.rows)
 
     def _settle_usage(self) -> None:
         """Add what has been used since the last time to the meters."""
@@ -100,3 +118,8 @@ class Figures:
                 values = {name: file.read(container) for name, file in files[is_root].items()}
                 reports.append(ContainerReport(hierarchy.name, container.path, level, values))
         return reports
+
+
+def _looks(subsystem: Subsystem) -> bool:
+    """Whether a subsystem has something to do at every reading."""
+    return type(subsystem).sampled is not Subsystem.sampled

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from governor.wire.agent import JobHit
+from collections.abc import Mapping
+
+from governor.core.counter import Counter
+from governor.wire.agent import JobHit, Refusals
 
 
 class Heard:
@@ -30,11 +33,19 @@ class Heard:
         """The agent has told of them, unasked or not."""
         self._since += hit.times * (hit.bound != "passed")
 
-    def missing(self, counter: int, failcnt: int) -> int:
-        """How many of so many nobody was told of; from now on they are. Negative after a reset."""
-        missing = failcnt - self._told.get(counter, 0)
-        self._told[counter] = failcnt
-        return missing
+    def untold(self, message: Refusals, counters: Mapping[int, Counter]) -> list[JobHit]:
+        """What nobody was told of, at these counters; from now on they are.
+
+        There is less than was told of where the figure has been reset.
+        """
+        hits = []
+        for id, failcnt in message.figures:
+            if id in counters:
+                missing = failcnt - self._told.get(id, 0)
+                self._told[id] = failcnt
+                if missing > 0:
+                    hits.append(JobHit(id, "limit", 0, missing, counters[id].held, 0))
+        return hits
 
     def has_all(self, refused: int) -> bool:
         """Whether these are all that there were, ``refused`` in number."""

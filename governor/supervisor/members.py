@@ -47,8 +47,11 @@ class Members:
 
     def of(self, container: Container, recursive: bool = False) -> dict[int, Tag]:
         """The processes in a container, in those below it as well when ``recursive``."""
-        wanted = set(container.descendants()) if recursive else {container}
-        groups = {g.id for g in self._forest.groups if wanted.intersection(g.containers)}
+        groups = container.groups
+        if not recursive:
+            groups = {group.id: group for group in self._forest.groups_of(container)}
+        if not groups:
+            return {}
         return {pid: tag for pid, tag in self.all().items() if tag.group in groups}
 
     def by_container(self) -> dict[Container, list[int]]:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from governor.core.container import Container
 from governor.core.counter import Counter
-from governor.core.forest import Forest
-from governor.core.group import Group
+from governor.core.group import Group, lines
+from governor.core.hierarchy import Hierarchy
 from governor.core.plan import Plan, compile_plan
 from governor.errors import GovernorError
 from governor.supervisor.agent import AgentLink
@@ -18,9 +18,8 @@ from governor.supervisor.events import Events
 class Plans:
     """Compiles groups and tells the agent."""
 
-    def __init__(self, agent: AgentLink, forest: Forest, events: Events) -> None:
+    def __init__(self, agent: AgentLink, events: Events) -> None:
         self._agent = agent
-        self._forest = forest
         self._events = events
         self.compiled: dict[int, Plan] = {}
         """By group; those of groups that were released lately, too."""
@@ -29,18 +28,19 @@ class Plans:
         """Make the agent ready for processes of ``group``; ENOSPC when they could run nowhere."""
         self._set(group, compile_plan(group))
 
-    def sync(self, *containers: Container) -> None:
-        """Renew the plans of the groups that these containers are above.
+    def sync(self, container: Container) -> None:
+        """Renew the plans of the groups that are in ``container`` or below it.
 
         Nothing has changed when one that has processes cannot be [ENOSPC].
         """
-        containers = tuple(c.hierarchy.root if c.hierarchy.take_stale() else c for c in containers)
+        if container.hierarchy.take_stale():
+            container = container.hierarchy.root
         plans = {
             group: _plan_of(group)
-            for group in self._forest.groups
-            if group.id in self.compiled and _is_below(group, containers)
+            for group in container.groups.values()
+            if group.id in self.compiled
         }
-        self.tell_counters(node for c in containers for node in _line(c))
+        self.tell_counters(_line(container))
         for group, plan in plans.items():
             if plan is not None:
                 self._set(group, plan)
@@ -60,13 +60,17 @@ class Plans:
                         self._events.of("unenforced", container, reason=error.message)
 
     def renew_below(self, container: Container) -> None:
-        """Renew the plans of the groups that ``container`` is above."""
+        """Renew the plans of the groups that are in ``container`` or below it."""
         self.tell_counters(_line(container))
-        self.renew([group for group in self._forest.groups if _is_below(group, (container,))])
+        self.renew(list(container.groups.values()))
 
     def tell_counters(self, nodes: Iterable[Container]) -> None:
-        """Tell the agent what has changed of the counters of these containers."""
-        self._agent.renew([counter for node in set(nodes) for counter in own_counters(node)])
+        """Tell the agent what has changed of the counters of these containers.
+
+        Where no group is nobody is charged: the agent hears of that when somebody comes (`use`).
+        """
+        inhabited = [node for node in nodes if node.groups]
+        self._agent.renew([counter for node in inhabited for counter in own_counters(node)])
 
     def _set(self, group: Group, plan: Plan) -> None:
         self.compiled[group.id] = plan
@@ -77,9 +81,8 @@ class Plans:
         return self.compiled[group].confined.get(resource, [])
 
     def _counters(self, group: Group) -> Iterator[Counter]:
-        for container in group.containers:
-            for node in container.ancestors():
-                yield from own_counters(node)
+        for node in lines(group):
+            yield from own_counters(node)
 
 
 def _plan_of(group: Group) -> Plan | None:
@@ -92,11 +95,19 @@ def _plan_of(group: Group) -> Plan | None:
         return None
 
 
-def _line(container: Container) -> Iterator[Container]:
-    """A container with all above and below it, which its counters may borrow from or lend to."""
-    yield from container.ancestors()
-    yield from container.descendants()
+def _line(container: Container) -> Collection[Container]:
+    """A container with all above it, and all below it on the way to its groups.
+
+    Its counters may borrow from theirs, or lend to them.
+    """
+    found = dict.fromkeys(container.ancestors())
+    for group in container.groups.values():
+        for node in _member(group, container.hierarchy).ancestors():
+            if node in found:
+                break
+            found[node] = None
+    return found
 
 
-def _is_below(group: Group, containers: Collection[Container]) -> bool:
-    return any(node in containers for member in group.containers for node in member.ancestors())
+def _member(group: Group, hierarchy: Hierarchy) -> Container:
+    return next(c for c in group.containers if c.hierarchy is hierarchy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from governor.core.container import Container
 from governor.core.counter import Counter
@@ -48,7 +48,7 @@ class Policy:
         self.bounds = Bounds(self.forest, events)
         self.ledger = CpuLedger()
         self.levels = Levels()
-        self.plans = Plans(agent, self.forest, events)
+        self.plans = Plans(agent, events)
         self.watched: set[Container] = set()
         """Containers that are to be released when the last process or child has left."""
         self.machinery = {os.getpid()}
@@ -304,34 +304,45 @@ class Policy:
         return container
 
     def rmdir(self, hierarchy: str, path: str) -> None:
-        """Remove a container and forget all that was kept for it.
+        """Remove a container; see `remove`."""
+        self.remove([self.forest.lookup(hierarchy, path)])
 
-        Figures must be fresh: what was used in it belongs to its ancestors.
+    def remove(self, containers: Sequence[Container]) -> None:
+        """Remove a container, given last, and all below it; forget all that was kept for them.
+
+        Figures must be fresh: what was used in them belongs to what is above.
         """
-        container = self.forest.lookup(hierarchy, path)
+        for container in containers:
+            self._remove(container)
+        self._lost_child(containers[-1].parent)
+        self._agent.flush()
+
+    def _remove(self, container: Container) -> None:
         counters = list(own_counters(container))
-        label_path = container.path
+        path = container.path
         groups = self.forest.groups_of(container)
         self.leaving(container)
-        parent = self.forest.rmdir(hierarchy, path).parent
+        self.forest.remove(container)
         self.changes.container(container)
         for group in groups:
             self._forget(group, container)
         self.levels.gone(container)
         for counter in counters:
             self._agent.drop_counter(counter)
-        if parent is not None:
-            self.plans.tell_counters(parent.ancestors())
         self.watched.discard(container)
-        self.events.publish("rmdir", hierarchy, label_path)
-        if parent is not None:
-            self.changes.container(parent)
-            self.watch(parent)
-            if parent.hierarchy.take_stale():
-                self.plans.renew_below(parent.hierarchy.root)
-            if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
-                self.umount(hierarchy)  # only its containers have kept it
-        self._agent.flush()
+        self.events.publish("rmdir", container.hierarchy.name, path)
+
+    def _lost_child(self, parent: Container | None) -> None:
+        """What follows for the container above one that was removed."""
+        if parent is None:
+            return
+        self.plans.tell_counters(parent.ancestors())
+        self.changes.container(parent)
+        self.watch(parent)
+        if parent.hierarchy.take_stale():
+            self.plans.renew_below(parent.hierarchy.root)
+        if not parent.hierarchy.mounted and not parent.hierarchy.root.children:
+            self.umount(parent.hierarchy.name)  # only its containers have kept it
 
     def watch(self, container: Container, occupied: bool = False) -> None:
         """Look after a container's release, if that is wanted and it has something to release."""

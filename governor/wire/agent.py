@@ -139,6 +139,13 @@ class Count(Named):
     request: int
 
 
+class CountSome(Named):
+    """Supervisor: recount these counters; the answer is `Figures` without rows."""
+
+    request: int
+    counters: list[int]
+
+
 class Counted(Named):
     """Agent: the answer to `Count`.
 
@@ -155,7 +162,7 @@ class Counted(Named):
 
 
 class Figures(Named):
-    """Agent: the answer to `Count`, in place of `Counted`.
+    """Agent: the answer to `Count`, in place of `Counted`, and to `CountSome`.
 
     ``counters``: id, held, minheld, maxheld, failcnt, admitted, of those that have changed since
     the last time; the rest is as in `Counted`.
@@ -356,5 +363,6 @@ TO_AGENT = Catalogue(
         Resume,
         Tell,
         JobEnded,
+        CountSome,
     ]
 )

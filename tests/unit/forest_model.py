@@ -65,7 +65,7 @@ def snapshot(forest: Forest) -> object:
         return (
             id(node),
             node.path,
-            node.groups,
+            list(node.groups),
             node.busy,
             node.notify_on_release,
             {name: state(value) for name, value in node.states.items()},

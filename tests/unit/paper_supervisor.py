@@ -109,6 +109,9 @@ class PaperAgent(AgentLink):
             job = tag.job if tag else message.job
             self.processes[message.pid] = Tag(NONCE, job, message.group)
             return agent_wire.Moved(message.request, 0, 1, 1)
+        if isinstance(message, agent_wire.CountSome):
+            rows = [[id, 1, 0, 2, 3, 4] for id in message.counters]
+            return agent_wire.Figures(message.request, rows, [], [])
         if isinstance(message, agent_wire.Count):
             figures = [[id, 1, 0, 2, 3, 4] for id in self.counters]
             rows = [
@@ -314,20 +317,21 @@ class PaperSupervisor:
     def check(self) -> None:
         """What holds whatever was done. Raises `Failure`."""
         forest = self.forest
-        groups: dict[int, int] = {}
+        below: dict[int, set[int]] = {}
         trees = [list(h.containers()) for h in forest.hierarchies.values()]
         there = {id(container) for tree in trees for container in tree}
         for group in forest.groups:
             if len(group.containers) != len(forest.hierarchies):
                 raise Failure(f"{group} is not in every hierarchy")
             for container in group.containers:
-                groups[id(container)] = groups.get(id(container), 0) + 1
+                for node in container.ancestors():
+                    below.setdefault(id(node), set()).add(group.id)
                 if id(container) not in there:
                     raise Failure(f"{group} is in a container that was removed")
         for tree in trees:
             for container in tree:
-                if container.groups != groups.get(id(container), 0):
-                    raise Failure(f"{container} has {container.groups} groups")
+                if container.groups.keys() != below.get(id(container), set()):
+                    raise Failure(f"{container} has groups {list(container.groups)}")
         jobs = self.real._jobs
         if not jobs._running.keys() <= jobs.by_id.keys():
             raise Failure("a job runs that nobody knows")

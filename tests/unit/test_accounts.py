@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from governor.core.counter import Counter
@@ -45,6 +47,42 @@ def plan(accounts: Accounts, limits: dict[int, int]) -> None:
 def judge(accounts: Accounts, group: int, demand: Demand) -> tuple[Verdict, int | None]:
     verdict, counter = accounts.judge(accounts.terms[group].bill(demand), set())
     return verdict, None if counter is None else counter.id
+
+
+class Looked(Counter):
+    """Says when it is counted."""
+
+    __slots__ = ()
+    looks: ClassVar[list[int]] = []
+
+    def recount(self, held: int, reserved: int = 0) -> None:
+        super().recount(held, reserved)
+        self.looks.append(self.id)
+
+
+def test_a_count_of_everything_looks_where_somebody_is_or_was(kernel: FakeCensus) -> None:
+    accounts = Accounts(kernel, make=Looked)
+
+    def looks() -> list[int]:
+        Looked.looks.clear()
+        accounts.recount()
+        return Looked.looks
+
+    for group in range(1, 1001):
+        accounts.set_counter(group, "tasks", 9)
+        accounts.set_plan(group, {"tasks": [group]}, {"tasks": [group]}, None)
+    assert looks() == list(range(1, 1001)), "an agent before this one may have left figures"
+    assert looks() == []
+    process = kernel.start(group=7)
+    assert looks() == [7]
+    assert accounts.prepay(accounts.terms[400].bill(FORK))
+    assert looks() == [7, 400]
+    assert looks() == [7, 400], "what was paid in advance is void from now on"
+    assert looks() == [7]
+    kernel.exit(process)
+    kernel.reap(process)
+    assert looks() == [7], "it held something"
+    assert looks() == []
 
 
 @pytest.mark.parametrize(("limits", "met"), [({2: 1, 1: 1}, 2), ({1: 1, 4: 1}, 1), ({4: 1}, 4)])

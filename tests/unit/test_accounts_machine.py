@@ -306,6 +306,13 @@ class AccountsMachine(RuleBasedStateMachine):
                 assert counter.charged >= self.live(id) + self.coming(id)
 
     @invariant()
+    def what_a_count_of_everything_leaves_out_holds_nothing(self) -> None:
+        accounts = self.accounts
+        known = accounts._stirred | {c.id for bill in accounts._unbooked for c, _ in bill.entries}
+        for id, counter in accounts.counters.items():
+            assert id in known or (counter.held, counter.charged) == (0, 0)
+
+    @invariant()
     def figures_are_honest(self) -> None:
         for id, counter in self.accounts.counters.items():
             assert counter.failcnt == self.failcnt[id]

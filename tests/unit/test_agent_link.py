@@ -116,6 +116,17 @@ def test_a_reset_is_told_once_and_only_of_counters_the_agent_has(link: Link) -> 
     assert [type(message).__name__ for message in link.take()] == ["SetCounter"]
 
 
+def test_a_reset_where_nobody_was_is_told_before_somebody_comes(link: Link) -> None:
+    counter = Counter(1, "tasks")
+    link.set_plan(1, PLAN, [counter])
+    link.take()
+    counter.reset("maxheld")
+    link.set_plan(2, PLAN, [counter])
+    assert link.take() == [wire.Reset(1, "maxheld")]
+    link.renew([counter])
+    assert link.take() == []
+
+
 def test_a_death_heard_of_while_messages_are_read_is_not_waited_for(
     link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,17 @@ def test_received_and_kept_calls_are_found(next_agent: Next) -> None:
     assert found == [(7, request(100)), (7, request(2**64 - 1)), (7, request(6))]
 
 
+def test_counters_whose_figures_have_changed_are_named_once(next_agent: Next) -> None:
+    estate = next_agent()
+    counters = {id: KeptCounter(estate, id, "tasks", 9) for id in (5, 2, 8)}
+    assert (estate.take_changed(), estate.take_changed()) == ([2, 5, 8], [])
+    counters[8].recount(3)
+    counters[2].refuse()
+    assert (estate.take_changed(), estate.take_changed()) == ([2, 8], [])
+    counters[5].reset("failcnt")
+    assert estate.take_changed() == [5]
+
+
 def test_a_slot_is_more_than_python_would_bounce(next_agent: Next) -> None:
     assert len(next_agent().slot(1)) > 1024
 

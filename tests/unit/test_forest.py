@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from governor.core.container import Container
 from governor.core.forest import Forest
 from governor.core.group import Group
 from governor.core.plan import compile_plan
@@ -283,7 +284,7 @@ class ForestMachine(RuleBasedStateMachine):
         if not expected and model is not None:
             assert self.mood.calls == [Call("destroy", s, path) for s in reversed(model.subsystems)]
             assert all(gone not in group.containers for group in self.forest.groups)
-            assert (gone.states, gone.groups) == ({}, 0)
+            assert (gone.states, gone.groups) == ({}, {})
             del model.containers[path]
 
     @rule(name=hierarchy_names, path=paths, new=st.sampled_from((*NAMES, "c", "..", "a/b", "")))
@@ -483,11 +484,18 @@ class ForestMachine(RuleBasedStateMachine):
     def groups_are_interned_and_counted(self) -> None:
         groups = list(self.forest.groups)
         assert len({group.containers for group in groups}) == len(groups) == len(self.forest.groups)
-        referred = Tally(container for group in groups for container in group.containers)
+        below: dict[Container, dict[int, Group]] = {}
+        for group in groups:
+            for container in group.containers:
+                for node in container.ancestors():
+                    below.setdefault(node, {})[group.id] = group
         for name in self.hierarchies:
             for container in self.forest.hierarchy(name).containers():
-                assert container.groups == referred.pop(container, 0)
-        assert not referred, "a group refers to a container that is gone"
+                assert container.groups == below.pop(container, {})
+                assert self.forest.groups_of(container) == [
+                    group for group in container.groups.values() if container in group.containers
+                ]
+        assert not below, "a group refers to a container that is gone"
         for group in groups:
             assert self.forest.groups.find(group.containers) is group
         assert len(self.forest.groups) == len(groups)

@@ -157,7 +157,11 @@ def shape(forest: Forest) -> list[object]:
     """The trees, without the identity of anything in them."""
     trees = (forest.unbound, *forest.hierarchies.values())
     return [
-        (tree.name, tree.labels, [(c.path, list(c.states), c.groups) for c in tree.containers()])
+        (
+            tree.name,
+            tree.labels,
+            [(c.path, list(c.states), list(c.groups)) for c in tree.containers()],
+        )
         for tree in trees
     ]
 

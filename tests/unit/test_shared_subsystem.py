@@ -186,7 +186,7 @@ def test_removal_gives_back_and_says_that_plans_are_stale(forest: Forest) -> Non
     subsystem.stale = False
     forest.rmdir("load", "/b")
     assert subsystem.stale
-    assert root.borrowers == [counter(forest, "/a").pool]
+    assert list(root.borrowers) == [counter(forest, "/a").pool]
     assert charges(forest, "/a") == [counter(forest, "/").id]
 
 

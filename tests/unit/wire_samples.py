@@ -67,6 +67,7 @@ SAMPLES: dict[str, list[Message]] = {
         agent.Resume(request=12),
         agent.Tell(request=13),
         agent.JobEnded(job=7),
+        agent.CountSome(request=14, counters=[1, 300]),
     ],
     "client.TO_SUPERVISOR": [
         client.Mount(request=1, name="load", subsystems=["numtasks", "numfiles"]),
