@@ -20,9 +20,12 @@ Start = Callable[[list[str], int, int], Wait]
 
 
 def local(command: list[str], stdin: int, stdout: int) -> Wait:
-    """Start a program as cheaply as Python can: a `Start`."""
+    """Start a program as cheaply as Python can: a `Start`.
+
+    In a process group of its own: Ctrl-C is for the benchmark, which then closes its input.
+    """
     moves = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
-    pid = os.posix_spawn(command[0], command, os.environ, file_actions=moves)
+    pid = os.posix_spawn(command[0], command, os.environ, file_actions=moves, setpgroup=0)
     return lambda: os.waitpid(pid, 0)
 
 

@@ -8,11 +8,12 @@ import itertools
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from governor.bench.companion import Wait, local
+from governor.bench.companion import PATIENCE, Wait, local
 from governor.bench.controls import Controls
 from governor.bench.helpers import Programs
 from governor.bench.operations import LOOP_NAMES
@@ -217,9 +218,19 @@ def _unmount(where: str) -> None:
 
 
 def _remove(group: Path) -> None:
-    """Remove a group, if it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        group.rmdir()
+    """Remove a group, if it is there, and with it wait for those who are just dying in it."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            group.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > end:
+                raise
+        # Version 1 tells nobody but a program of root's that a group has become empty.
+        time.sleep(0.01)
 
 
 def _write(file: Path, value: int | str) -> None:
