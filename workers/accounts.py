@@ -242,11 +242,12 @@ class Accounts:
         """These processes are in other groups now.
 
         Calls they have under way may land in either. All that is, or may be, their own is charged
-        to what they had not been in; what they leave is charged too much until the next recount.
+        to what they had not been in, by a quick figure where there is one: that, like what they
+        leave, may be too much until the next recount.
         """
         for way, pids in _by_way(moves).items():
             threads = self._threads(pids)
-            entries = self._gains(way, pids, threads)
+            entries = self._gains(way, pids, threads, quick=True)
             self.reservations.extend(threads, way[1])
             due = list(flow(entries))
             charge(due)
@@ -258,6 +259,8 @@ class Accounts:
         As by `judge`, for somebody who does not pass barriers. Nothing is charged.
         """
         ways = _by_way(moves)
+        if not without_room(self._due(ways, quick=True)):
+            return Verdict.ADMIT, None
         over = without_room(self._due(ways))
         if over:
             self.recount([counter for counter, _ in over])
@@ -269,12 +272,17 @@ class Accounts:
                 return Verdict.REFUSE, counter
         return Verdict.WAIT, over[0][0]
 
-    def _due(self, ways: Mapping[Way, Sequence[int]], figure: str = "charged") -> list[Entry]:
-        """What all who go these ways bring to each counter; ``figure`` as for `flow`."""
+    def _due(
+        self, ways: Mapping[Way, Sequence[int]], figure: str = "charged", quick: bool = False
+    ) -> list[Entry]:
+        """What all who go these ways bring to each counter; ``figure`` as for `flow`.
+
+        ``quick``: it may be too much.
+        """
         direct: Counts[Counter] = Counts()
         for way, pids in ways.items():
             threads = self._threads(pids) if figure == "charged" else ()
-            for counter, amount in self._gains(way, pids, threads):
+            for counter, amount in self._gains(way, pids, threads, quick):
                 direct[counter] += amount
         due: Counts[Counter] = Counts()
         for counter, amount in flow(direct.items(), figure):
@@ -287,7 +295,9 @@ class Accounts:
             return []
         return [tid for pid in pids for tid in self._census.threads(pid)]
 
-    def _gains(self, way: Way, pids: Sequence[int], threads: Iterable[int]) -> list[Entry]:
+    def _gains(
+        self, way: Way, pids: Sequence[int], threads: Iterable[int], quick: bool
+    ) -> list[Entry]:
         """What processes with these ``threads`` bring to counters they had not been in."""
         source, group = way
         old = self.terms.get(source) if source is not None else None
@@ -295,7 +305,10 @@ class Accounts:
         under_way = self.reservations.under_way(threads) if gained else Counts()
         entries = []
         for resource, counters in gained.items():
-            held = self._census.count(resource, pids) + self._census.leaving(resource)
+            # A count of files tells all their descriptors apart, eight times as long.
+            held = self._census.at_most(resource, pids) if quick else None
+            if held is None:
+                held = self._census.count(resource, pids) + self._census.leaving(resource)
             entries += [(counter, held + under_way[resource]) for counter in counters]
         return entries
 

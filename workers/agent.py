@@ -43,6 +43,10 @@ SAMPLE_SHARE = 100
 """Counting for ``maxheld`` alone takes at most one part in so many of the agent's time."""
 SHOW_SHARE = 5
 """Counting after placements and moves takes at most one part in so many of it."""
+MOVES_PAUSE = 0.003
+"""Seconds without a move until its figures are counted: who moves many waits for no count."""
+MOVES_LATEST = 0.05
+"""Seconds until that is done at the latest, however many moves follow."""
 _FIRST_TASK = (("tasks", 1), ("physpages", 1), ("rsspages", 1))
 """What the process that a job begins with asks for, as any fork does."""
 _FIRST_CALL = 0
@@ -94,6 +98,9 @@ class Agent:
         """The figures of counters that the supervisor knows."""
         self._unsampled = 0
         self._next_sample = self._next_show = 0.0
+        self._unshown: set[int] = set()
+        """Groups that somebody has moved to or from, and that were not counted since."""
+        self._show_at = self._show_by = 0.0
         self._epoll = select.epoll()
         self._epoll.register(peer.fileno(), select.EPOLLIN)
         # Not what comes in, which a message announces: that would wake us until it is read.
@@ -421,7 +428,16 @@ class Agent:
         self._tell(answer)
         left = {source for _, _, source, *_ in answer.moved}
         come = {membership.read_ours(pid, self._nonce) for pid, *_ in answer.moved}
-        self._show(*left, *{tag.group for tag in come if tag is not None})
+        self._show_soon(left | {tag.group for tag in come if tag is not None})
+
+    def _show_soon(self, groups: set[int]) -> None:
+        """Count these for the figures, but not while the next move may wait for that."""
+        self._unsampled = _SAMPLES_AFTER_TRAP
+        now = time.monotonic()
+        if not self._unshown:
+            self._show_by = now + MOVES_LATEST
+        self._unshown |= groups
+        self._show_at = min(now + MOVES_PAUSE, self._show_by)
 
     def _traps_forks(self, job: int) -> bool:
         """Whether no process of this job forks without a reservation."""
@@ -505,13 +521,19 @@ class Agent:
             sync = self._wake_up.choose(now)
             if self._focus.last is not None:
                 self._focus.last.wake(sync)
+        if self._unshown and now < self._show_at:
+            return
         if now >= self._next_sample:
             self._sample()
+        elif self._unshown:
+            self._show(*self._unshown)
+            self._unshown.clear()
 
     def _sample(self) -> None:
         """Recount for ``maxheld``, at most so often that it costs next to nothing."""
         started = time.monotonic()
         self._unsampled -= 1
+        self._unshown.clear()
         self._focus.goes_on = False  # the next answer is to be timed
         for listener in self._listeners.values():
             listener.time_next()
