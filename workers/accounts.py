@@ -82,6 +82,8 @@ class Accounts:
         counter = self.counters.get(id)
         if counter is None:
             self.counters[id] = self._make(id, resource, limit)
+            # What an agent before this one has left there is over, even if nobody comes again.
+            self._keep_stirred(self.counters[id])
         else:
             counter.limit = limit
             self._void_credit(counter)
@@ -223,6 +225,7 @@ class Accounts:
                 for counter in map(self.counters.get, self._survey.counters(bill.note.groups[0])):
                     if counter is not None and counter.resource in resources:
                         counter.admitted += calls
+                        self._stirred.add(counter.id)  # so that it is told, whoever is left
         self._unbooked = {bill for bill in self._unbooked if bill.credit}
 
     def _stir(self, counters: Iterable[Counter]) -> None:

@@ -119,9 +119,10 @@ class Agent:
                     self._answer(listener)
                 else:
                     self._forget(listener)
-            alone = None if self._moves else self._focus.alone()
-            if alone is not None:
-                self._answer_only(alone)
+            if not self._is_pending():
+                alone = self._focus.alone()
+                if alone is not None:
+                    self._answer_only(alone)
             self._work_on()
             timeout = self._timeout()
 
@@ -175,12 +176,16 @@ class Agent:
         if self._focus.goes_on:
             self._focus.goes_on = False
             return 0
-        if self._docket or self._confinement or self._moves:
+        if self._is_pending():
             return LOOK_AGAIN
         hit = self._hits.wait() if self._hits.untold else None
         if self._unsampled:
             return SAMPLE_INTERVAL if hit is None else min(hit, SAMPLE_INTERVAL)
         return -1 if hit is None else hit
+
+    def _is_pending(self) -> bool:
+        """Whether something has to be looked at again in a moment."""
+        return bool(self._docket or self._confinement or self._moves)
 
     # -- the supervisor's messages --------------------------------------------------
 

@@ -85,6 +85,34 @@ def test_a_count_of_everything_looks_where_somebody_is_or_was(kernel: FakeCensus
     assert looks() == []
 
 
+def test_calls_are_told_of_where_nothing_is_limited_and_nobody_is_left(
+    kernel: FakeCensus,
+) -> None:
+    accounts = Accounts(kernel, make=Looked)
+    accounts.set_counter(1, "tasks", UNLIMITED)
+    accounts.set_plan(1, {}, {"tasks": [1]}, None)
+    accounts.recount()
+    bill = accounts.terms[1].bill(FORK)
+    assert accounts.prepay(bill)
+    bill.credit -= 1
+    Looked.looks.clear()
+    accounts.recount()
+    assert Looked.looks == [1]
+    assert accounts.counters[1].admitted == 1
+
+
+def test_what_an_agent_has_left_where_nobody_comes_again_is_counted(kernel: FakeCensus) -> None:
+    def make(id: int, resource: str, limit: int) -> Counter:
+        counter = Counter(id, resource, limit)
+        counter.recount(3)
+        return counter
+
+    accounts = Accounts(kernel, make=make)
+    accounts.set_counter(1, "tasks", 9)
+    accounts.recount()
+    assert (accounts.counters[1].held, accounts.counters[1].maxheld) == (0, 3)
+
+
 @pytest.mark.parametrize(("limits", "met"), [({2: 1, 1: 1}, 2), ({1: 1, 4: 1}, 1), ({4: 1}, 4)])
 def test_the_refusal_is_the_nearest_containers_whose_limit_is_met(
     kernel: FakeCensus, accounts: Accounts, limits: dict[int, int], met: int
