@@ -178,7 +178,10 @@ class Docket:
         self._judge(trap, set())
 
     def _moved(self, pid: int, source: Tag | None, group: int) -> None:
-        self._accounts.moved(pid, None if source is None else source.group, group)
+        from workers.passages import Passages
+
+        moved = pid, None if source is None else source.group, group
+        Passages(self._accounts).charge([moved])
         self._accounts.recount()
 
     def _end_entries(self, tid: int | None = None) -> None:

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from governor.wire import agent as wire
 from workers import cpu, membership, tasks
-from workers.accounts import Accounts, Verdict
+from workers.accounts import Accounts
+from workers.bills import Verdict
 from workers.census import Census
 from workers.confinement import Confinement
 from workers.docket import Docket
 from workers.membership import Tag
+from workers.passages import Passages
 from workers.tasks import Reservation
 
 PATIENCE = 1.0
@@ -81,6 +83,7 @@ class Moves:
         self._nonce = nonce
         self._census = census
         self._accounts = accounts
+        self._passages = Passages(accounts)
         self._confinement = confinement
         self._docket = docket
         self._follow = follow
@@ -159,7 +162,7 @@ class Moves:
         """Whether there is room for them, or none is asked for; False: that will be seen."""
         if not work.order.within:
             return True
-        verdict, counter = self._accounts.judge_moves(
+        verdict, counter = self._passages.judge(
             (move.pid, move.source, move.new.group) for move in moves
         )
         if counter is not None and (verdict is Verdict.REFUSE or work.overdue):
@@ -203,7 +206,7 @@ class Moves:
                 raise _Refused(error.errno or errno.EPERM, move.pid) from None
         moved = [(move.pid, move.source, move.new.group) for move in work.done[first:]]
         self._confinement.moved(moved)
-        self._accounts.moved_all(moved)
+        self._passages.charge(moved)
         if self._docket:
             for pid, _, group in moved:
                 self._docket.moved(self._census.threads(pid), group)

@@ -20,6 +20,7 @@ from tests.unit.fake_census import (
 )
 from workers.accounts import Accounts, Verdict
 from workers.bills import Demand, Note
+from workers.passages import Passages
 
 
 @pytest.fixture
@@ -540,11 +541,11 @@ def test_who_moves_is_charged_at_once_with_all_it_has_and_may_get(
     accounts.recount()
     accounts.reservations.pending[process.pid] = Note((1,), PIPE)
     process.group = 3
-    accounts.moved(process.pid, 1, 3)
+    Passages(accounts).charge([(process.pid, 1, 3)])
     charged = {id: accounts.counters[id].charged for id in (1, 2, 3, 7)}
     assert charged == {1: 2, 2: 2, 3: 2, 7: 2}, "what both have is charged already"
     process.group = 1
-    accounts.moved(process.pid, 2, 1)
+    Passages(accounts).charge([(process.pid, 2, 1)])
     assert accounts.counters[7].charged == 6, "two files, and two more that are on the way"
 
 
