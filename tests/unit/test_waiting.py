@@ -16,12 +16,11 @@ def agent() -> Any:
     """An agent whose traps have all come from one listener lately; it stops in its second turn."""
     agent: Any = Agent.__new__(Agent)
     vars(agent).update(dict.fromkeys(("_docket", "_confinement", "_moves"), False))
-    agent._peer, agent._epoll, agent._focus = MagicMock(), MagicMock(), MagicMock()
+    agent._peer, agent._epoll, agent._switchboard = MagicMock(), MagicMock(), MagicMock()
     agent._peer.receive.return_value = None
-    agent._focus.goes_on = False
-    agent._listeners, agent._hits = {}, MagicMock(untold={})
-    agent._running, agent._has_told, agent._unsampled = True, False, 0
-    agent._answer_only, agent._work_on = MagicMock(), MagicMock()
+    agent._switchboard.goes_on.return_value = False
+    agent._hits, agent._readings = MagicMock(untold={}), MagicMock(left=0)
+    agent._running, agent._has_told, agent._work_on = True, False, MagicMock()
     waited: list[float] = []
 
     def poll(timeout: float) -> list[tuple[int, int]]:
@@ -35,7 +34,7 @@ def agent() -> Any:
 
 def test_one_listener_is_waited_in_alone(agent: Any) -> None:
     agent.serve()
-    assert agent._answer_only.call_count == 2
+    assert agent._switchboard.answer_alone.call_count == 2
     assert agent.waited == [-1, -1]
 
 
@@ -43,5 +42,5 @@ def test_one_listener_is_waited_in_alone(agent: Any) -> None:
 def test_what_is_to_be_looked_at_again_does_not_wait_for_the_bell(agent: Any, what: str) -> None:
     setattr(agent, what, True)
     agent.serve()
-    assert agent._answer_only.call_count == 0
+    assert agent._switchboard.answer_alone.call_count == 0
     assert agent.waited == [module.LOOK_AGAIN] * 2
