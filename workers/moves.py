@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from governor.wire import agent as wire
@@ -20,6 +21,9 @@ from workers.tasks import Reservation
 
 PATIENCE = 1.0
 """Seconds in which forks under way have to end; nobody waits for a process that never runs."""
+
+_GENERATIONS = 100
+"""So often at most is looked for children of those that are put back, who may fork themselves."""
 
 
 class Move(NamedTuple):
@@ -54,6 +58,8 @@ class _UnderWay:
         """Of threads whose forks are not trapped: what they were doing when they moved."""
         self.begun = False
         """Whether those who are named have moved."""
+        self.born_since = cpu.ticks_now()
+        """A process that began earlier has not been forked meanwhile."""
         self._deadline = time.monotonic() + PATIENCE
 
     @property
@@ -235,11 +241,32 @@ class Moves:
                     membership.write(pid, old)
             except OSError:  # it has ended, or nobody can do anything for it
                 continue
+        self._put_back_children(work)
         if restored:
             self._confinement.moved([(p, None, old.group) for p, old in restored.items() if old])
             self._accounts.recount()
         request = work.order.request
         return wire.MovedAll(request, refused.errno, refused.pid, refused.counter, [])
+
+    def _put_back_children(self, work: _UnderWay) -> None:
+        """Whoever was born of those that had moved goes where these are again."""
+        origins = {move.new: move.old for move in work.done}
+        for _ in range(_GENERATIONS if origins else 0):
+            members = self._census.members()
+            tagged = {pid: cpu.sample(pid) for pid, tag in members.items() if tag in origins}
+            born = {
+                pid: sample.ppid
+                for pid, sample in tagged.items()
+                if sample is not None and sample.start >= work.born_since
+            }
+            elders = tagged.keys() - born.keys()  # who was there before keeps its children
+            strays = [pid for pid, parent in born.items() if parent not in elders]
+            for pid in strays:
+                old = origins[members[pid]]
+                with suppress(OSError):
+                    membership.clear(pid) if old is None else membership.write(pid, old)
+            if not strays:
+                break
 
 
 def _row(move: Move) -> list[int]:
