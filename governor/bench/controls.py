@@ -9,20 +9,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import os
-import select
 import time
-from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from governor.bench import project
+from governor.bench.companion import Start, Wait, companion
 from governor.bench.helpers import Programs
+from governor.bench.operations import ATTACH, BUILD, CROWD, MIGRATE, SPAWN, START
 from governor.bench.shape import HIGH_LIMIT, Shape
 from governor.errors import GovernorError
-
-PATIENCE: Final = 30.0
-"""Seconds that something may take which ought to take milliseconds."""
-
-Wait = Callable[[], object]
 
 
 class Site(Protocol):
@@ -33,6 +29,12 @@ class Site(Protocol):
 
     def attach(self, pid: int, aside: bool) -> None:
         """Move a process to the container beside the innermost one, or back."""
+
+    def assemble(self, pids: Sequence[int]) -> None:
+        """Make two containers more, and have these processes alone in one of them."""
+
+    def migrate(self) -> None:
+        """Move all that are in one of the two to the other."""
 
     def settle(self, pid: int, number: int) -> None:
         """Make container ``number``, beside the innermost one, and move a process there."""
@@ -49,23 +51,28 @@ class Site(Protocol):
     def scrape(self) -> None:
         """Fetch the metrics as Prometheus does."""
 
-    def spawn(self) -> None:
-        """Start `true` in the innermost containers and wait for its end."""
+    def spawn(self, command: list[str]) -> None:
+        """Run a program in the innermost containers to its end; GovernorError when it fails."""
 
 
 class Controls:
     """The operations on a site; close it before the site."""
 
-    def __init__(self, site: Site, programs: Programs, shape: Shape) -> None:
+    def __init__(self, site: Site, programs: Programs) -> None:
         self._site, self._programs = site, programs
         self._stack = contextlib.ExitStack()
-        self._idle: list[int] = []
         self._aside = itertools.cycle([True, False])
+        self._single: int | None = None
+        self._assembled = False
+        self._project: list[str] = []
+
+    def populate(self, shape: Shape) -> None:
+        """Start the processes of the shape and make its groups."""
         if shape.processes > 1:
-            self._start_idle(shape.processes - 1)
+            self._single = self.start_idle(shape.processes - 1)[0]
         if shape.groups > 1:
-            for number, pid in enumerate(self._start_idle(shape.groups - 1)):
-                site.settle(pid, number)
+            for number, pid in enumerate(self.start_idle(shape.groups - 1)):
+                self._site.settle(pid, number)
 
     def close(self) -> None:
         """End all processes that were started here."""
@@ -76,33 +83,46 @@ class Controls:
 
         Raises GovernorError [EIO] when something does not answer, or what the site raises.
         """
+        if operation == "limit":
+            return self._time_of_effect(count)
+        if operation == START.name:
+            return time_to_start(self._site.start, self._programs, count)
+        return timed(self._action(operation), count)
+
+    def _action(self, operation: str) -> Callable[[], None]:
+        """Return what does the operation once; what it needs is there then."""
+        if operation == ATTACH.name and self._single is None:
+            (self._single,) = self.start_idle(1)
+        if operation == MIGRATE.name and not self._assembled:
+            self._site.assemble(self.start_idle(CROWD))
+            self._assembled = True
+        if operation == BUILD.name and not self._project:
+            self._project = self._stack.enter_context(project.made())
         actions = {
+            ATTACH.name: self._attach,
+            MIGRATE.name: self._site.migrate,
             "mkdir": self._site.make,
             "read": self._site.read,
             "scrape": self._site.scrape,
-            "spawn": self._site.spawn,
-            "attach": self._attach,
+            SPAWN.name: lambda: self._site.spawn(["true"]),
+            BUILD.name: lambda: self._site.spawn(self._project),
         }
-        if operation == "limit":
-            return self._time_of_effect(count)
-        if operation == "attach" and not self._idle:
-            self._idle = self._start_idle(1)
-        return timed(actions[operation], count)
+        return actions[operation]
 
     def _attach(self) -> None:
-        self._site.attach(self._idle[0], next(self._aside))
+        assert self._single is not None
+        self._site.attach(self._single, next(self._aside))
 
-    def _start_idle(self, count: int) -> list[int]:
+    def start_idle(self, count: int) -> list[int]:
         """Return the pids of so many processes in the innermost container that do nothing."""
-        companion = self._stack.enter_context(
-            _companion(self._site, [self._programs.idle, str(count)])
-        )
-        return [int(word) for word in companion.line().split()]
+        command = [self._programs.idle, str(count)]
+        idle = self._stack.enter_context(companion(self._site.start, command))
+        return [int(word) for word in idle.line().split()]
 
     def _time_of_effect(self, count: int) -> float:
         """Return the mean time from before a limit is set until a thread is judged by it."""
         taken = 0.0
-        with _companion(self._site, [self._programs.watch]) as watch:
+        with companion(self._site.start, [self._programs.watch]) as watch:
             watch.line()
             for _ in range(count):
                 for tasks, effect in ((0, "refused"), (HIGH_LIMIT, "allowed")):
@@ -115,7 +135,17 @@ class Controls:
         return taken / (2 * count)
 
 
-def timed(act: Callable[[], None], count: int) -> float:
+def time_to_start(start: Start, programs: Programs, count: int) -> float:
+    """Return the mean nanoseconds from before a program is asked for until its main function."""
+    taken = 0.0
+    for _ in range(count):
+        asked = time.monotonic_ns()
+        with companion(start, [programs.loop, "now"]) as program:
+            taken += int(program.line()) - asked
+    return taken / count
+
+
+def timed(act: Callable[[], object], count: int) -> float:
     """Return the mean nanoseconds of ``count`` calls, after a warm-up of a tenth as many."""
     for _ in range(count // 10):
         act()
@@ -123,43 +153,3 @@ def timed(act: Callable[[], None], count: int) -> float:
     for _ in range(count):
         act()
     return (time.perf_counter_ns() - start) / count
-
-
-class _Companion:
-    """A program on a site, read line by line."""
-
-    def __init__(self, name: str, output: int) -> None:
-        self._name, self._output, self._kept = name, output, b""
-
-    def line(self) -> str:
-        """Return its next line; raises GovernorError [EIO] when none comes."""
-        while b"\n" not in self._kept:
-            ready, _, _ = select.select([self._output], [], [], PATIENCE)
-            piece = os.read(self._output, 65536) if ready else b""
-            if not piece:
-                raise GovernorError(errno.EIO, f"{self._name} ended or does not answer")
-            self._kept += piece
-        line, _, self._kept = self._kept.partition(b"\n")
-        return line.decode()
-
-
-@contextlib.contextmanager
-def _companion(site: Site, command: list[str]) -> Iterator[_Companion]:
-    """A program that ends when its input or its reader does; waited for at the end."""
-    given, keep = os.pipe()
-    output, printed = os.pipe()
-    try:
-        wait = site.start(command, given, printed)
-    except BaseException:
-        os.close(keep)
-        os.close(output)
-        raise
-    finally:
-        os.close(given)
-        os.close(printed)
-    try:
-        yield _Companion(os.path.basename(command[0]).partition("-")[0], output)
-    finally:
-        os.close(keep)
-        os.close(output)
-        wait()

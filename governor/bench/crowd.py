@@ -8,6 +8,7 @@ the module path of the benchmark's own processes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,16 +16,15 @@ from governor.registry import ENTRY_POINTS
 from governor.subsystem import CountedSubsystem
 
 RESOURCES: Final = ("tasks", "files")
-"""What is counted and trapped in every hierarchy."""
+"""What can be counted and trapped in every hierarchy."""
 LARGEST: Final = 16
 """The most hierarchies that can be asked for."""
 
 
-def subsystems_of(hierarchy: int) -> list[str]:
+def subsystems_of(hierarchy: int, resources: Sequence[str] = RESOURCES) -> list[str]:
     """Return the names of the counting subsystems of hierarchy 1 to LARGEST."""
-    if hierarchy == 1:
-        return [f"num{resource}" for resource in RESOURCES]
-    return [f"bench{hierarchy}_{resource}" for resource in RESOURCES]
+    prefix = "num" if hierarchy == 1 else f"bench{hierarchy}_"
+    return [f"{prefix}{resource}" for resource in resources]
 
 
 def install_entry_points(directory: Path) -> None:

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from governor.bench import statistics
+from governor.bench import lookup, statistics
+from governor.bench.offers import Point
 from governor.bench.operations import TITLES
 from governor.bench.result import Part, Result
-from governor.bench.sections import Point
 from governor.bench.statistics import SHARES, Estimate
 from governor.bench.surroundings import CGROUP_V1, GOVERNED, UNGOVERNED
+from governor.bench.sweeps import TWO_AGENTS
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ PENS: Final = {
     GOVERNED: _Pen("0.0", "-", "o"),
     CGROUP_V1: _Pen("0.35", "--", "^"),
     "cgroup-v2": _Pen("0.6", "-", "x"),
+    TWO_AGENTS: _Pen("0.0", "-.", "d"),
+    lookup.NAME: _Pen("0.0", "-", "s"),
 }
 """By the name of a surrounding, or of a series of them."""
 
@@ -73,17 +76,20 @@ def draw(result: Result, directory: str) -> list[Path]:
 
     Raises GovernorError when one cannot be written.
     """
+    import matplotlib
+
     written = []
-    for name, figure in _figures(result):
-        for kind in _KEPT:
-            path = Path(directory, f"{name}.{kind}")
-            # No date: the same result gives the same file.
-            metadata = {"Date": None} if kind == "svg" else None
-            try:
-                figure.savefig(path, dpi=150, metadata=metadata)
-            except OSError as error:
-                raise GovernorError(error.errno or 0, f"cannot write {path}") from error
-            written.append(path)
+    # The same result gives the same file, without the shape of every letter in it.
+    with matplotlib.rc_context({"svg.hashsalt": "governor", "svg.fonttype": "none"}):
+        for name, figure in _figures(result):
+            for kind in _KEPT:
+                path = Path(directory, f"{name}.{kind}")
+                metadata = {"Date": None} if kind == "svg" else None
+                try:
+                    figure.savefig(path, dpi=150, metadata=metadata)
+                except OSError as error:
+                    raise GovernorError(error.errno or 0, f"cannot write {path}") from error
+                written.append(path)
     return written
 
 
@@ -98,11 +104,8 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
 
 def _panels(titles: list[str]) -> tuple[Figure, list[Axes]]:
     """Return a figure with a panel for each operation, side by side, and room for a legend."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    # Else the names of clip paths differ from run to run.
-    matplotlib.rcParams["svg.hashsalt"] = "governor"
     figure = Figure(figsize=(_INCHES * len(titles), _INCHES + 0.6), layout="constrained")
     panels = list(figure.subplots(1, len(titles), squeeze=False)[0])
     for panel, title in zip(panels, titles, strict=True):
@@ -118,10 +121,13 @@ def _sweep(part: Part) -> Figure:
     """Return cost against the values of a dimension, one panel for each operation."""
     figure, panels = _panels([TITLES[operation] for operation in part.samples])
     points = list(dict.fromkeys(place.point for place in part.places.values()))
+    all_series = list(dict.fromkeys(place.series for place in part.places.values()))
     for panel, row in zip(panels, part.samples.values(), strict=True):
         _draw_base(panel, row, part)
-        for series in dict.fromkeys(place.series for place in part.places.values()):
-            _draw_series(panel, series, points, row, part)
+        for number, series in enumerate(all_series):
+            # Beside each other, so that no interval hides another.
+            aside = _ASIDE * (number - (len(all_series) - 1) / 2)
+            _draw_series(panel, series, aside, _estimates(series, points, row, part))
         # The values are far apart, and may be words: evenly spaced, as on a logarithmic axis.
         panel.set_xticks(
             range(len(points)),
@@ -143,19 +149,21 @@ def _draw_base(panel: Axes, row: dict[str, list[float]], part: Part) -> None:
             panel.axhline(level, color=pen.shade, linestyle=pen.dashes, label=name)
 
 
-def _draw_series(
-    panel: Axes, series: str, points: list[Point], row: dict[str, list[float]], part: Part
-) -> None:
-    found: dict[int, Estimate] = {
+def _estimates(
+    series: str, points: list[Point], row: dict[str, list[float]], part: Part
+) -> dict[int, Estimate]:
+    """Return what was found of a series, by the places of its values on the axis."""
+    return {
         points.index(place.point): statistics.estimate(row[name])
         for name, place in part.places.items()
         if place.series == series and name in row
     }
+
+
+def _draw_series(panel: Axes, series: str, aside: float, found: dict[int, Estimate]) -> None:
     if not found:
         return
     pen = PENS[series]
-    # Beside each other, so that no interval hides another.
-    aside = _ASIDE * (list(PENS).index(series) - list(PENS).index(GOVERNED))
     values = [estimate.value / _MICROSECOND for estimate in found.values()]
     ends = [_ends(estimate) for estimate in found.values()]
     panel.errorbar(
@@ -209,7 +217,7 @@ def _latency(part: Part) -> Figure:
 def _legend(figure: Figure, panels: list[Axes], what: str) -> None:
     """Put the names below all panels, with what is shown."""
     handles, labels = panels[0].get_legend_handles_labels()
-    columns = min(len(labels), 4)
+    columns = min(len(labels), 2 * len(panels))
     figure.legend(
         handles,
         labels,

@@ -14,7 +14,10 @@ from pathlib import Path
 
 from governor.bench import crowd, surroundings
 from governor.bench.helpers import Programs
+from governor.bench.operations import JOBS, LOOKUP
 from governor.bench.shape import Shape
+from governor.bench.site import Weight
+from governor.bench.surroundings import Surrounding
 from governor.errors import GovernorError
 
 _PATIENCE = 600.0
@@ -22,37 +25,59 @@ _PATIENCE = 600.0
 _GRACE = 30.0
 
 
-class GovernedSurrounding:
-    """A `governor.bench.surroundings.Surrounding` in that process."""
-
-    note = ""
+class GovernedSurrounding(Surrounding):
+    """Operations in that process, which is a `crew.Side` as well."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self._ready = False
+        self.ready = False
 
     def can(self, operation: str) -> bool:
-        """Everything can be done under governor."""
-        return True
+        """Whether it is done by one job, or to containers."""
+        return operation not in (JOBS.name, LOOKUP.name)
 
     def run(self, operation: str, count: int) -> float:
         """Have it done in the innermost containers; raises GovernorError [EIO]."""
         (mean,) = self._ask("mean", operation, count)
         return mean
 
-    def each(self, operation: str, count: int) -> list[float]:
-        """The same, and all that the loop prints; raises GovernorError [EIO]."""
-        return self._ask("each", operation, count)
+    def tell(self, way: str, operation: str, count: int) -> list[float]:
+        """The same of the loop, in another way; raises GovernorError [EIO]."""
+        return self._ask(way, operation, count)
 
-    def _ask(self, what: str, operation: str, count: int) -> list[float]:
-        if not self._ready:
+    def gather(self, operation: str, count: int, jobs: int) -> None:
+        """See `crew.Side`."""
+        self._ask("gather", operation, count, jobs)
+
+    def release(self) -> None:
+        """See `crew.Side`."""
+        self._ask("release")
+
+    def collect(self) -> list[float]:
+        """See `crew.Side`."""
+        return self._ask("collect")
+
+    def fill(self, containers: int) -> None:
+        """Make so many containers more; raises GovernorError [EIO]."""
+        self._ask("fill", containers)
+
+    def idle(self, processes: int) -> None:
+        """Start so many processes that do nothing; raises GovernorError [EIO]."""
+        self._ask("idle", processes)
+
+    def weigh(self) -> Weight:
+        """Return what the governor's processes have in memory; raises GovernorError [EIO]."""
+        return Weight(*map(int, self._ask("weigh")))
+
+    def _ask(self, *words: object) -> list[float]:
+        if not self.ready:
             # Only now: meanwhile the other governors of the section have started, too.
             self._expect("ready", _PATIENCE)
-            self._ready = True
+            self.ready = True
         stdin = self._process.stdin
         assert stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            print(what, operation, count, file=stdin, flush=True)
+            print(*words, file=stdin, flush=True)
         return [float(word) for word in self._expect("ok", surroundings.DEADLINE).split()]
 
     def _expect(self, word: str, patience: float) -> str:
@@ -85,15 +110,21 @@ def governed(programs: Programs, shape: Shape) -> Iterator[GovernedSurrounding]:
             env=dict(os.environ, PYTHONPATH=path),
             process_group=0,
         ) as process:
+            surrounding = GovernedSurrounding(process)
             try:
-                yield GovernedSurrounding(process)
+                yield surrounding
             finally:
-                _end(process)
+                _end(process, surrounding.ready)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Close the input, which ends the governor in order; kill what does not end."""
+def _end(process: subprocess.Popen[str], ready: bool) -> None:
+    """Close the input, which ends the governor in order; kill what does not end.
+
+    One that is not ready yet does not look at its input: it is told by a signal, with the same end.
+    """
     assert process.stdin is not None
+    if not ready:
+        process.terminate()
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
     try:

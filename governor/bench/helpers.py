@@ -42,6 +42,14 @@ def find_compiler() -> str:
     )
 
 
+def need(program: str) -> str:
+    """Return where a program is; raises GovernorError [ENOENT] when it is not on PATH."""
+    found = shutil.which(program)
+    if found is None:
+        raise GovernorError(errno.ENOENT, f"{program} is not installed")
+    return found
+
+
 @contextlib.contextmanager
 def compiled_helpers() -> Iterator[Programs]:
     """Give the compiled programs for as long as the context lasts.

@@ -8,15 +8,17 @@ import itertools
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from governor.bench.controls import Controls, Wait
+from governor.bench.companion import PATIENCE, Wait, local
+from governor.bench.controls import Controls
 from governor.bench.helpers import Programs
 from governor.bench.operations import LOOP_NAMES
 from governor.bench.shape import HIGH_LIMIT, Shape
-from governor.bench.surroundings import CommandSurrounding
+from governor.bench.surroundings import CommandSurrounding, run_to_end
 from governor.errors import GovernorError
 
 _ENTER: Final = 'while [ "$1" != -- ]; do echo 0 >"$1"/cgroup.procs; shift; done; shift; exec "$@"'
@@ -47,6 +49,8 @@ class CgroupSite:
         self.innermost = [self._descend(tree, name) for tree in trees]
         self._inner = self.innermost[0]
         self._aside = self._beside("aside")
+        self._made = self._inner.with_name(f"{self._inner.name}-made")
+        stack.callback(_remove, self._made)
 
     def enter(self, command: list[str]) -> list[str]:
         """Return the command that runs ``command`` in the innermost groups."""
@@ -63,8 +67,9 @@ class CgroupSite:
         return group
 
     def _make(self, group: Path, tree: Tree, level: int) -> None:
+        # Before it is there: whoever is told to end in between must not leave it.
+        self._stack.callback(_remove, group)
         group.mkdir()
-        self._stack.callback(group.rmdir)
         if tree.limited:
             self._counting.append(group)
             if self._shape.limited(level):
@@ -78,11 +83,23 @@ class CgroupSite:
 
     def start(self, command: list[str], stdin: int, stdout: int) -> Wait:
         """See `Site`."""
-        return subprocess.Popen(self.enter(command), stdin=stdin, stdout=stdout).wait
+        return local(self.enter(command), stdin, stdout)
 
     def attach(self, pid: int, aside: bool) -> None:
         """See `Site`."""
         _write((self._aside if aside else self._inner) / "cgroup.procs", pid)
+
+    def assemble(self, pids: Sequence[int]) -> None:
+        """See `Site`."""
+        self._crowds = [self._beside(f"crowd{number}") / "cgroup.procs" for number in range(2)]
+        for pid in pids:
+            _write(self._crowds[0], pid)
+
+    def migrate(self) -> None:
+        """See `Site`; the kernel takes them one by one."""
+        for pid in self._crowds[0].read_text().split():
+            _write(self._crowds[1], pid)
+        self._crowds.reverse()
 
     def settle(self, pid: int, number: int) -> None:
         """See `Site`."""
@@ -90,9 +107,8 @@ class CgroupSite:
 
     def make(self) -> None:
         """See `Site`."""
-        group = self._inner.with_name(f"{self._inner.name}-made")
-        group.mkdir()
-        group.rmdir()
+        self._made.mkdir()
+        self._made.rmdir()
 
     def limit(self, tasks: int) -> None:
         """See `Site`."""
@@ -108,9 +124,9 @@ class CgroupSite:
         """The kernel has no metrics."""
         raise NotImplementedError
 
-    def spawn(self) -> None:
-        """A kernel starts no jobs."""
-        raise NotImplementedError
+    def spawn(self, command: list[str]) -> None:
+        """See `Site`."""
+        run_to_end(self.enter(command))
 
 
 class CgroupSurrounding(CommandSurrounding):
@@ -119,7 +135,7 @@ class CgroupSurrounding(CommandSurrounding):
     def __init__(self, name: str, site: CgroupSite, controls: Controls, loop: str) -> None:
         super().__init__(name, site.enter([loop]))
         self._controls = controls
-        self._can = LOOP_NAMES | {"attach", "mkdir"}
+        self._can = LOOP_NAMES | {"attach", "migrate", "mkdir", "build"}
         if site.limited:
             self._can |= {"limit", "read"}
         else:
@@ -147,8 +163,10 @@ def cgroup(
     with contextlib.ExitStack() as stack:
         try:
             trees = _v1_trees(shape, stack) if version == 1 else [_v2_tree()]
-            site = CgroupSite(trees, shape, stack)
-            controls = stack.enter_context(contextlib.closing(Controls(site, programs, shape)))
+            # A stack of its own: groups may be made later, and go when the processes have gone.
+            site = CgroupSite(trees, shape, stack.enter_context(contextlib.ExitStack()))
+            controls = stack.enter_context(contextlib.closing(Controls(site, programs)))
+            controls.populate(shape)
         except OSError as refusal:
             reason = f"no cgroup can be made or entered: {refusal.strerror}"
             raise GovernorError(errno.ENOTSUP, reason) from refusal
@@ -164,8 +182,8 @@ def _v1_trees(shape: Shape, stack: contextlib.ExitStack) -> list[Tree]:
     while len(trees) < shape.hierarchies:
         where = stack.enter_context(tempfile.TemporaryDirectory(prefix="governor-bench-"))
         options = f"none,name=governor-bench-{os.getpid()}-{next(_numbers)}"
+        stack.callback(_unmount, where)
         _mount("mount", "-t", "cgroup", "-o", options, "cgroup", where)
-        stack.callback(_mount, "umount", where)
         trees.append(Tree(Path(where), limited=False))
     return trees
 
@@ -191,6 +209,28 @@ def _mount(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise GovernorError(errno.ENOTSUP, f"{command[0]} cgroup: {done.stderr.strip()}")
+
+
+def _unmount(where: str) -> None:
+    """Unmount what is mounted there, if it is."""
+    if any(mount == where for mount, _, _ in _mounts()):
+        _mount("umount", where)
+
+
+def _remove(group: Path) -> None:
+    """Remove a group, if it is there, and with it wait for those who are just dying in it."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            group.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > end:
+                raise
+        # Version 1 tells nobody but a program of root's that a group has become empty.
+        time.sleep(0.01)
 
 
 def _write(file: Path, value: int | str) -> None:

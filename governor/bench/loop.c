@@ -1,14 +1,22 @@
 /* The operations that `governor bench` times.
  *
- *     loop mean|each OPERATION COUNT
+ *     loop mean|each|together|instructions OPERATION COUNT
  *
- * does OPERATION once per round, COUNT rounds after a warm-up of a tenth as many, and prints on one line the
- * mean nanoseconds per operation, or those of each. The program reads the clock itself, so that starting it
- * costs nothing in the figures. An operation that fails ends the program with status 1 and the reason on stderr.
+ * does OPERATION once per round, COUNT rounds after a warm-up of a tenth as many, and prints on one line
+ *
+ *     mean          the mean nanoseconds per operation
+ *     each          those of each
+ *     together      when it began and ended (CLOCK_MONOTONIC); before, it says "ready" and waits for the end
+ *                   of its input, so that several loops can begin at once
+ *     instructions  how many instructions one took, of the loop and its children, in user and kernel mode
+ *
+ * The program reads the clock itself, so that starting it costs nothing in the figures. An operation that fails
+ * ends the program with status 1 and the reason on stderr. `loop now` prints when its main function began.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,25 +159,88 @@ static void tell_each(void (*run)(void), long count)
 	putchar('\n');
 }
 
+static void tell_together(void (*run)(void), long count)
+{
+	double start;
+	char byte;
+
+	puts("ready");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+	start = now();
+	for (long i = 0; i < count; i++)
+		run();
+	printf("%.0f %.0f\n", start, now());
+}
+
+static void tell_instructions(void (*run)(void), long count)
+{
+	struct perf_event_attr what = {.type = PERF_TYPE_HARDWARE, .size = sizeof what, .inherit = 1,
+				       .config = PERF_COUNT_HW_INSTRUCTIONS, .exclude_hv = 1};
+	int counter = syscall(SYS_perf_event_open, &what, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	unsigned long long before, after;
+
+	if (counter < 0 || read(counter, &before, sizeof before) != sizeof before)
+		die("perf_event_open", errno);
+	for (long i = 0; i < count; i++)
+		run();
+	if (read(counter, &after, sizeof after) != sizeof after)
+		die("read a counter", errno);
+	printf("%.1f\n", (double)(after - before) / count);
+}
+
+static const struct {
+	const char *name;
+	void (*tell)(void (*run)(void), long count);
+	long most;
+} ways[] = {
+	{"mean", tell_mean, MOST_ROUNDS},
+	{"each", tell_each, MOST_TOLD},
+	{"together", tell_together, MOST_ROUNDS},
+	{"instructions", tell_instructions, MOST_ROUNDS},
+};
+
+static int find_way(const char *name)
+{
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+		if (strcmp(name, ways[i].name) == 0)
+			return i;
+	return -1;
+}
+
+static int find_operation(const char *name)
+{
+	for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
+		if (strcmp(name, operations[i].name) == 0)
+			return i;
+	return -1;
+}
+
 int main(int argc, char **argv)
 {
-	int each = argc == 4 && strcmp(argv[1], "each") == 0;
-	long count = argc == 4 ? strtol(argv[3], NULL, 10) : 0;
+	double began = now();
+	int way, operation;
+	long count;
 
 	if (argc == 2 && strcmp(argv[1], "nothing") == 0)
 		return 0;
-	if (count < 1 || count > (each ? MOST_TOLD : MOST_ROUNDS)) {
-		fprintf(stderr, "usage: loop mean|each OPERATION COUNT (1 to %d, each to %d)\n", MOST_ROUNDS,
-			MOST_TOLD);
+	if (argc == 2 && strcmp(argv[1], "now") == 0)
+		return printf("%.0f\n", began) < 0;
+	way = argc == 4 ? find_way(argv[1]) : -1;
+	count = argc == 4 ? strtol(argv[3], NULL, 10) : 0;
+	if (way < 0 || count < 1 || count > ways[way].most) {
+		fprintf(stderr, "usage: loop mean|each|together|instructions OPERATION COUNT (1 to %d, each to %d)\n",
+			MOST_ROUNDS, MOST_TOLD);
+		return 2;
+	}
+	operation = find_operation(argv[2]);
+	if (operation < 0) {
+		fprintf(stderr, "loop: no operation %s\n", argv[2]);
 		return 2;
 	}
 	alarm(LONGEST_SECONDS);
-	for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
-		if (strcmp(argv[2], operations[i].name) == 0) {
-			warm_up(operations[i].run, count);
-			(each ? tell_each : tell_mean)(operations[i].run, count);
-			return 0;
-		}
-	fprintf(stderr, "loop: no operation %s\n", argv[2]);
-	return 2;
+	warm_up(operations[operation].run, count);
+	ways[way].tell(operations[operation].run, count);
+	return 0;
 }

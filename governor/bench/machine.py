@@ -12,7 +12,10 @@ Machine = dict[str, str | int | float | list[float] | None]
 
 
 def describe() -> Machine:
-    """Return what is worth knowing beside a figure; a fact the host does not tell is None."""
+    """Return what is worth knowing beside a figure; a fact the host does not tell is None.
+
+    Whether instructions are counted only a program can find out: `benchmark.run` adds it.
+    """
     system = os.uname()
     return {
         "kernel": system.release,
@@ -30,6 +33,7 @@ def describe() -> Machine:
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "uid": os.geteuid(),
         "governor": governor.__version__,
+        "instructions": None,
     }
 
 

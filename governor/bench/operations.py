@@ -24,8 +24,14 @@ LOOPS: Final = (
 """What a job's program does; each is a loop of `loop.c`."""
 LOOP_NAMES: Final = frozenset(operation.name for operation in LOOPS)
 
+CROWD: Final = 100
+"""Processes that are moved together."""
+
+ATTACH: Final = Operation("attach", "move of a process", 4)
+MIGRATE: Final = Operation("migrate", f"move of {CROWD} processes", 1)
 CONTROLS: Final = (
-    Operation("attach", "move of a process", 4),
+    ATTACH,
+    MIGRATE,
     Operation("mkdir", "mkdir+rmdir", 2),
     Operation("limit", "limit change to effect", 2),
     Operation("read", "read of all counters", 1),
@@ -33,10 +39,18 @@ CONTROLS: Final = (
 )
 """What is done to containers from outside."""
 
+START: Final = Operation("start", "start of a job", 1)
+"""From before a job is asked for until the main function of its program begins."""
 SPAWN: Final = Operation("spawn", "start and end of a job", 1)
 """`true`, from before its start until its end is known."""
+JOBS: Final = Operation("jobs", "open+close of all jobs", 500)
+"""By several jobs at once: the time from the first's beginning to the last's end, by all calls."""
+BUILD: Final = Operation("build", "make -j4", 1)
+"""Of a small project in C, from before its start until its end is known."""
+LOOKUP: Final = Operation("lookup", "lookup of a group", 1000)
+"""Of a group by its containers, as a job that is placed and a process that is moved need it."""
 
-OPERATIONS: Final = (*LOOPS, *CONTROLS, SPAWN)
+OPERATIONS: Final = (*LOOPS, *CONTROLS, START, SPAWN, JOBS, BUILD, LOOKUP)
 NAMES: Final = tuple(operation.name for operation in OPERATIONS)
 TITLES: Final = {operation.name: operation.title for operation in OPERATIONS}
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
-from governor.bench import machine, statistics, targets
+from governor.bench import footprint, machine, statistics, targets
 from governor.bench.compare import Change, Comparison, Row
+from governor.bench.footprint import Memory
 from governor.bench.operations import TITLES
 from governor.bench.result import Part, Result
 from governor.bench.statistics import Verdict
 from governor.bench.surroundings import FLOOR
 from governor.bench.targets import Kind, Outcome
-from governor.bench.text import duration, interval, times
+from governor.bench.text import duration, interval, size, times
 
 _WIDTH: Final = 80
 _HEAD: Final = ("per op", "ratio", "95 % interval", "excess", "floors", "out")
@@ -26,7 +27,8 @@ def to_text(result: Result) -> str:
         lines += [f"{name}: {part.title}, {part.rounds} rounds"]
         for operation, row in part.samples.items():
             lines += _operation_lines(operation, row, part)
-    outcomes = targets.check(result.parts)
+    lines += _memory_lines(result.memory)
+    outcomes = targets.check(result)
     lines += [_target_line(outcome) for outcome in outcomes]
     if any(outcome.verdict is Verdict.NOISE for outcome in outcomes):
         lines.append("Where it says noise, more rounds (--repeat) or a quieter machine may tell.")
@@ -62,6 +64,22 @@ def _operation_lines(operation: str, row: dict[str, list[float]], part: Part) ->
         place = part.places.get(name)
         shown = f"{place.series} {place.point}" if place else name
         lines.append((f"  {shown:22}" + _cells(values, base, row)).rstrip())
+    counted = part.instructions.get(operation)
+    if counted:
+        told = ", ".join(f"{name} {number:,.0f}" for name, number in counted.items())
+        lines += textwrap.wrap(f"  instructions of the job: {told}", _WIDTH, subsequent_indent="  ")
+    return [*lines, ""]
+
+
+def _memory_lines(memory: Memory) -> list[str]:
+    """Return what was weighed as a table."""
+    if not memory:
+        return []
+    lines = [f"memory: {footprint.RUNS} governors", f"{'':40}{'median':>12}{'95 % interval':>24}"]
+    for name, values in memory.items():
+        found = statistics.estimate(values)
+        ends = f"{size(found.low)} - {size(found.high)}" if found.conclusive else "too few"
+        lines.append(f"  {footprint.TITLES[name]:38}{size(found.value):>12}{ends:>24}")
     return [*lines, ""]
 
 
@@ -73,7 +91,7 @@ def _cells(values: list[float], base: list[float], row: dict[str, list[float]]) 
         return _LINE.format(duration(found.value), "1.000x", "", "", "", out)
     ratio, excess = statistics.ratio(values, base), statistics.difference(values, base)
     trap = statistics.excess_ratio(values, row[FLOOR], base) if FLOOR in row else None
-    floors = f"{trap.value:.2f}x" if trap and trap.conclusive else "noise"
+    floors = _floors(trap.value) if trap and trap.excludes(0.0) else "noise"
     return _LINE.format(
         duration(found.value),
         times(ratio.value),
@@ -84,15 +102,25 @@ def _cells(values: list[float], base: list[float], row: dict[str, list[float]]) 
     )
 
 
+def _floors(ratio: float) -> str:
+    return f"{ratio:.2f}x" if ratio < 100 else f"{ratio:.0f}x"
+
+
+_UNITS: Final = {
+    Kind.RATIO: times,
+    Kind.EXCESS: duration,
+    Kind.TIME: duration,
+    Kind.SIZE: size,
+}
+
+
 def _target_line(outcome: Outcome) -> str:
     """Return a target with what was found beside it."""
     target, found = outcome.target, outcome.found
     line = f"{outcome.verdict.value:7}{target.text:40}"
-    if outcome.verdict is Verdict.ABSENT:
-        return line + " not measured"
     if found is None:
-        return line + " the floor's trap drowns in noise"
-    show = duration if target.kind is Kind.EXCESS else times
+        return line + " not measured"
+    show = _UNITS[target.kind]
     if not found.conclusive:
         return f"{line} {show(found.value)} in too few rounds"
     return f"{line} {show(found.value)} [{show(found.low)}, {show(found.high)}]"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from governor.bench.footprint import Memory
 from governor.bench.machine import Machine
-from governor.bench.runner import Samples
-from governor.bench.sections import Point
+from governor.bench.offers import Point
+from governor.bench.runner import Instructions, Samples
 
 
 class Place(NamedTuple):
@@ -21,6 +22,7 @@ class Part(NamedTuple):
 
     ``places`` has the surroundings of a sweep, ``latencies`` by operation and surrounding the
     nanoseconds that belong to `statistics.SHARES`. A row's first surrounding is its base.
+    ``instructions`` are empty where the host does not count them.
     """
 
     title: str
@@ -28,10 +30,14 @@ class Part(NamedTuple):
     samples: Samples
     places: dict[str, Place]
     latencies: Samples
+    instructions: Instructions = {}  # noqa: RUF012  never changed
 
 
 class Result(NamedTuple):
-    """Everything. ``failed``, ``skipped`` and ``notes`` map surroundings to reasons and remarks."""
+    """Everything. ``failed``, ``skipped`` and ``notes`` map surroundings to reasons and remarks.
+
+    ``memory`` has bytes, see `footprint.Memory`; it is empty when nothing was weighed.
+    """
 
     before: Machine
     after: Machine
@@ -39,3 +45,4 @@ class Result(NamedTuple):
     failed: dict[str, str]
     skipped: dict[str, str]
     notes: dict[str, str]
+    memory: Memory

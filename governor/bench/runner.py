@@ -1,7 +1,9 @@
-"""Taking turns: every round does every operation in every surrounding, in an order that rotates."""
+"""Taking turns: every round does every operation in every surrounding, in an order of its own."""
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -12,34 +14,44 @@ from governor.errors import GovernorError
 
 
 class Settings(NamedTuple):
-    """How long to measure: rounds, seconds per sample, and seconds after which no round begins."""
+    """How long to measure: rounds, seconds per sample, and seconds after which no round begins.
+
+    The rounds are dealt out to ``lives``: for each, all surroundings are set up anew, for one may
+    have luck with its place in memory or on the processors as long as it lives.
+    """
 
     rounds: int
     sample_seconds: float
     deadline_seconds: float
+    lives: int = 1
 
 
-QUICK = Settings(rounds=21, sample_seconds=0.01, deadline_seconds=40.0)
-FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=900.0)
+QUICK = Settings(rounds=21, sample_seconds=0.01, deadline_seconds=75.0)
+FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=840.0, lives=6)
 
 _MOST_SINGLE: Final = 20_000
 _SINGLE_RUNS: Final = 5
+_COUNTED: Final = 1_000
+"""Operations that instructions are counted of, at most."""
 
 Samples = dict[str, dict[str, list[float]]]
 """Nanoseconds per operation: operation, surrounding, one value per round."""
+Instructions = dict[str, dict[str, float]]
 Progress = Callable[[str], None]
 
 
 class Measured(NamedTuple):
     """What was found; ``failed`` says why a surrounding is missing from ``samples``.
 
-    ``singles`` are the nanoseconds of single operations, in no order.
+    ``singles`` are the nanoseconds of single operations, in no order; ``instructions`` by operation
+    and surrounding how many one operation takes.
     """
 
     samples: Samples
     rounds: int
     failed: dict[str, str]
     singles: Samples
+    instructions: Instructions
 
 
 class Runner:
@@ -61,12 +73,15 @@ class Runner:
         self._counts: dict[tuple[str, str], int] = {}
 
     def measure(
-        self, singly: Sequence[str] = (), clock: Callable[[], float] = time.monotonic
+        self,
+        singly: Sequence[str] = (),
+        counted: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> Measured:
         """Measure everything; a surrounding that fails once is left out, and told.
 
-        At least one round is run, and no round begins after the deadline. The single operations of
-        ``singly`` are timed after the rounds.
+        At least one round is run, and no round begins after the deadline. After the rounds the
+        single operations of ``singly`` are timed and, if ``counted``, instructions counted.
         """
         deadline = clock() + self._settings.deadline_seconds
         for operation, names in self._able.items():
@@ -80,12 +95,28 @@ class Runner:
         while rounds < self._settings.rounds and (rounds == 0 or clock() < deadline):
             self._progress(f"round {rounds + 1} of {self._settings.rounds}")
             for operation, names in self._able.items():
-                for name in rotated(names, rounds):
+                for name in shuffled(names, rounds):
                     count = self._counts[operation.name, name]
                     samples[operation.name][name].append(self._sample(operation, name, count))
             rounds += 1
         singles = self._singles(singly)
-        return Measured(self._working(samples), rounds, self._failed, self._working(singles))
+        instructions = self._instructions() if counted else {}
+        return Measured(
+            self._working(samples), rounds, self._failed, self._working(singles), instructions
+        )
+
+    def _instructions(self) -> Instructions:
+        """Count once in every surrounding: instructions vary less than a time does."""
+        found: Instructions = {}
+        for operation, names in self._able.items():
+            for name in names:
+                self._progress(f"counting instructions: {operation.name} {name}")
+                count = min(self._counts[operation.name, name], _COUNTED)
+                # A tracer or a kernel may refuse the counter here only: that is no failure.
+                with contextlib.suppress(GovernorError, OSError):
+                    told = self._surroundings[name].tell("instructions", operation.name, count)
+                    found.setdefault(operation.name, {})[name] = told[0]
+        return found
 
     def _singles(self, singly: Sequence[str]) -> Samples:
         """Time single operations, again in turns."""
@@ -93,13 +124,13 @@ class Runner:
         found: Samples = {name: {other: [] for other in names} for name, names in wanted.items()}
         for turn in range(min(_SINGLE_RUNS, self._settings.rounds)):
             for operation, names in wanted.items():
-                for name in rotated(names, turn):
+                for name in shuffled(names, turn):
                     self._progress(f"single operations: {operation} {name}")
                     count = min(self._counts[operation, name], _MOST_SINGLE)
                     self._attempt(
                         name,
                         lambda n=name, o=operation, c=count: found[o][n].extend(  # type: ignore[misc]
-                            self._surroundings[n].each(o, c)
+                            self._surroundings[n].tell("each", o, c)
                         ),
                     )
         return found
@@ -138,7 +169,25 @@ class Runner:
         }
 
 
-def rotated(names: Sequence[str], turn: int) -> list[str]:
-    """Return the names beginning with another one in each turn, so that none is always first."""
-    start = turn % len(names) if names else 0
-    return [*names[start:], *names[:start]]
+def joined(lives: Sequence[Measured]) -> Measured:
+    """Return several measurements of the same as one; what failed once is left out of all."""
+    failed = {name: reason for life in lives for name, reason in life.failed.items()}
+    samples = {
+        operation: {
+            name: [value for life in lives for value in life.samples[operation][name]]
+            for name in row
+            if all(name in life.samples[operation] for life in lives)
+        }
+        for operation, row in lives[0].samples.items()
+    }
+    rounds = sum(life.rounds for life in lives)
+    return lives[0]._replace(samples=samples, rounds=rounds, failed=failed)
+
+
+def shuffled(names: Sequence[str], turn: int) -> list[str]:
+    """Return the names in the order of a turn, always the same one for the same turn.
+
+    None is always first, and none comes always after the same other: what one leaves behind (a
+    warm cache, a processor that is awake) would be a part of the next one's figures.
+    """
+    return random.Random(turn).sample(names, len(names))

@@ -44,6 +44,9 @@ class Machine(_Table):
     libc: str | None
     uid: int
     governor: str = Field(description="governor's version")
+    instructions: str | None = Field(
+        None, description="counted, or why this host counts no instructions"
+    )
 
 
 class Estimate(_Table):
@@ -101,6 +104,11 @@ class Section(_Table):
     latencies_ns: dict[str, dict[str, list[float]]] = Field(
         description="quantiles of single operations, by operation and surrounding"
     )
+    instructions: dict[str, dict[str, float]] = Field(
+        {},
+        description="of the job and its children, user and kernel mode, by operation and "
+        "surrounding; empty where the machine counts none",
+    )
 
 
 class Target(_Table):
@@ -117,6 +125,14 @@ class Target(_Table):
     verdict: str = Field(description="ok, MISSED, noise or absent")
 
 
+class Size(_Table):
+    """Of a governor's memory."""
+
+    title: str
+    bytes: Estimate
+    samples_bytes: list[float] = Field(min_length=1, description="one for each governor")
+
+
 class File(_Table):
     """A result of `governor bench`."""
 
@@ -124,6 +140,7 @@ class File(_Table):
     machine: Machine
     sections: dict[str, Section]
     targets: list[Target]
+    memory: dict[str, Size] = Field({}, description="what governor takes; empty if not weighed")
     failed: dict[str, str] = Field(description="surrounding to reason, of what should have worked")
     skipped: dict[str, str] = Field(description="the same of what a host need not have")
     notes: dict[str, str] = Field(description="surrounding to what has to be known of its figures")

@@ -1,117 +1,75 @@
 """The far side of the benchmark: a process with a governor of its own, in one shape.
 
-    python -m governor.bench.served PROGRAM... -- HIERARCHIES DEPTH LIMITS GROUPS PROCESSES
+    python -m governor.bench.served PROGRAM... -- SHAPE...
 
-with the paths of `helpers.Programs` mounts the hierarchies, says ``ready``, and then answers every
-line ``mean|each OPERATION COUNT`` with ``ok NANOSECONDS...`` or ``error REASON``, until its input
-ends. A process apart for each shape, so that those of one run share nothing.
+with the paths of `helpers.Programs` and the words of a `shape.Shape` mounts the hierarchies, says
+``ready``, and then answers every line with ``ok NUMBER...`` or ``error REASON``, until its input
+ends:
+
+    mean OPERATION COUNT            do it so often; nanoseconds of one
+    each|... OPERATION COUNT        what `loop.c` prints in that way
+    gather OPERATION COUNT JOBS     start so many loops as jobs that wait for each other
+    release                         let them go
+    collect                         when each of them began and ended
+    fill CONTAINERS                 make so many containers more
+    idle PROCESSES                  start so many processes that do nothing
+    weigh                           bytes of supervisor, agent and spawner (`site.Weight`)
+
+A process apart for each shape, so that those of one run share nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import http.client
 import os
+import signal
 import sys
-from typing import IO, TYPE_CHECKING
+from collections.abc import Sequence
+from typing import IO
 
-from governor.bench import crowd
-from governor.bench.controls import Controls, Wait
+from governor.bench.controls import Controls
+from governor.bench.crew import Crew
 from governor.bench.helpers import Programs
 from governor.bench.operations import LOOP_NAMES
-from governor.bench.shape import HIGH_LIMIT, Shape
+from governor.bench.shape import Shape
+from governor.bench.site import GovernorSite
 from governor.errors import GovernorError
 
-if TYPE_CHECKING:
-    from governor.api import Container, Governor
 
+class _Server:
+    """Does what is asked for."""
 
-class GovernorSite:
-    """A governor's containers: a `governor.bench.controls.Site`."""
+    def __init__(self, site: GovernorSite, programs: Programs, controls: Controls) -> None:
+        self._site, self._programs, self._controls = site, programs, controls
+        self._crew = Crew(site.start, [programs.loop])
 
-    def __init__(self, governor: Governor, shape: Shape) -> None:
-        self._governor, self._shape = governor, shape
-        self.innermost: list[Container] = []
-        for number in range(1, shape.hierarchies + 1):
-            self._mount(number)
-        if self.innermost:
-            self._inner = self.innermost[0]
-            self._beside = os.path.dirname(self._inner.path).rstrip("/")
-            self._aside = self._make(self._inner.hierarchy.name, f"{self._beside}/aside")
+    def close(self) -> None:
+        """End the loops that nobody has let go."""
+        self._crew.close()
 
-    def _mount(self, number: int) -> None:
-        """Mount one hierarchy and make its containers, limited as the shape says."""
-        name = f"bench{number}"
-        self._governor.mount(name, crowd.subsystems_of(number))
-        for level in range(1, self._shape.depth + 1):
-            container = self._make(name, "/level" * level, level)
-        self.innermost.append(container)
-
-    def _make(self, hierarchy: str, path: str, level: int | None = None) -> Container:
-        """Make a container with the limits of its level, which is the innermost by default."""
-        container = self._governor.hierarchy(hierarchy).mkdir(path)
-        if self._shape.limited(self._shape.depth if level is None else level):
-            for subsystem in container.hierarchy.subsystems:
-                container[f"{subsystem}.limit"] = HIGH_LIMIT
-        return container
-
-    def start(self, command: list[str], stdin: int, stdout: int) -> Wait:
-        """See `Site`; in this session, as other loops are: sessions compete as wholes."""
-        return self._governor.spawn(
-            command, containers=self.innermost, stdin=stdin, stdout=stdout, foreground=True
-        ).wait
-
-    def attach(self, pid: int, aside: bool) -> None:
-        """See `Site`."""
-        (self._aside if aside else self._inner).attach(pid)
-
-    def settle(self, pid: int, number: int) -> None:
-        """See `Site`."""
-        self._make(self._inner.hierarchy.name, f"{self._beside}/other{number}").attach(pid)
-
-    def make(self) -> None:
-        """See `Site`."""
-        self._inner.hierarchy.mkdir(f"{self._beside}/made").rmdir()
-
-    def limit(self, tasks: int) -> None:
-        """See `Site`."""
-        self._inner[f"{self._inner.hierarchy.subsystems[0]}.limit"] = tasks
-
-    def read(self) -> None:
-        """See `Site`."""
-        self._governor.containers()
-
-    def scrape(self) -> None:
-        """See `Site`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._governor.metrics_port)
-        with contextlib.closing(connection):
-            connection.request("GET", "/metrics")
-            answer = connection.getresponse()
-            answer.read()
-        if answer.status != http.client.OK:
-            raise GovernorError(errno.EIO, f"the metrics answered {answer.status}")
-
-    def spawn(self) -> None:
-        """See `Site`."""
-        result = self._governor.spawn(["true"], containers=self.innermost).wait()
-        if result.exit_code:
-            raise GovernorError(errno.EIO, result.error or f"true ended with {result.exit_code}")
-
-
-def run_loop(site: GovernorSite, command: list[str]) -> str:
-    """Run the loop as a job in the innermost containers and return what it prints."""
-    read, write = os.pipe()
-    with open(read) as output, open(os.devnull) as nothing:
-        try:
-            wait = site.start(command, nothing.fileno(), write)
-        finally:
-            os.close(write)
-        printed = output.read().strip()
-        wait()
-    if not printed:
-        raise GovernorError(errno.EIO, "the loop failed")
-    return printed
+    def answer(self, request: str) -> Sequence[float]:
+        """Return the numbers; GovernorError or OSError when something is refused or fails."""
+        match request.split():
+            case ["gather", operation, count, jobs]:
+                self._crew.gather(operation, int(count), int(jobs))
+                return []
+            case ["release"]:
+                self._crew.release()
+                return []
+            case ["collect"]:
+                return self._crew.collect()
+            case ["fill", containers]:
+                self._site.fill(int(containers))
+                return []
+            case ["idle", processes]:
+                self._controls.start_idle(int(processes))
+                return []
+            case ["weigh"]:
+                return self._site.weigh()
+            case ["mean", operation, count] if operation not in LOOP_NAMES:
+                return [self._controls.run(operation, int(count))]
+            case words:
+                return self._site.loop([self._programs.loop, *words])
 
 
 def serve(programs: Programs, shape: Shape, requests: IO[str], replies: IO[str]) -> None:
@@ -120,23 +78,28 @@ def serve(programs: Programs, shape: Shape, requests: IO[str], replies: IO[str])
 
     with Governor(metrics=0) as governor:
         site = GovernorSite(governor, shape)
-        with contextlib.closing(Controls(site, programs, shape)) as controls:
+        with (
+            contextlib.closing(Controls(site, programs)) as controls,
+            contextlib.closing(_Server(site, programs, controls)) as server,
+        ):
+            controls.populate(shape)
             print("ready", file=replies, flush=True)
             for request in requests:
-                what, operation, count = request.split()
                 try:
-                    if operation in LOOP_NAMES:
-                        found = run_loop(site, [programs.loop, what, operation, count])
-                    else:
-                        found = str(controls.run(operation, int(count)))
-                    reply = f"ok {found}"
+                    reply = " ".join(["ok", *map(str, server.answer(request))])
                 except (GovernorError, OSError) as error:
                     reply = f"error {error}"
                 print(reply, file=replies, flush=True)
 
 
+def _end(number: int, _: object) -> None:
+    """End in order, with the governor: nobody wants it any more."""
+    raise SystemExit(128 + number)
+
+
 def main(arguments: list[str]) -> int:
     """The command above; what goes wrong before ``ready`` is an ``error`` line too."""
+    signal.signal(signal.SIGTERM, _end)
     end = arguments.index("--")
     shape = Shape.from_words(arguments[end + 1 :])
     try:

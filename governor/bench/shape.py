@@ -16,7 +16,8 @@ class Shape(NamedTuple):
     ``depth`` is the number of containers below the root down to the one the operation is done in;
     ``limits`` says which of these have one: none, some (the innermost), or all. ``groups`` counts
     combinations of containers with a process in them, and ``processes`` those in the innermost
-    container, both with the one that is measured.
+    container, both with the one that is measured. ``resources`` are what governor counts, as words
+    with commas; the kernel's cgroups count tasks whatever it says.
     """
 
     hierarchies: int = 1
@@ -24,6 +25,7 @@ class Shape(NamedTuple):
     limits: str = ALL
     groups: int = 1
     processes: int = 1
+    resources: str = "tasks,files"
 
     def limited(self, level: int) -> bool:
         """Whether the container so many levels below the root has a limit."""
@@ -36,5 +38,5 @@ class Shape(NamedTuple):
     @classmethod
     def from_words(cls, words: list[str]) -> Shape:
         """Return what `to_words` was made of."""
-        hierarchies, depth, limits, groups, processes = words
-        return cls(int(hierarchies), int(depth), limits, int(groups), int(processes))
+        hierarchies, depth, limits, groups, processes, resources = words
+        return cls(int(hierarchies), int(depth), limits, int(groups), int(processes), resources)

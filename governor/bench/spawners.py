@@ -1,4 +1,4 @@
-"""Other ways to start a program and wait for its end: surroundings that can only `spawn`."""
+"""Other ways to start a program and wait for its end: surroundings that only start programs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from governor.bench.controls import timed
-from governor.bench.operations import SPAWN
-from governor.bench.surroundings import need
+from governor.bench.companion import Wait, local
+from governor.bench.controls import time_to_start, timed
+from governor.bench.helpers import Programs, need
+from governor.bench.operations import SPAWN, START
+from governor.bench.surroundings import Surrounding
 from governor.errors import GovernorError
 
 PYTHON: Final = "python3 -c pass"
@@ -24,40 +26,48 @@ _SILENT: Final = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd i
 _ENTRY: Final = "from governor.cli import entry; entry()"
 
 
-class Spawner:
-    """Whole processes, from before the start until they are reaped."""
+class Spawner(Surrounding):
+    """Whole processes, from before the start until they are reaped.
 
-    note = ""
+    With ``programs`` also until their main function begins: those started with ``before`` them.
+    """
 
-    def __init__(self, start: Callable[[], None]) -> None:
-        self._start = start
+    def __init__(
+        self,
+        spawn: Callable[[], None],
+        programs: Programs | None = None,
+        before: Sequence[str] = (),
+    ) -> None:
+        self._spawn, self._programs, self._before = spawn, programs, before
 
     def can(self, operation: str) -> bool:
         """Whether the operation is to start a job."""
-        return operation == SPAWN.name
+        return operation == SPAWN.name or (operation == START.name and self._programs is not None)
 
     def run(self, operation: str, count: int) -> float:
         """Return the mean nanoseconds of one start; raises GovernorError [EIO]."""
-        return timed(self._start, count)
+        if operation == START.name and self._programs is not None:
+            return time_to_start(self._start, self._programs, count)
+        return timed(self._spawn, count)
 
-    def each(self, operation: str, count: int) -> list[float]:
-        """Return the nanoseconds of every start; raises GovernorError [EIO]."""
-        return [timed(self._start, 1) for _ in range(count)]
+    def _start(self, command: list[str], stdin: int, stdout: int) -> Wait:
+        return local([*self._before, *command], stdin, stdout)
 
 
-def bare() -> Spawner:
+def bare(programs: Programs) -> Spawner:
     """`true`, started as cheaply as Python can."""
-    return _command([need("true")])
+    return Spawner(_spawning([need("true")]), programs)
 
 
 def python() -> Spawner:
     """An interpreter with nothing to do: what any tool in Python costs at least."""
-    return _command([sys.executable, "-c", "pass"])
+    return Spawner(_spawning([sys.executable, "-c", "pass"]))
 
 
-def cold() -> Spawner:
+def cold(programs: Programs) -> Spawner:
     """`governor run -- true`: a governor for one job."""
-    return _command([sys.executable, "-c", _ENTRY, "run", "--", "true"])
+    command = [sys.executable, "-c", _ENTRY, "run", "--"]
+    return Spawner(_spawning([*command, "true"]), programs, command)
 
 
 def with_subprocess() -> Spawner:
@@ -84,14 +94,14 @@ def with_multiprocessing() -> Spawner:
 
 def cgexec() -> Spawner:
     """libcgroup: the command in a cgroup that is there."""
-    return _command([need("cgexec"), "-g", "pids:/", need("true")])
+    return Spawner(_spawning([need("cgexec"), "-g", "pids:/", need("true")]))
 
 
 def systemd_run() -> Spawner:
     """systemd: the command in a scope, a cgroup of its own."""
     whose = [] if os.geteuid() == 0 else ["--user"]
     options = ["--scope", "--quiet", "--collect"]
-    return _command([need("systemd-run"), *whose, *options, need("true")])
+    return Spawner(_spawning([need("systemd-run"), *whose, *options, need("true")]))
 
 
 def runexec() -> Spawner:
@@ -100,16 +110,16 @@ def runexec() -> Spawner:
     It ends with 0 whatever the command does, but then does not say that that did so.
     """
     options = ["--quiet", "--no-container", "--output", "/dev/null"]
-    return _command([need("runexec"), *options, need("true")], says="returnvalue=0")
+    return Spawner(_spawning([need("runexec"), *options, need("true")], says="returnvalue=0"))
 
 
 def parallel() -> Spawner:
     """GNU parallel with one job."""
-    return _command([need("parallel"), "--will-cite", "true", ":::", "1"])
+    return Spawner(_spawning([need("parallel"), "--will-cite", "true", ":::", "1"]))
 
 
-def _command(command: list[str], says: str = "") -> Spawner:
-    """Return the spawner of a command.
+def _spawning(command: list[str], says: str = "") -> Callable[[], None]:
+    """Return what starts a command and waits for its end.
 
     Raises GovernorError [ENOTSUP] when it does not succeed, or does not print ``says``.
     """
@@ -126,4 +136,4 @@ def _command(command: list[str], says: str = "") -> Spawner:
         if status:
             raise GovernorError(errno.EIO, f"{' '.join(command)} ended with {status}")
 
-    return Spawner(start)
+    return start

@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from governor.bench import schema, statistics, targets
+from governor.bench import footprint, schema, statistics, targets
 from governor.bench.result import Part, Place, Result
 from governor.bench.statistics import SHARES, Estimate
 from governor.bench.surroundings import FLOOR
@@ -27,7 +27,8 @@ def to_json(result: Result) -> dict[str, Any]:
         "version": schema.VERSION,
         "machine": result.before | late | {"stolen": result.after.get("stolen")},
         "sections": {name: _part_json(part) for name, part in result.parts.items()},
-        "targets": [_target_json(outcome) for outcome in targets.check(result.parts)],
+        "targets": [_target_json(outcome) for outcome in targets.check(result)],
+        "memory": {name: _size_json(name, values) for name, values in result.memory.items()},
         "failed": result.failed,
         "skipped": result.skipped,
         "notes": result.notes,
@@ -48,6 +49,15 @@ def _part_json(part: Part) -> dict[str, Any]:
         "sweep": {name: place._asdict() for name, place in part.places.items()},
         "shares": list(SHARES) if part.latencies else [],
         "latencies_ns": part.latencies,
+        "instructions": part.instructions,
+    }
+
+
+def _size_json(name: str, values: list[float]) -> dict[str, Any]:
+    return {
+        "title": footprint.TITLES[name],
+        "bytes": _estimate_json(statistics.estimate(values)),
+        "samples_bytes": values,
     }
 
 
@@ -130,7 +140,8 @@ def _to_result(file: schema.File) -> Result:
         "frequency_mhz": machine.pop("frequency_mhz_after"),
         "stolen": machine.pop("stolen"),
     }
-    return Result(machine, after, parts, file.failed, file.skipped, file.notes)
+    memory = {name: size.samples_bytes for name, size in file.memory.items()}
+    return Result(machine, after, parts, file.failed, file.skipped, file.notes, memory)
 
 
 def _to_part(section: schema.Section) -> Part:
@@ -143,4 +154,11 @@ def _to_part(section: schema.Section) -> Part:
         for name, operation in section.operations.items()
     }
     places = {name: Place(place.series, place.point) for name, place in section.sweep.items()}
-    return Part(section.title, section.rounds, samples, places, section.latencies_ns)
+    return Part(
+        section.title,
+        section.rounds,
+        samples,
+        places,
+        section.latencies_ns,
+        section.instructions,
+    )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import abc
+import contextlib
 import errno
-import shutil
 import subprocess
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from governor.bench.helpers import Programs
-from governor.bench.operations import LOOP_NAMES
+from governor.bench import project
+from governor.bench.controls import timed
+from governor.bench.helpers import Programs, need
+from governor.bench.operations import BUILD, LOOP_NAMES
 from governor.errors import GovernorError
 
 UNGOVERNED: Final = "ungoverned"
@@ -24,25 +27,26 @@ DEADLINE: Final = 120.0
 """Seconds after which a run that has not ended is given up (`loop.c` gives up itself after 60)."""
 
 
-class Surrounding(Protocol):
+class Surrounding(abc.ABC):
     """Somewhere to do an operation. ``note`` is what a reader has to know of its figures."""
 
-    note: str
+    note = ""
 
+    @abc.abstractmethod
     def can(self, operation: str) -> bool:
         """Whether the operation means anything here."""
 
+    @abc.abstractmethod
     def run(self, operation: str, count: int) -> float:
         """Return the mean nanoseconds of one operation of ``count``; GovernorError [EIO]."""
 
-    def each(self, operation: str, count: int) -> list[float]:
-        """Return the nanoseconds of every one of ``count`` operations of a loop; as `run`."""
+    def tell(self, way: str, operation: str, count: int) -> list[float]:
+        """Return what `loop.c` prints when it is run in that way; GovernorError [EIO]."""
+        raise NotImplementedError
 
 
-class CommandSurrounding:
+class CommandSurrounding(Surrounding):
     """The loop as a command, started by whatever is put before it."""
-
-    note = ""
 
     def __init__(self, name: str, command: Sequence[str]) -> None:
         self._name = name
@@ -54,15 +58,12 @@ class CommandSurrounding:
 
     def run(self, operation: str, count: int) -> float:
         """Start the loop and return what it prints; raises GovernorError [EIO]."""
-        (mean,) = self._loop("mean", operation, count)
+        (mean,) = self.tell("mean", operation, count)
         return mean
 
-    def each(self, operation: str, count: int) -> list[float]:
+    def tell(self, way: str, operation: str, count: int) -> list[float]:
         """Start the loop and return all that it prints; raises GovernorError [EIO]."""
-        return self._loop("each", operation, count)
-
-    def _loop(self, what: str, operation: str, count: int) -> list[float]:
-        command = [*self._command, what, operation, str(count)]
+        command = [*self._command, way, operation, str(count)]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=DEADLINE, check=False
@@ -82,12 +83,12 @@ def ungoverned(programs: Programs) -> CommandSurrounding:
 
 def floor(programs: Programs) -> CommandSurrounding:
     """The loop under an answerer in C, with the very filter that governor's own jobs get."""
-    return CommandSurrounding(FLOOR, [programs.floor, _filter(), programs.loop])
+    return CommandSurrounding(FLOOR, [programs.floor, filter_words(), programs.loop])
 
 
 def tracer(programs: Programs) -> CommandSurrounding:
     """The loop stopped by ptrace at the same calls."""
-    return CommandSurrounding(TRACER, [programs.tracer, _filter(), programs.loop])
+    return CommandSurrounding(TRACER, [programs.tracer, filter_words(), programs.loop])
 
 
 def strace(programs: Programs) -> CommandSurrounding:
@@ -96,15 +97,38 @@ def strace(programs: Programs) -> CommandSurrounding:
     return CommandSurrounding(STRACE, [need("strace"), *options, programs.loop])
 
 
-def need(program: str) -> str:
-    """Return where a program is; raises GovernorError [ENOENT] when it is not on PATH."""
-    found = shutil.which(program)
-    if found is None:
-        raise GovernorError(errno.ENOENT, f"{program} is not installed")
-    return found
+class Build(Surrounding):
+    """Compilations of a small project by a command, with whatever is put before it."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = list(command)
+
+    def can(self, operation: str) -> bool:
+        """Whether the operation is to build."""
+        return operation == BUILD.name
+
+    def run(self, operation: str, count: int) -> float:
+        """Return the mean nanoseconds of one build; raises GovernorError [EIO]."""
+        return timed(lambda: run_to_end(self._command), count)
 
 
-def _filter() -> str:
+@contextlib.contextmanager
+def build(*before: str) -> Iterator[Build]:
+    """A project, and make started by the words ``before`` it; GovernorError [ENOENT] without."""
+    with project.made() as command:
+        yield Build([*before, *command])
+
+
+def run_to_end(command: Sequence[str]) -> None:
+    """Run a program; raises GovernorError [EIO] when it fails."""
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip() or f"status {done.returncode}"
+        raise GovernorError(errno.EIO, f"{command[0]} failed: {reason}")
+
+
+def filter_words() -> str:
+    """Return the filter that governor's own jobs get, as `floor.c` and `tracer.c` want it."""
     from workers import seccomp, syscalls
 
     return seccomp.build(frozenset({"tasks", "files"}), syscalls.table()).hex()

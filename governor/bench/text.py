@@ -27,3 +27,11 @@ def number(ratio: float) -> str:
 def interval(found: Estimate) -> str:
     """Return the interval of a factor."""
     return f"{number(found.low)}-{number(found.high)}" if found.conclusive else "too few"
+
+
+def size(number_of_bytes: float) -> str:
+    """Return a number of bytes, in units of 1000."""
+    for factor, unit in ((1e6, "MB"), (1e3, "kB")):
+        if abs(number_of_bytes) >= factor:
+            return f"{number_of_bytes / factor:.2f} {unit}"
+    return f"{number_of_bytes:.0f} B"

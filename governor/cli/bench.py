@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from governor.bench.benchmark import Wanted
     from governor.bench.result import Result
     from governor.bench.runner import Settings
-    from governor.bench.sections import Section
 
 _DESCRIPTION = """\
 Time what a job does (fork, vfork and exec, threads, open, socket, an untrapped system call), what
 is done to containers (moves, mkdir, limits, reading, metrics) and the start of jobs: without
 governor, under it, under an answerer in C that only says "continue" (the floor), under ptrace, in
 kernel cgroups, and by other tools that start programs; and how that grows with hierarchies, depth,
-limits, groups and processes. Needs a C compiler the first time.
+limits, groups, processes and busy jobs; what memory it takes. Needs a C compiler the first time.
 
 Exit status: 0 measured (targets missed or not), 1 when something failed that is then named or,
 with --compare, when something has become slower, 125 when nothing could be measured."""
+
+
+_RESULT = "the result"
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,15 +49,15 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "--only",
         type=_operations,
         metavar="OP,...",
-        help="of fork, vfork, thread, open, socket, getppid, attach, mkdir, limit, read, scrape "
-        "and spawn, only these",
+        help="of fork, vfork, thread, open, socket, getppid, attach, migrate, mkdir, limit, read, "
+        "scrape, start, spawn, jobs, build and lookup, only these",
     )
     group.add_argument(
         "--section",
         type=_sections,
         metavar="NAME,...",
-        help="of calls, controls, spawn and the sweeps hierarchies, depth, limits, groups and "
-        "processes, only these",
+        help="of calls, controls, spawn, build, the sweeps hierarchies, depth, limits, groups, "
+        "processes, jobs and lookup, and memory, only these",
     )
 
 
@@ -81,18 +84,17 @@ def run(args: argparse.Namespace) -> int:
     _refuse_what_means_nothing(args)
     if args.compare is not None:
         return _compare(*args.compare)
+    # First: a mistake is not to cost somebody a quarter of an hour.
     if args.figures is not None:
         from governor.bench import figures
 
-        # First, as the file below: a mistake is not to cost somebody a quarter of an hour.
         figures.prepare(args.figures)
-    output = _open_output(args.json)
-    try:
-        result = _result(args)
-        _finish(result, args, output)
-    finally:
-        if output is not None:
-            output.close()
+    if args.json is not None:
+        from governor.report import check_writable
+
+        check_writable(args.json, _RESULT)
+    result = _result(args)
+    _finish(result, args)
     return 1 if result.failed else 0
 
 
@@ -116,54 +118,61 @@ def _result(args: argparse.Namespace) -> Result:
         from governor.bench import store
 
         return store.load(args.source)
-    from governor.bench import benchmark, operations
+    from governor.bench import benchmark
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
-    only = operations.NAMES if args.only is None else args.only
-    result = benchmark.run(_wanted(args), only, _settings(args), _show_progress)
+    for number in _ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+    result = benchmark.run(_wanted(args), _settings(args), _show_progress)
     _show_progress("")
     return result
 
 
 def _end(number: int, _: object) -> None:
-    """End in order, so that no kernel cgroup of the benchmark's stays behind."""
+    """End in order, undisturbed: no process and no kernel cgroup is to stay behind."""
+    for other in _ENDINGS:
+        signal.signal(other, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 
-def _wanted(args: argparse.Namespace) -> list[Section]:
-    from governor.bench import sections
+def _wanted(args: argparse.Namespace) -> Wanted:
+    from governor.bench import footprint, operations, sections
+    from governor.bench.benchmark import Wanted
 
     names = sections.NAMES if args.section is None else args.section
-    return [section for section in sections.sections(args.quick) if section.name in names]
+    found = [section for section in sections.sections(args.quick) if section.name in names]
+    # Who asks for operations asks for times.
+    weighed = sections.MEMORY in names and args.only is None
+    containers = footprint.QUICK if args.quick else footprint.FULLY
+    return Wanted(found, args.only or operations.NAMES, containers if weighed else 0)
 
 
-def _finish(result: Result, args: argparse.Namespace, output: Any) -> None:
-    """Show and store a result."""
+def _finish(result: Result, args: argparse.Namespace) -> None:
+    """Store and show a result: the file first, which was asked for by its name."""
     from governor.bench import report
+    from governor.cli.output import show, show_lines
 
-    print(report.to_text(result))
-    if output is not None:
+    if args.json is not None:
         import json
 
         from governor.bench import store
+        from governor.report import write_text
 
-        # Emptied last: a run that is broken off leaves the result of the one before.
-        output.truncate(0)
-        json.dump(store.to_json(result), output, indent=1, allow_nan=False)
-        output.write("\n")
+        text = json.dumps(store.to_json(result), indent=1, allow_nan=False)
+        write_text(f"{text}\n", args.json, _RESULT)
+    show(report.to_text(result))
     if args.figures is not None:
         from governor.bench import figures
 
-        for path in figures.draw(result, args.figures):
-            print(path)
+        show_lines([str(path) for path in figures.draw(result, args.figures)])
 
 
 def _compare(old: str, new: str) -> int:
     from governor.bench import compare, report, store
+    from governor.cli.output import show
 
     found = compare.compare(store.load(old), store.load(new))
-    print(report.comparison_text(found))
+    show(report.comparison_text(found))
     return 1 if found.slower else 0
 
 
@@ -172,24 +181,6 @@ def _settings(args: argparse.Namespace) -> Settings:
 
     settings = runner.QUICK if args.quick else runner.FULL
     return settings if args.repeat is None else settings._replace(rounds=args.repeat)
-
-
-def _open_output(name: str | None) -> Any:
-    """Return FILE opened for writing, or None without one; raises GovernorError."""
-    if name is None:
-        return None
-    from governor.destination import Destination
-
-    try:
-        destination = Destination(name)
-        try:
-            return open(destination.open(os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
-        finally:
-            destination.close()
-    except OSError as error:
-        from governor.errors import GovernorError
-
-        raise GovernorError(error.errno or 0, f"cannot write {name}") from error
 
 
 def _show_progress(text: str) -> None:

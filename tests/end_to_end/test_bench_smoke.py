@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from governor.bench import governed, helpers, operations, spawners, surroundings
+from governor.bench import (
+    companion,
+    crew,
+    governed,
+    helpers,
+    operations,
+    project,
+    spawners,
+    surroundings,
+)
+from governor.bench.controls import Controls
 from governor.bench.helpers import Programs
 from governor.bench.shape import SOME, Shape
+from governor.bench.site import GovernorSite
 from governor.errors import GovernorError
 from tests.capabilities import need
 
@@ -56,7 +70,7 @@ def programs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 def stored(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The result of one round of everything but most sweeps."""
     output = tmp_path_factory.mktemp("result") / "result.json"
-    sections = "--section=calls,controls,spawn,limits"
+    sections = "--section=calls,controls,spawn,limits,lookup"
     done = bench("--quick", "--repeat", "1", sections, "--json", str(output), cache=cache)
     assert done.returncode == 0, done.stdout + done.stderr
     return output
@@ -80,6 +94,9 @@ def test_everything_is_measured_once(stored: Path) -> None:
     assert {place["point"] for place in sections["limits"]["sweep"].values()} == {"none", "all"}
     latencies = sections["calls"]["latencies_ns"]["open"]["governed"]
     assert len(latencies) == len(sections["calls"]["shares"])
+    reason = found["machine"]["instructions"]
+    assert reason, "counted, or why not"
+    assert (reason == "counted") == bool(sections["calls"]["instructions"])
     # One round is no basis for a verdict.
     assert {target["verdict"] for target in found["targets"]} == {"noise"}
 
@@ -91,6 +108,9 @@ def test_a_stored_result_is_shown_and_compared_without_measuring(
     shown = bench("--from", str(stored), cache=tmp_path, path=nowhere)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "untrapped getppid" in shown.stdout
+    full = bench("--from", str(stored), "--json", "/dev/full", cache=tmp_path, path=nowhere)
+    assert (full.returncode, full.stdout) == (125, "")
+    assert full.stderr == "governor: cannot write the result /dev/full: No space left on device\n"
     compared = bench("--compare", str(stored), str(stored), cache=tmp_path, path=nowhere)
     assert (compared.returncode, compared.stderr) == (0, "")
     assert "0 SLOWER, 0 faster, 0 same" in compared.stdout, "one round compares nothing"
@@ -121,7 +141,7 @@ def test_without_a_compiler_it_says_what_is_missing(tmp_path: Path) -> None:
         (["--only", "oven"], 2, 'no operation "oven": allowed are fork, vfork'),
         (["--section", "oven"], 2, 'no section "oven": allowed are calls, controls'),
         (["--only", "scrape", "--section", "calls"], 125, "no section has any of the operations"),
-        (["--json", "/nowhere/result.json"], 125, "cannot write /nowhere/result.json"),
+        (["--json", "/nowhere/result.json"], 125, "cannot write the result /nowhere/result.json"),
         (["--figures", "/dev/null/figures"], 125, "cannot make /dev/null/figures"),
         (["--from", "/nowhere/result.json"], 125, "cannot read /nowhere/result.json"),
         (["--compare", "/nowhere/old", "/nowhere/new"], 125, "cannot read /nowhere/old"),
@@ -157,7 +177,7 @@ def test_the_tracer_lets_signals_and_statuses_through(programs: Programs) -> Non
 
 
 def test_the_loop_tells_every_single_operation(programs: Programs) -> None:
-    found = surroundings.ungoverned(programs).each("open", 50)
+    found = surroundings.ungoverned(programs).tell("each", "open", 50)
     assert len(found) == 50
     assert min(found) > 0
 
@@ -166,8 +186,91 @@ def test_all_that_a_sweep_varies_can_be_had_at_once(programs: Programs) -> None:
     shape = Shape(hierarchies=16, depth=2, limits=SOME, groups=3, processes=3)
     with governed.governed(programs, shape) as surrounding:
         for operation in operations.OPERATIONS:
-            assert surrounding.run(operation.name, 1) > 0
-        assert len(surrounding.each("open", 5)) == 5
+            if surrounding.can(operation.name) and operation is not operations.BUILD:
+                assert surrounding.run(operation.name, 1) > 0
+        assert len(surrounding.tell("each", "open", 5)) == 5
+
+
+def test_jobs_of_several_agents_run_at_once(programs: Programs) -> None:
+    with contextlib.ExitStack() as stack:
+        sides = [stack.enter_context(governed.governed(programs, Shape())) for _ in range(2)]
+        assert crew.Together(sides, 4).run("jobs", 20) > 0
+        with pytest.raises(GovernorError, match="ended or does not answer"):
+            sides[0].gather("nothing", 1, 1)
+        assert sides[0].run("open", 1) > 0
+
+
+class Record:
+    """A site that only writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    start = staticmethod(companion.local)
+
+    def attach(self, pid: int, aside: bool) -> None:
+        assert os.path.exists(f"/proc/{pid}")
+        self.told.append(aside)
+
+    def assemble(self, pids: Sequence[int]) -> None:
+        assert len({*pids}) == operations.CROWD
+        self.told.append("assemble")
+
+    def migrate(self) -> None:
+        self.told.append("migrate")
+
+    def spawn(self, command: list[str]) -> None:
+        self.told.append(command)
+
+    make = read = scrape = migrate
+
+
+def test_what_is_moved_is_always_moved_somewhere_else(programs: Programs) -> None:
+    site = Record()
+    with contextlib.closing(Controls(site, programs)) as controls:  # type: ignore[arg-type]
+        for operation in ("attach", "migrate", "attach", "migrate"):
+            controls.run(operation, 1)
+    assert site.told == [True, "assemble", "migrate", False, "migrate"]
+
+
+def test_a_crowd_is_moved_as_a_whole(programs: Programs) -> None:
+    from governor.api import Governor
+
+    with Governor() as governor:
+        site = GovernorSite(governor, Shape(depth=1))
+        with contextlib.closing(Controls(site, programs)) as controls:
+            for crowd in (1, 0):
+                controls.run("migrate", 1)
+                container = governor.hierarchy("bench1")[f"/crowd{crowd}"]
+                assert len(container.tasks) == operations.CROWD
+
+
+def test_a_build_compiles_all_files_every_time(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need(shutil.which("make") is not None, "a build needs make")
+    monkeypatch.setattr(project, "FILES", 2)
+    site = Record()
+    with contextlib.closing(Controls(site, programs)) as controls:  # type: ignore[arg-type]
+        controls.run("build", 2)
+        (command, again) = site.told
+        assert command == again
+        for _ in range(2):
+            done = subprocess.run([*command, "--no-silent"], capture_output=True, check=True)
+            assert done.stdout.count(b" -c ") == 2
+    assert not os.path.exists(command[-1])
+
+
+def test_without_make_only_the_build_is_skipped(cache: Path, tmp_path: Path) -> None:
+    for name in ("cc", "true"):
+        found = shutil.which(name)
+        assert found
+        (tmp_path / name).symlink_to(found)
+    options = ("--quick", "--repeat=1", "--only=build,lookup", "--section=build,lookup")
+    done = bench(*options, cache=cache, path=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "build skipped: make is not installed" in done.stdout
+    assert "lookup 10" in done.stdout
 
 
 def test_a_governor_that_cannot_have_the_shape_says_why(programs: Programs) -> None:

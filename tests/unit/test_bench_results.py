@@ -12,10 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.bench import compare, figures, operations, report, schema, sections, store, targets
+from governor.bench import (
+    compare,
+    figures,
+    footprint,
+    operations,
+    report,
+    schema,
+    sections,
+    store,
+    targets,
+)
 from governor.bench.compare import Change
 from governor.bench.result import Result
 from governor.bench.statistics import Estimate, Verdict
+from governor.bench.sweeps import SWEEPS
 from governor.bench.targets import Kind
 from governor.errors import GovernorError
 from tests.capabilities import need
@@ -39,38 +50,43 @@ def with_rounds(result: Result, rounds: int) -> Result:
         )
         for name, part in result.parts.items()
     }
-    return result._replace(parts=parts)
+    memory = {name: values[:rounds] for name, values in result.memory.items()}
+    return result._replace(parts=parts, memory=memory)
 
 
 def test_targets_are_judged_only_for_what_was_measured() -> None:
-    outcomes = targets.check(sample_result().parts)
+    outcomes = targets.check(sample_result())
     assert {outcome.target.text: outcome.verdict for outcome in outcomes} == {
-        "a trap of open <= 1.6x of the floor's": Verdict.OK,
-        "open+close <= 12 us over ungoverned": Verdict.OK,
-        "open+close: 16 hierarchies <= 1.05x of 1": Verdict.OK,
-        "governor run -- true <= 120 ms over true": Verdict.MISSED,
+        "open+close <= 1.35x of the floor": Verdict.OK,
+        "open+close <= 9 us over ungoverned": Verdict.OK,
+        "open+close: 16 hierarchies <= 1.03x of 1": Verdict.OK,
+        "governor run <= 4x of python3 -c pass": Verdict.MISSED,
+        "supervisor <= 60 MB": Verdict.MISSED,
+        "a container <= 2 kB": Verdict.OK,
     }
 
 
 def test_a_target_without_its_subject_is_not_met() -> None:
-    parts = sample_result().parts
-    del parts["calls"].samples["open"]["governed"]
-    assert [o.verdict for o in targets.check(parts) if o.target.section == "calls"] == [
+    result = sample_result()
+    del result.parts["calls"].samples["open"]["governed"]
+    assert [o.verdict for o in targets.check(result) if o.target.section == "calls"] == [
         Verdict.ABSENT
     ] * 2
 
 
-@pytest.mark.parametrize("quick", [True, False])
-def test_targets_speak_of_what_is_measured(quick: bool) -> None:
+def test_targets_speak_of_what_is_measured() -> None:
     known = {
         (section.name, operation.name, offer.name)
-        for section in sections.sections(quick)
+        for section in sections.sections(quick=False)
         for operation in section.operations
         for offer in section.offers
     }
     for target in targets.TARGETS:
-        for name in (target.subject, target.base):
-            assert (target.section, target.operation, name) in known
+        if target.kind is Kind.SIZE:
+            assert target.operation in footprint.TITLES
+        else:
+            for name in filter(None, (target.subject, target.base)):
+                assert (target.section, target.operation, name) in known
     assert {target.kind for target in targets.TARGETS} == set(Kind)
 
 
@@ -78,7 +94,9 @@ def test_the_tables_show_ratios_verdicts_and_reasons() -> None:
     text = report.to_text(sample_result())
     assert "4.000x" in text
     assert "1.50x" in text
-    assert "MISSED governor run -- true" in text
+    assert "MISSED governor run <= 4x" in text
+    assert "MISSED supervisor <= 60 MB                      70.00 MB [" in text
+    assert "  for each container                         1.50 kB" in text
     assert "cgroup-v1 skipped: not mounted" in text
     assert "cgroup-v2 note: without the pids controller" in text
     assert "gave 25% of the processors' time to others" in text
@@ -116,7 +134,7 @@ def test_a_result_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(json.dumps(store.to_json(result)))
     loaded = store.load(str(path))
-    assert loaded.parts == result.parts
+    assert (loaded.parts, loaded.memory) == (result.parts, result.memory)
     assert (loaded.failed, loaded.skipped, loaded.notes) == (
         result.failed,
         result.skipped,
@@ -241,7 +259,7 @@ def test_facts_that_differ_are_told() -> None:
     assert found.differences == {"kernel": (old.before["kernel"], "9.9")}
     text = report.comparison_text(found)
     assert text.startswith(f"kernel: {old.before['kernel']} before, 9.9 now")
-    assert "7 rows compared by ratio to their base: 0 SLOWER, 0 faster, 7 same" in text
+    assert "8 rows compared by ratio to their base: 0 SLOWER, 0 faster, 8 same" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -297,6 +315,6 @@ def test_every_surrounding_has_a_pen_of_its_own() -> None:
     pens = list(figures.PENS.values())
     assert len({(pen.dashes, pen.marker) for pen in pens}) == len(pens)
     found = {s.name: s for s in sections.sections(quick=False)}
-    drawn = [found["calls"], *(found[name] for name in sections.SWEEPS)]
+    drawn = [found["calls"], *(found[name] for name in SWEEPS)]
     assert {offer.series or offer.name for s in drawn for offer in s.offers} <= figures.PENS.keys()
     assert set(operations.TITLES) == set(operations.NAMES)

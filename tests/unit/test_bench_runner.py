@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from governor.bench import choice, operations, runner, sections
 from governor.bench.operations import Operation
 from governor.bench.runner import Measured, Runner, Settings
 from governor.bench.shape import ALL, NONE, SOME, Shape
+from governor.bench.surroundings import Surrounding
+from governor.bench.sweeps import SWEEPS
 from governor.errors import GovernorError
 
 OPEN, FORK = Operation("open", "open+close", 10), Operation("fork", "fork+wait", 10)
 
 
-class Fake:
+class Fake(Surrounding):
     """Takes as long as it is told, and can fail from its n-th run on."""
 
-    note = ""
+    ways = ("each",)
 
     def __init__(
         self, nanoseconds: float, fails_at: int | None = None, able: str = "open fork"
@@ -31,11 +35,15 @@ class Fake:
             raise GovernorError(5, "it broke")
         return self._nanoseconds
 
-    def each(self, operation: str, count: int) -> list[float]:
+    def tell(self, way: str, operation: str, count: int) -> list[float]:
+        if way not in self.ways:
+            raise GovernorError(2, "no such way")
         return [self.run(operation, 1) for _ in range(count)]
 
 
-def measure(fakes: dict[str, Fake], settings: Settings, singly: tuple[str, ...] = ()) -> Measured:
+def measure(
+    fakes: Mapping[str, Surrounding], settings: Settings, singly: tuple[str, ...] = ()
+) -> Measured:
     return Runner([OPEN], fakes, settings, lambda _: None).measure(singly)
 
 
@@ -64,11 +72,21 @@ def test_no_round_begins_after_the_deadline_but_one_always_runs() -> None:
 
 def test_nobody_is_asked_for_what_it_cannot_do() -> None:
     some, all_ = Fake(7.0, able="open"), Fake(7.0)
-    fakes = {"some": some, "all": all_}
+    fakes: dict[str, Surrounding] = {"some": some, "all": all_}
     measured = Runner([FORK, OPEN], fakes, Settings(2, 0.001, 60.0), lambda _: None).measure()
     assert measured.samples["fork"].keys() == {"all"}
     assert measured.samples["open"].keys() == {"some", "all"}
     assert {operation for operation, _ in some.runs} == {"open"}
+
+
+def test_what_fails_in_one_life_is_left_out_of_all() -> None:
+    settings = Settings(2, 0.001, 60.0)
+    first = measure({"good": Fake(7.0), "bad": Fake(8.0)}, settings, ("open",))
+    second = measure({"good": Fake(9.0), "bad": Fake(8.0, fails_at=2)}, settings)
+    found = runner.joined([first, second])
+    assert found.samples == {"open": {"good": [7.0, 7.0, 9.0, 9.0]}}
+    assert (found.rounds, {*found.failed}) == (4, {"bad"})
+    assert found.singles == first.singles
 
 
 def test_single_operations_are_pooled_from_several_runs() -> None:
@@ -78,10 +96,25 @@ def test_single_operations_are_pooled_from_several_runs() -> None:
     assert measure({"a": Fake(100.0)}, settings).singles == {}
 
 
-def test_every_surrounding_is_first_in_turn() -> None:
-    orders = ["".join(runner.rotated("abc", turn)) for turn in range(4)]
-    assert orders == ["abc", "bca", "cab", "abc"]
-    assert runner.rotated([], 3) == []
+def test_instructions_are_counted_where_somebody_counts_them() -> None:
+    counting, refusing = Fake(42.0), Fake(7.0)
+    counting.ways = ("instructions",)
+    fakes = {"counting": counting, "refusing": refusing}
+    runner_ = Runner([OPEN], fakes, Settings(2, 1e-6, 60.0), lambda _: None)
+    measured = runner_.measure(counted=True)
+    assert measured.instructions == {"open": {"counting": 42.0}}
+    assert not measured.failed
+    assert measure(fakes, Settings(2, 1e-6, 60.0)).instructions == {}
+
+
+def test_no_surrounding_is_always_first_or_after_the_same_other() -> None:
+    orders = ["".join(runner.shuffled("abcd", turn)) for turn in range(40)]
+    assert {order[0] for order in orders} == {*"abcd"}
+    assert {order[at : at + 2] for order in orders for at in range(3)} == {
+        one + other for one in "abcd" for other in "abcd" if one != other
+    }
+    assert orders == ["".join(runner.shuffled("abcd", turn)) for turn in range(40)]
+    assert runner.shuffled([], 3) == []
 
 
 def test_only_names_what_there_is() -> None:
@@ -93,7 +126,7 @@ def test_only_names_what_there_is() -> None:
 @pytest.mark.parametrize("quick", [True, False])
 def test_every_section_has_a_base_and_names_of_its_own(quick: bool) -> None:
     found = sections.sections(quick)
-    assert [section.name for section in found] == list(sections.NAMES)
+    assert [*(section.name for section in found), sections.MEMORY] == list(sections.NAMES)
     for section in found:
         names = [offer.name for offer in section.offers]
         assert len(names) == len(set(names))
@@ -106,7 +139,7 @@ def test_the_sweeps_go_as_far_as_they_are_documented_to() -> None:
     points = {
         section.name: [offer.point for offer in section.offers if offer.series == "governed"]
         for section in sections.sections(quick=False)
-        if section.name in sections.SWEEPS
+        if section.name in SWEEPS
     }
     assert points == {
         "hierarchies": [0, 1, 2, 4, 8, 16],
@@ -114,6 +147,8 @@ def test_the_sweeps_go_as_far_as_they_are_documented_to() -> None:
         "limits": [NONE, SOME, ALL],
         "groups": [1, 10, 100, 1_000, 10_000],
         "processes": [1, 10, 100, 1_000],
+        "jobs": [1, 2, 4],
+        "lookup": [],
     }
 
 
@@ -123,4 +158,5 @@ def test_a_shape_says_which_levels_are_limited() -> None:
         for limits in (NONE, SOME, ALL)
     }
     assert limited == {NONE: [False] * 3, SOME: [False, False, True], ALL: [True] * 3}
-    assert Shape.from_words(Shape(4, 8, SOME, 10, 100).to_words()) == Shape(4, 8, SOME, 10, 100)
+    shape = Shape(4, 8, SOME, 10, 100, "tasks")
+    assert Shape.from_words(shape.to_words()) == shape
