@@ -43,7 +43,8 @@ def make_room() -> None:
     (expand_fdtable in the kernel's fs/file.c), 10 ms or more each time the table doubles.
     """
     last = min(_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[0]) - 1
-    os.close(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, last))
+    with contextlib.suppress(OSError):  # our caller has left that one open, which does it as well
+        os.close(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, last))
 
 
 def _socket(kind: int, unread_max: int = 0) -> zmq.Socket[bytes]:

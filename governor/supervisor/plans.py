@@ -33,14 +33,12 @@ class Plans:
 
         Nothing has changed when one that has processes cannot be [ENOSPC].
         """
-        if container.hierarchy.take_stale():
-            container = container.hierarchy.root
+        top = container.hierarchy.root if container.hierarchy.take_stale() else container
         plans = {
-            group: _plan_of(group)
-            for group in container.groups.values()
-            if group.id in self.compiled
+            group: _plan_of(group) for group in top.groups.values() if group.id in self.compiled
         }
-        self.tell_counters(_line(container))
+        # Its own in any case: what was reset is so for an agent that comes back to it later, too.
+        self.tell_counters(_line(top), container)
         for group, plan in plans.items():
             if plan is not None:
                 self._set(group, plan)
@@ -64,13 +62,14 @@ class Plans:
         self.tell_counters(_line(container))
         self.renew(list(container.groups.values()))
 
-    def tell_counters(self, nodes: Iterable[Container]) -> None:
+    def tell_counters(self, nodes: Iterable[Container], *written: Container) -> None:
         """Tell the agent what has changed of the counters of these containers.
 
         Where no group is nobody is charged: the agent hears of that when somebody comes (`use`).
+        Of those that were ``written`` it hears at once.
         """
-        inhabited = [node for node in nodes if node.groups]
-        self._agent.renew([counter for node in inhabited for counter in own_counters(node)])
+        concerned = dict.fromkeys([*(node for node in nodes if node.groups), *written])
+        self._agent.renew([counter for node in concerned for counter in own_counters(node)])
 
     def _set(self, group: Group, plan: Plan) -> None:
         self.compiled[group.id] = plan

@@ -9,7 +9,7 @@ import pytest
 
 from governor.api import Governor
 from governor.supervisor import idle_groups
-from tests.process.helpers import eventually, run_job
+from tests.process.helpers import agent_of, eventually, kill_and_see, run_job
 
 pytestmark = pytest.mark.once
 
@@ -72,3 +72,17 @@ def test_a_container_that_was_not_enforced_stays_so(gov: Governor) -> None:
     assert levels["/unenforced"] == {"numfiles": "observed"}
     assert levels["/c1"] == {"numfiles": "enforced"}
     assert levels["/box"] == {"numtasks": "enforced"}
+
+
+def test_what_is_reset_where_no_group_is_left_stays_so(gov: Governor) -> None:
+    """An agent that comes later, and goes on with the figures of the last one, knows of it."""
+    load, cpu = gov.mount("load", ["numtasks"]), gov.mount("cpu", ["cpuacct"])
+    box, other = load.mkdir("/a"), cpu.mkdir("/b")
+    box["numtasks.limit"] = 1
+    assert run_job(gov, ["sh", "-c", "sleep 1 & wait"], [box, other])[0].exit_code == 2
+    assert int(box["numtasks.failcnt"]) > 0
+    eventually(lambda: not box.tasks, "all have ended")
+    other.rmdir()  # with the only group that anybody in the box was in
+    box["numtasks.failcnt"] = box["numtasks.maxheld"] = 0
+    kill_and_see([agent_of(gov)])
+    assert (box["numtasks.failcnt"], box["numtasks.maxheld"]) == (0, 0)

@@ -12,11 +12,12 @@ import pytest
 
 import governor
 from tests.process.helpers import eventually, puppet
-from workers import agent, files, membership
+from workers import files, membership, readings
 from workers.accounts import Accounts, Verdict
-from workers.agent import Agent
 from workers.census import Census
 from workers.membership import Tag
+from workers.passages import Passages
+from workers.readings import Readings
 from workers.syscalls import table
 
 pytestmark = pytest.mark.once
@@ -69,7 +70,7 @@ def test_the_descriptors_of_each_are_looked_at_once(
     crowd: list[int], looks: Counts[tuple[str, int]]
 ) -> None:
     accounts = make_accounts(limit=1000)
-    accounts.moved_all((pid, SOURCE, TARGET) for pid in crowd)
+    Passages(accounts).charge((pid, SOURCE, TARGET) for pid in crowd)
     assert looks == {("descriptors", pid): 1 for pid in crowd}
     held, _ = files.distinct(crowd)
     assert all(c.charged >= held for c in accounts.counters.values() if c.resource == "files")
@@ -77,7 +78,7 @@ def test_the_descriptors_of_each_are_looked_at_once(
 
 def test_room_for_what_may_be_is_room(crowd: list[int], looks: Counts[tuple[str, int]]) -> None:
     accounts = make_accounts(limit=1000)
-    verdict, counter = accounts.judge_moves([(pid, SOURCE, TARGET) for pid in crowd])
+    verdict, counter = Passages(accounts).judge([(pid, SOURCE, TARGET) for pid in crowd])
     assert (verdict, counter) == (Verdict.ADMIT, None)
     assert looks == {("descriptors", pid): 1 for pid in crowd}
 
@@ -91,24 +92,24 @@ def test_a_move_is_not_refused_for_what_only_may_be(crowd: list[int]) -> None:
     for room, expected in ((held, Verdict.ADMIT), (held - 1, Verdict.REFUSE)):
         accounts = make_accounts(limit=1000)
         accounts.set_counter(2 * LEVELS, "files", room)
-        assert accounts.judge_moves(moves)[0] is expected
+        assert Passages(accounts).judge(moves)[0] is expected
 
 
 def test_moves_that_follow_each_other_wait_for_no_count(
     runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = tmp_path / "counts"
-    for name in ("_show", "_sample"):
-        original = getattr(Agent, name)
+    for name in ("show", "sample"):
+        original = getattr(Readings, name)
 
-        def noted(self: Agent, *groups: int, original: Any = original) -> None:
+        def noted(self: Readings, *groups: int, original: Any = original) -> None:
             with counts.open("a") as file:
                 file.write("counted\n")
             original(self, *groups)
 
-        monkeypatch.setattr(Agent, name, noted)
+        monkeypatch.setattr(Readings, name, noted)
     for seconds in ("MOVES_PAUSE", "MOVES_LATEST"):
-        monkeypatch.setattr(agent, seconds, 3600.0)
+        monkeypatch.setattr(readings, seconds, 3600.0)
     with governor.Governor(fork=True) as gov:
         load = gov.mount("load", ["numtasks", "numfiles"])
         here, there = load.mkdir("/here"), load.mkdir("/there")
@@ -126,19 +127,19 @@ def test_a_move_is_counted_in_the_end(
     runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = tmp_path / "counts"
-    show_soon, sample = Agent._show_soon, Agent._sample
+    show_soon, sample = Readings.show_soon, Readings.sample
 
-    def begun(self: Agent, groups: set[int]) -> None:
+    def begun(self: Readings, groups: set[int]) -> None:
         show_soon(self, groups)
         self._next_sample = self._next_show = 0.0  # there is time for it
 
-    def noted(self: Agent) -> None:
+    def noted(self: Readings) -> None:
         if self._unshown:
             counts.touch()
         sample(self)
 
-    monkeypatch.setattr(Agent, "_show_soon", begun)
-    monkeypatch.setattr(Agent, "_sample", noted)
+    monkeypatch.setattr(Readings, "show_soon", begun)
+    monkeypatch.setattr(Readings, "sample", noted)
     with governor.Governor(fork=True) as gov:
         load = gov.mount("load", ["numtasks"])
         here, there = load.mkdir("/here"), load.mkdir("/there")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from governor import transport
 from workers import affinity, census, files, membership, privilege, signals, spaces, tasks
 from workers.syscalls import read_memory, table
 
@@ -45,3 +46,15 @@ def exhausted() -> Iterator[None]:
 def test_it_is_no_absence(exhausted: None, look: str) -> None:
     with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         LOOKS[look]()
+
+
+def test_the_last_descriptor_is_taken() -> None:
+    """By our caller, who has left it open: there is room for all that are allowed then."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = os.dup(0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 1, before[1]))
+    try:
+        transport.make_room()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(taken)
