@@ -40,7 +40,7 @@ class Readings:
         self.left = SAMPLES_AFTER_TRAP
 
     def due(self, now: float) -> bool:
-        """Whether it is time for the next count: `sample`, which is of everything, or `catch_up`."""
+        """Whether it is time for the next count: `sample`, of everything, or `catch_up`."""
         return now >= (self._show_at if self._unshown else self._next_sample)
 
     def catch_up(self, now: float) -> bool:
