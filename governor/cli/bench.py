@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to measure")
     group.add_argument(
-        "--quick", action="store_true", help="take about a minute, not a quarter of an hour"
+        "--quick", action="store_true", help="take some 80 seconds, not a quarter of an hour"
     )
     group.add_argument("--repeat", type=_rounds, metavar="N", help="rounds to measure (1 to 10000)")
     group.add_argument(

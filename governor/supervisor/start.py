@@ -42,9 +42,9 @@ def main(terms: Terms, owner: socket.socket) -> int:
     try:
         terms, supervisor = _start(terms, owner)
     except GovernorError as error:
-        owner.send(f"{error.errno} {error.message}".encode(errors="replace"))
+        _tell(owner, f"{error.errno} {error.message}".encode(errors="replace"))
         return 1
-    owner.send(b"%s %d" % (READY, terms.nonce))
+    _tell(owner, b"%s %d" % (READY, terms.nonce))
     supervisor.begin()
     try:
         supervisor.serve()
@@ -52,6 +52,14 @@ def main(terms: Terms, owner: socket.socket) -> int:
         print(f"governor: {error.message}", file=sys.stderr)
         return 1
     return 0
+
+
+def _tell(owner: socket.socket, words: bytes) -> None:
+    """Send to the owner; one that has ended meanwhile is noticed when the supervisor serves."""
+    try:
+        owner.send(words)
+    except BrokenPipeError:
+        pass
 
 
 def _start(terms: Terms, owner: socket.socket) -> tuple[Terms, Supervisor]:
