@@ -14,8 +14,8 @@ from governor.bench.site import Weight
 RUNS: Final = 6
 """Governors that are weighed: the fewest that give an interval."""
 TASKS: Final = 1_000
-QUICK, FULLY = 1_000, 10_000
-"""Containers that are made, each with its limits, with --quick and without."""
+CONTAINERS: Final = 10_000
+"""Containers that are made, each with its limits; of fewer, one weighs what is allocated ahead."""
 
 SUPERVISOR: Final = "supervisor"
 FULL: Final = "supervisor, containers"
@@ -27,7 +27,7 @@ TITLES: Final = {
     SUPERVISOR: "supervisor when it has started",
     "agent": "agent when it has started",
     "spawner": "spawner when it has started",
-    FULL: "supervisor with all containers",
+    FULL: f"supervisor with {CONTAINERS:,} containers",
     CONTAINER: "for each container",
     TASK: "for each process",
     TASK_OF_MANY: f"the same in {crowd.LARGEST} hierarchies",

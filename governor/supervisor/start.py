@@ -6,6 +6,7 @@ the rest while the spawner does the same for the agent and the workers, which ar
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 import socket
@@ -56,10 +57,8 @@ def main(terms: Terms, owner: socket.socket) -> int:
 
 def _tell(owner: socket.socket, words: bytes) -> None:
     """Send to the owner; one that has ended meanwhile is noticed when the supervisor serves."""
-    try:
+    with contextlib.suppress(BrokenPipeError):
         owner.send(words)
-    except BrokenPipeError:
-        pass
 
 
 def _start(terms: Terms, owner: socket.socket) -> tuple[Terms, Supervisor]:

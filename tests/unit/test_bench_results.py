@@ -60,7 +60,7 @@ def test_targets_are_judged_only_for_what_was_measured() -> None:
         "open+close <= 9 us over ungoverned": Verdict.OK,
         "open+close: 16 hierarchies <= 1.03x of 1": Verdict.OK,
         "governor run <= 4x of python3 -c pass": Verdict.MISSED,
-        "supervisor <= 60 MB": Verdict.MISSED,
+        "supervisor of 10,000 containers <= 60 MB": Verdict.MISSED,
         "a container <= 2 kB": Verdict.OK,
     }
 
@@ -94,7 +94,7 @@ def test_the_tables_show_ratios_verdicts_and_reasons() -> None:
     assert "4.000x" in text
     assert "1.50x" in text
     assert "MISSED governor run <= 4x" in text
-    assert "MISSED supervisor <= 60 MB                      70.00 MB [" in text
+    assert "MISSED supervisor of 10,000 containers <= 60 MB 70.00 MB [" in text
     assert "  for each container                         1.50 kB" in text
     assert "cgroup-v1 skipped: not mounted" in text
     assert "cgroup-v2 note: without the pids controller" in text
