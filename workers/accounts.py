@@ -10,36 +10,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counts
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from governor.core.counter import Counter, Entry, at_barrier, charge, flow, with_pools, without_room
 from workers.bills import Bill, Terms
 from workers.bills import Verdict as Verdict
 from workers.census import Census
-from workers.reservations import Reservations
-from workers.survey import Survey
-from workers.tally import Tally
+from workers.counting import Counting
 
 _MANY_UNBOOKED = 1024
 _CREDIT_MAX = 256
 _CREDIT_SHARE = 8
-_SLOW_SHARE = 20
-"""Counting again what takes long takes at most one part in so many of the agent's time."""
-_LOOKS = 4
-"""How often at most a count that was disturbed is repeated."""
-
 
 Call = tuple[int, int]
 """A trapped call: its job and its id."""
 _NO_CALL: Call = (0, 0)
-Way = tuple[int | None, int]
-"""The group that a process leaves (None: it comes from outside), and the one it comes to."""
-Moved = tuple[int, int | None, int]
-"""A process and its way."""
 
 
-class Accounts:
-    """Counters, terms of groups and reservations."""
+class Accounts(Counting):
+    """Terms of groups, and what their calls are charged by them."""
 
     def __init__(
         self,
@@ -52,28 +41,12 @@ class Accounts:
 
         ``note(call, rates)`` is told before a call is charged to rates: counter, amount, sum.
         """
+        super().__init__(census, clock)
         self._note = note or _note_nothing
-        self._census = census
-        self._clock = clock
         self._make = make
-        self.complete = True
-        """Whether everything that counts is known: nothing is recounted before."""
-        self.counters: dict[int, Counter] = {}
         self.terms: dict[int, Terms] = {}
-        self._survey = Survey(census)
         # How many groups are charged in each counter.
         self._charging: Counts[Counter] = Counts()
-        self.reservations = Reservations(census)
-        # Counter to the bills paid in advance since its last recount.
-        self._prepaid: dict[int, list[Bill]] = {}
-        # Counter to the time when it may be counted again for a call that lacks room.
-        self._lasting: dict[int, float] = {}
-        # Counters that a count of everything may change though nobody is there: something was
-        # held or charged. Of ten thousand containers most are empty, and not looked at.
-        self._stirred: set[int] = set()
-        # Those that may know of calls which no counter has been told of.
-        self._unbooked: set[Bill] = set()
-        self.tally = Tally()
 
     # -- plans ---------------------------------------------------------------------
 
@@ -82,6 +55,8 @@ class Accounts:
         counter = self.counters.get(id)
         if counter is None:
             self.counters[id] = self._make(id, resource, limit)
+            # What an agent before this one has left there is over, even if nobody comes again.
+            self._keep_stirred(self.counters[id])
         else:
             counter.limit = limit
             self._void_credit(counter)
@@ -208,96 +183,10 @@ class Accounts:
             if counter.interval:
                 counter.begin(self._clock())
 
-    def book(self) -> None:
-        """Bring ``admitted`` of all counters up to date.
-
-        Bills know how much of what was paid in advance has been used, so that the calls
-        need not be counted one by one.
-        """
-        for bill in self._unbooked:
-            self._stir(counter for counter, _ in bill.entries)
-            if calls := bill.take_admitted():
-                if bill.nr is not None:
-                    self.tally.calls[bill.nr] += calls
-                resources = {resource for resource, _ in bill.note.demand}
-                for counter in map(self.counters.get, self._survey.counters(bill.note.groups[0])):
-                    if counter is not None and counter.resource in resources:
-                        counter.admitted += calls
-        self._unbooked = {bill for bill in self._unbooked if bill.credit}
-
-    def _stir(self, counters: Iterable[Counter]) -> None:
-        """Something was charged here."""
-        self._stirred.update(counter.id for counter in counters)
-
     def charge_unasked(self, bill: Bill) -> None:
         """Charge what the caller may have got without a call."""
         charge(bill.entries)
-        self._stir(counter for counter, _ in bill.entries)
-
-    def moved(self, pid: int, source: int | None, group: int) -> None:
-        """A process is in another group than ``source`` now; None: it comes from outside."""
-        self.moved_all([(pid, source, group)])
-
-    def moved_all(self, moves: Iterable[Moved]) -> None:
-        """These processes are in other groups now.
-
-        Calls they have under way may land in either. All that is, or may be, their own is charged
-        to what they had not been in; what they leave is charged too much until the next recount.
-        """
-        for way, pids in _by_way(moves).items():
-            threads = self._threads(pids)
-            entries = self._gains(way, pids, threads)
-            self.reservations.extend(threads, way[1])
-            due = list(flow(entries))
-            charge(due)
-            self._stir(counter for counter, _ in due)
-
-    def judge_moves(self, moves: Iterable[Moved]) -> tuple[Verdict, Counter | None]:
-        """Whether there is room for all that would be charged for these moves together.
-
-        As by `judge`, for somebody who does not pass barriers. Nothing is charged.
-        """
-        ways = _by_way(moves)
-        over = without_room(self._due(ways))
-        if over:
-            self.recount([counter for counter, _ in over])
-            over = without_room(self._due(ways))
-        if not over:
-            return Verdict.ADMIT, None
-        for counter, amount in self._due(ways, "held"):
-            if counter.held + amount > counter.ceiling:
-                return Verdict.REFUSE, counter
-        return Verdict.WAIT, over[0][0]
-
-    def _due(self, ways: Mapping[Way, Sequence[int]], figure: str = "charged") -> list[Entry]:
-        """What all who go these ways bring to each counter; ``figure`` as for `flow`."""
-        direct: Counts[Counter] = Counts()
-        for way, pids in ways.items():
-            threads = self._threads(pids) if figure == "charged" else ()
-            for counter, amount in self._gains(way, pids, threads):
-                direct[counter] += amount
-        due: Counts[Counter] = Counts()
-        for counter, amount in flow(direct.items(), figure):
-            due[counter] += amount
-        return list(due.items())
-
-    def _threads(self, pids: Iterable[int]) -> list[int]:
-        """Their threads, of which those with a reservation matter; none when nobody has any."""
-        if not self.reservations.pending:
-            return []
-        return [tid for pid in pids for tid in self._census.threads(pid)]
-
-    def _gains(self, way: Way, pids: Sequence[int], threads: Iterable[int]) -> list[Entry]:
-        """What processes with these ``threads`` bring to counters they had not been in."""
-        source, group = way
-        old = self.terms.get(source) if source is not None else None
-        gained = self.terms[group].gained(old)
-        under_way = self.reservations.under_way(threads) if gained else Counts()
-        entries = []
-        for resource, counters in gained.items():
-            held = self._census.count(resource, pids) + self._census.leaving(resource)
-            entries += [(counter, held + under_way[resource]) for counter in counters]
-        return entries
+        self.stir(counter for counter, _ in bill.entries)
 
     def judge(
         self,
@@ -380,7 +269,7 @@ class Accounts:
         exact = [counter for counter in short if counter.pooled]
         single = [counter for counter in short if not counter.pooled]
         figures = {
-            c: self._census.at_most(c.resource, self._survey.pids(c, members)) for c in single
+            c: self.census.at_most(c.resource, self._survey.pids(c, members)) for c in single
         }
         disturbed = self._survey.newcomers(single, members) is not None
         for counter, quick in figures.items():
@@ -398,109 +287,6 @@ class Accounts:
         """The bill of a call that has waited, by the plan that its group has now."""
         terms = self.terms.get(bill.note.groups[0])
         return bill if terms is None else terms.bill(bill.note.demand)
-
-    # -- counting ------------------------------------------------------------------
-
-    def recount(self, counters: Iterable[Counter] | None = None) -> None:
-        """Count these counters (all without an argument) from the kernel."""
-        if not self.complete:
-            return
-        named = self._take_stirred() if counters is None else list(counters)
-        for counter in named:
-            if counter.interval:
-                counter.tick(self._clock())
-                self._keep_stirred(counter)
-        wanted = [counter for counter in named if not counter.interval]
-        if not wanted and (counters is not None or self._has_rates_only()):
-            return
-        self.reservations.settle()
-        members = self._survey.members()
-        if counters is None:
-            wanted += self._inhabited(members, besides=wanted)
-        if wanted:
-            self._count(with_pools(wanted), members)
-
-    def _has_rates_only(self) -> bool:
-        return all(counter.interval for counter in self.counters.values())
-
-    def _take_stirred(self) -> list[Counter]:
-        """Those that are stirred; from now on only those are that the count says it of."""
-        self.book()
-        stirred, self._stirred = self._stirred, set()
-        return [self.counters[id] for id in sorted(stirred) if id in self.counters]
-
-    def _keep_stirred(self, counter: Counter) -> None:
-        if counter.held or counter.charged or counter.minheld > 0:
-            self._stirred.add(counter.id)
-
-    def _inhabited(
-        self, members: Mapping[int, list[int]], besides: Iterable[Counter]
-    ) -> list[Counter]:
-        """Further counters that somebody counts in, or may in a moment."""
-        notes = self.reservations.pending.values()
-        groups = {*members, *(group for note in notes for group in note.groups)}
-        ids = {id for group in groups for id in self._survey.counters(group)}
-        ids.difference_update(counter.id for counter in besides)
-        return [self.counters[id] for id in sorted(ids) if id in self.counters]
-
-    def _count(self, wanted: Collection[Counter], members: Mapping[int, list[int]]) -> None:
-        """Count these, which are in the order of `with_pools`."""
-        began = self._clock()
-        counts: dict[Counter, tuple[int, int]] = {}
-        for _ in range(_LOOKS):
-            before, counts = counts, self._survey.look(wanted, members)
-            newcomers = self._survey.newcomers(wanted, members)
-            # What changes while it is counted may be seen twice; more than was let in cannot be.
-            credible = all(counts[c][0] <= min(c.charged, c.limit) for c in wanted if c.limited)
-            if newcomers is None and (credible or counts == before):
-                break
-            members = newcomers or members
-        # Who still sleeps after the count was not counted with what it made: it is not there yet.
-        firm = {r: self.reservations.firm(r) for r in {c.resource for c in wanted}}
-        for counter, (count, leaving) in counts.items():
-            asleep = firm[counter.resource]
-            held = count + self._reserved(counter, asleep)
-            reserved = leaving + self._reserved(counter, self.reservations.pending.keys() - asleep)
-            counter.recount(held, reserved)
-            self._keep_stirred(counter)
-            self._void_credit(counter)
-            if self._census.slow(counter.resource):
-                now = self._clock()
-                self._lasting[counter.id] = now + _SLOW_SHARE * (now - began)
-        self.tally.recounts += 1
-        self.tally.recounting += int((self._clock() - began) * 1e9)
-
-    def _void_credit(self, counter: Counter) -> None:
-        """What was paid in advance is not in a recount, so it cannot be used any more."""
-        for bill in self._prepaid.pop(counter.id, ()):
-            bill.void()
-
-    def witness(self, pid: int, group: int) -> None:
-        """A process has come to this group, and may have left it by the next recount."""
-        held: dict[str, int] = {}
-        for counter in map(self.counters.get, self._survey.counters(group)):
-            if counter is None or counter.interval or self._census.slow(counter.resource):
-                continue
-            if counter.resource not in held:
-                held[counter.resource] = self._census.count(counter.resource, [pid])
-            counter.witness(held[counter.resource])
-
-    def recount_groups(self, *groups: int) -> None:
-        """Count the counters that any of these groups counts in."""
-        ids = {id for group in groups for id in self._survey.counters(group)}
-        self.recount(self.counters[id] for id in sorted(ids))
-
-    def _reserved(self, counter: Counter, tids: Iterable[int]) -> int:
-        """What these threads have reserved in ``counter``."""
-        return self.reservations.amount(counter, self._survey.groups(counter.id), tids)
-
-
-def _by_way(moves: Iterable[Moved]) -> dict[Way, list[int]]:
-    """The processes of each way, in their order."""
-    ways: dict[Way, list[int]] = {}
-    for pid, source, group in moves:
-        ways.setdefault((source, group), []).append(pid)
-    return ways
 
 
 def _note_nothing(call: Call, rates: list[tuple[int, int, int]]) -> None:

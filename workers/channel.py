@@ -5,6 +5,7 @@ The spawner must not have ZeroMQ's threads, and descriptors cannot travel over Z
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -77,3 +78,13 @@ def receive(end: socket.socket, catalogue: Catalogue) -> tuple[Message, list[int
         for descriptor in descriptors:
             os.close(descriptor)
         raise
+
+
+def receive_descriptor(end: socket.socket, catalogue: Catalogue) -> int | None:
+    """The descriptor of the next message, None when the peer is gone. EMFILE: no room for it."""
+    received = receive(end, catalogue)
+    if received is None:
+        return None
+    if not received[1]:
+        raise OSError(errno.EMFILE, "no descriptor is left for what a message brings")
+    return received[1][0]

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from workers import affinity, membership
-from workers.accounts import Accounts, Moved
+from workers.accounts import Accounts
 from workers.census import Census
 from workers.tasks import Reservation
 
 if TYPE_CHECKING:
     from workers.memory import Mover
+    from workers.passages import Moved
 
 
 class Confinement:

@@ -58,6 +58,11 @@ def _clock(pid: int, clock: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | clock)
 
 
+def ticks_now() -> int:
+    """The time as `Sample.start` has it."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _NS_PER_TICK
+
+
 def sample(pid: int, proc: str = "/proc") -> Sample | None:
     """Read all there is to know about a process's CPU time; None once it is reaped."""
     try:

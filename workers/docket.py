@@ -41,7 +41,7 @@ class Docket:
         send: Callable[[Message], None],
     ) -> None:
         self._table = table
-        self._accounts = accounts
+        self.accounts = accounts
         self._confinement = confinement
         self._hits = hits
         self._estate = estate
@@ -76,7 +76,7 @@ class Docket:
         waiting, self._waiting = self._waiting, []
         recounted: set[Counter] = set()  # one recount serves all that wait for it
         for trap in waiting:
-            trap.bill = self._accounts.renewed(trap.bill)
+            trap.bill = self.accounts.renewed(trap.bill)
             self._judge(trap, recounted)
         self._end_entries()
 
@@ -85,17 +85,17 @@ class Docket:
             trap.admit()
             return
         late = time.monotonic() >= trap.deadline
-        if not late and self._accounts.too_soon(trap.bill, recounted):
+        if not late and self.accounts.too_soon(trap.bill, recounted):
             trap.keep()
             self._waiting.append(trap)
             return
         caller = partial(privileged, trap.tid)
-        verdict, counter = self._accounts.judge(trap.bill, recounted, caller, trap.call)
+        verdict, counter = self.accounts.judge(trap.bill, recounted, caller, trap.call)
         if verdict is Verdict.WAIT and not late:
             trap.keep()
             self._waiting.append(trap)
         elif verdict is Verdict.ADMIT:
-            self._accounts.reservations.pending[trap.tid] = trap.bill.note
+            self.accounts.reservations.pending[trap.tid] = trap.bill.note
             trap.admit()
             if counter is not None:
                 self._hits.passed(counter, trap.listener.job, trap.tid)
@@ -107,7 +107,7 @@ class Docket:
 
         ``call`` is what that is noted for.
         """
-        verdict, counter = self._accounts.judge(bill, set(), partial(privileged, pid), call)
+        verdict, counter = self.accounts.judge(bill, set(), partial(privileged, pid), call)
         if verdict is not Verdict.ADMIT:
             assert counter is not None
             counter.refuse()
@@ -124,7 +124,7 @@ class Docket:
         """The calls of a moved process that wait for room are to find it in its new group."""
         for trap in self._waiting:
             if trap.tid in threads:
-                trap.bill = self._accounts.terms[group].bill(trap.bill.note.demand)
+                trap.bill = self.accounts.terms[group].bill(trap.bill.note.demand)
 
     def drop(self, listener: Listener) -> None:
         """No task is left under this filter, and so nobody who waits for an answer."""
@@ -172,14 +172,17 @@ class Docket:
         if entry.new is not None:
             self._moved(entry.pid, entry.old, group)
             self._confinement.confine(group)
-            trap.bill = self._accounts.terms[group].bill(trap.demand)
+            trap.bill = self.accounts.terms[group].bill(trap.demand)
         else:
-            trap.bill = self._accounts.renewed(trap.bill)
+            trap.bill = self.accounts.renewed(trap.bill)
         self._judge(trap, set())
 
     def _moved(self, pid: int, source: Tag | None, group: int) -> None:
-        self._accounts.moved(pid, None if source is None else source.group, group)
-        self._accounts.recount()
+        from workers.passages import Passages
+
+        moved = pid, None if source is None else source.group, group
+        Passages(self.accounts).charge([moved])
+        self.accounts.recount()
 
     def _end_entries(self, tid: int | None = None) -> None:
         for entry, entered in self._over(tid):

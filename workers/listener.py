@@ -254,10 +254,12 @@ class Listener:
                 if doubtful:
                     doubtful.pop(tid, None)
                 answered[everything] = received
-                try:  # noqa: SIM105 - a context manager takes a tenth of the whole answer
+                try:
                     ioctl(fd, SEND, go_on)
                 except FileNotFoundError:
                     pass  # the caller died in between
+                except InterruptedError:
+                    self._send(go_on)
                 if bell.rang:
                     return None
 
@@ -265,13 +267,17 @@ class Listener:
 
     def send(self, id: int, error: int, flags: int, value: int = 0) -> bool:
         """Answer a call; False when its caller is gone."""
-        try:
-            ioctl(self.fd, SEND, bytearray(RESPONSE.pack(id, value, error, flags)))
-        except OSError as failure:
-            if failure.errno == errno.ENOENT:
+        return self._send(bytearray(RESPONSE.pack(id, value, error, flags)))
+
+    def _send(self, response: bytearray) -> bool:
+        while True:
+            try:
+                ioctl(self.fd, SEND, response)
+            except FileNotFoundError:
                 return False
-            raise
-        return True
+            except InterruptedError:  # by a signal, while another caller had the lock
+                continue
+            return True
 
     def _work_out(self, nr: int, tid: int) -> Bill | None:
         """The bill for a call by its number alone; None for one that is not charged."""

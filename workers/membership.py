@@ -12,6 +12,7 @@ meanwhile has the old group or the new one, never something between.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 from typing import NamedTuple, Self
@@ -105,6 +106,15 @@ def write(pid: int, tag: Tag) -> None:
         resource.prlimit(pid, RLIMIT_LOCKS, (tag.encode(), resource.RLIM_INFINITY))
     except ValueError as error:
         raise PermissionError(f"process {pid} cannot be tagged: {error}") from error
+
+
+def try_to_write(pid: int, tag: Tag) -> int:
+    """Tag a process; the errno when that failed, EBUSY when another governor prevents it."""
+    try:
+        write(pid, tag)
+        return 0 if read(pid) == tag else errno.EBUSY
+    except OSError as error:
+        return error.errno or errno.EPERM
 
 
 def clear(pid: int) -> None:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from governor.wire import agent as wire
 from workers import cpu, membership, tasks
-from workers.accounts import Accounts, Verdict
+from workers.accounts import Accounts
+from workers.bills import Verdict
 from workers.census import Census
 from workers.confinement import Confinement
 from workers.docket import Docket
 from workers.membership import Tag
+from workers.passages import Passages
 from workers.tasks import Reservation
 
 PATIENCE = 1.0
 """Seconds in which forks under way have to end; nobody waits for a process that never runs."""
+
+_GENERATIONS = 100
+"""So often at most is looked for children of those that are put back, who may fork themselves."""
 
 
 class Move(NamedTuple):
@@ -52,6 +58,8 @@ class _UnderWay:
         """Of threads whose forks are not trapped: what they were doing when they moved."""
         self.begun = False
         """Whether those who are named have moved."""
+        self.born_since = cpu.ticks_now()
+        """A process that began earlier has not been forked meanwhile."""
         self._deadline = time.monotonic() + PATIENCE
 
     @property
@@ -81,6 +89,7 @@ class Moves:
         self._nonce = nonce
         self._census = census
         self._accounts = accounts
+        self._passages = Passages(accounts)
         self._confinement = confinement
         self._docket = docket
         self._follow = follow
@@ -159,7 +168,7 @@ class Moves:
         """Whether there is room for them, or none is asked for; False: that will be seen."""
         if not work.order.within:
             return True
-        verdict, counter = self._accounts.judge_moves(
+        verdict, counter = self._passages.judge(
             (move.pid, move.source, move.new.group) for move in moves
         )
         if counter is not None and (verdict is Verdict.REFUSE or work.overdue):
@@ -203,7 +212,7 @@ class Moves:
                 raise _Refused(error.errno or errno.EPERM, move.pid) from None
         moved = [(move.pid, move.source, move.new.group) for move in work.done[first:]]
         self._confinement.moved(moved)
-        self._accounts.moved_all(moved)
+        self._passages.charge(moved)
         if self._docket:
             for pid, _, group in moved:
                 self._docket.moved(self._census.threads(pid), group)
@@ -232,11 +241,32 @@ class Moves:
                     membership.write(pid, old)
             except OSError:  # it has ended, or nobody can do anything for it
                 continue
+        self._put_back_children(work)
         if restored:
             self._confinement.moved([(p, None, old.group) for p, old in restored.items() if old])
             self._accounts.recount()
         request = work.order.request
         return wire.MovedAll(request, refused.errno, refused.pid, refused.counter, [])
+
+    def _put_back_children(self, work: _UnderWay) -> None:
+        """Whoever was born of those that had moved goes where these are again."""
+        origins = {move.new: move.old for move in work.done}
+        for _ in range(_GENERATIONS if origins else 0):
+            members = self._census.members()
+            tagged = {pid: cpu.sample(pid) for pid, tag in members.items() if tag in origins}
+            born = {
+                pid: sample.ppid
+                for pid, sample in tagged.items()
+                if sample is not None and sample.start >= work.born_since
+            }
+            elders = tagged.keys() - born.keys()  # who was there before keeps its children
+            strays = [pid for pid, parent in born.items() if parent not in elders]
+            for pid in strays:
+                old = origins[members[pid]]
+                with suppress(OSError):
+                    membership.clear(pid) if old is None else membership.write(pid, old)
+            if not strays:
+                break
 
 
 def _row(move: Move) -> list[int]:

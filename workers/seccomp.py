@@ -159,6 +159,16 @@ def is_listener(fd: int) -> bool:
     return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:seccomp notify"
 
 
+def control(fd: int, operation: int, argument: bytes | bytearray | int) -> None:
+    """Do something with a listener, again when a signal comes while its lock is waited for."""
+    while True:
+        try:
+            fcntl.ioctl(fd, operation, argument)
+            return
+        except InterruptedError:
+            continue
+
+
 def id_valid(fd: int, id: int) -> bool:
     """Whether the target of this notification still waits for its answer.
 
@@ -166,7 +176,7 @@ def id_valid(fd: int, id: int) -> bool:
     process with the same pid (seccomp_unotify(2)).
     """
     try:
-        fcntl.ioctl(fd, ID_VALID, id.to_bytes(8, "little"))
+        control(fd, ID_VALID, id.to_bytes(8, "little"))
     except FileNotFoundError:
         return False
     return True
@@ -175,7 +185,7 @@ def id_valid(fd: int, id: int) -> bool:
 def set_sync(fd: int, on: bool) -> bool:
     """Turn synchronous wake-up on or off; False when this kernel has no such thing."""
     try:
-        fcntl.ioctl(fd, SET_FLAGS, SYNC_WAKE_UP if on else 0)
+        control(fd, SET_FLAGS, SYNC_WAKE_UP if on else 0)
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENOTTY):
             return False

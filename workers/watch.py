@@ -33,7 +33,10 @@ class Watch(Bell):
         self._door = select.epoll()
         self._door.register(self._watched, 0)
         signal.signal(RING, self._ring)
+        # For the main thread only, even where whoever started the governor had it blocked.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [RING])
         threading.Thread(target=self._serve, daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [RING])
 
     def begin(self, longest: float) -> None:
         """Watch from now on, and ring after ``longest`` seconds in any case."""

@@ -26,7 +26,17 @@ from governor.supervisor import agent_process
 from governor.transport import Peer
 from governor.wire.spawner import Started
 from tests.process.helpers import Puppet, children, eventually, program, puppet, run_job
-from workers import agent, channel, docket, listener, membership, seccomp, spawner, succession
+from workers import (
+    agent,
+    channel,
+    docket,
+    listener,
+    membership,
+    seccomp,
+    spawner,
+    succession,
+    switchboard,
+)
 from workers import moves as moving
 from workers.accounts import Accounts
 from workers.confinement import Confinement
@@ -47,7 +57,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "recount": (Accounts, "recount"),
     "plan": (agent.Agent, "_set_plan"),
     "place": (agent.Agent, "_place"),
-    "listen": (agent.Agent, "_listen"),
+    "listen": (switchboard.Switchboard, "listen"),
     "tag": (membership, "write"),
     "move": (agent.Agent, "_move"),
     "go on": (moving.Moves, "again"),

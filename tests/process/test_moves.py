@@ -11,19 +11,23 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from subprocess import PIPE
 
 import pytest
 
+import governor
 from governor.api import Container, Governor
 from governor.errors import GovernorError
 from tests.capabilities import need
 from tests.process.helpers import DEADLINE, agent_of, kill_and_see, puppet
 from tests.process.test_move import foreign_puppet, held
 from workers import membership
+from workers.moves import Move, Moves, _Refused
 
 Boxes = tuple[Container, Container]
 CROWD = 100
+FORKS = 10
 
 
 @pytest.fixture
@@ -223,6 +227,40 @@ def test_one_that_cannot_be_tagged_keeps_all_where_they_are(gov: Governor, boxes
         error = refusal(boxes, job.pid, *job.fill(3), stubborn.pid)
         assert error.errno == errno.EPERM
         assert f"process {stubborn.pid} cannot move to load:/b" in error.message
+
+
+def test_who_is_born_of_one_that_is_put_back_is_put_back(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(moves: Moves, groups: dict[int, int]) -> list[Move]:
+        """Some come late, and meanwhile others are born to those that have moved already."""
+
+        def there() -> list[int]:
+            members = moves._census.members()
+            return [pid for pid, tag in members.items() if tag.group in groups.values()]
+
+        os.kill(there()[0], signal.SIGCONT)
+        while len(there()) <= FORKS:
+            os.sched_yield()
+        raise _Refused(errno.EAGAIN, 1)
+
+    monkeypatch.setattr(Moves, "_late", late)
+    forks = f"kill -STOP $$; for i in $(seq {FORKS}); do sleep 600 & done; wait"
+    with (
+        governor.Governor(fork=True) as gov,
+        subprocess.Popen(["sh", "-c", forks], start_new_session=True) as outsider,
+    ):
+        load = gov.mount("load", ["numtasks"])
+        a, b = load.mkdir("/a"), load.mkdir("/b")
+        try:
+            os.waitid(os.P_PID, outsider.pid, os.WSTOPPED | os.WNOWAIT)
+            a.attach(outsider.pid)
+            with pytest.raises(GovernorError, match="fork faster"):
+                b.attach_all(a)
+            assert b.tasks == []
+            assert outsider.pid in a.tasks
+        finally:
+            os.killpg(outsider.pid, signal.SIGKILL)
 
 
 def test_a_subsystem_that_refuses_one_names_it(gov: Governor) -> None:

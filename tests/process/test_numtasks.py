@@ -27,8 +27,8 @@ from tests.process.helpers import (
     run_job,
     wait_all,
 )
-from workers.agent import Agent
 from workers.privilege import privileged
+from workers.readings import Readings
 from workers.syscalls import table
 
 NOBODY = 65534
@@ -417,7 +417,7 @@ FORKS = {str(number) for number in table().tasks}
 
 def test_a_job_that_ends_at_once_was_there(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is counted by itself before it begins, and nobody need be quick enough afterwards."""
-    monkeypatch.setattr(Agent, "_show", lambda self, *groups: None)
+    monkeypatch.setattr(Readings, "show", lambda self, *groups: None)
     with governor.Governor(fork=True) as gov:
         load = gov.mount("load", ["numtasks", "numfiles"])
         box = load.mkdir("/box")

@@ -11,7 +11,7 @@ import time
 from governor import Container, Governor, Job
 from tests.process.helpers import agent_restarts, eventually
 from tests.programs.facility_support import Parent, forked
-from workers.watch import Watch
+from workers.watch import RING, Watch
 
 _OPENS = "import os\nos.write(1, b'!')\nwhile True: os.close(os.open('/', os.O_RDONLY))"
 
@@ -36,6 +36,17 @@ def test_it_rings_and_can_be_called_off_again_and_again() -> None:
 
     with forked(body) as child:
         assert child.hear() == 150
+
+
+def test_it_rings_where_the_signal_was_blocked() -> None:
+    def body(parent: Parent) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [RING])
+        watch = Watch(select.epoll())
+        watch.begin(0.001)
+        parent.say(_ring(watch))
+
+    with forked(body) as child:
+        assert child.hear() is True
 
 
 def _sleeps(threads: set[str]) -> int:

@@ -20,6 +20,7 @@ from tests.unit.fake_census import (
 )
 from workers.accounts import Accounts, Verdict
 from workers.bills import Demand, Note
+from workers.passages import Passages
 
 
 @pytest.fixture
@@ -83,6 +84,34 @@ def test_a_count_of_everything_looks_where_somebody_is_or_was(kernel: FakeCensus
     kernel.reap(process)
     assert looks() == [7], "it held something"
     assert looks() == []
+
+
+def test_calls_are_told_of_where_nothing_is_limited_and_nobody_is_left(
+    kernel: FakeCensus,
+) -> None:
+    accounts = Accounts(kernel, make=Looked)
+    accounts.set_counter(1, "tasks", UNLIMITED)
+    accounts.set_plan(1, {}, {"tasks": [1]}, None)
+    accounts.recount()
+    bill = accounts.terms[1].bill(FORK)
+    assert accounts.prepay(bill)
+    bill.credit -= 1
+    Looked.looks.clear()
+    accounts.recount()
+    assert Looked.looks == [1]
+    assert accounts.counters[1].admitted == 1
+
+
+def test_what_an_agent_has_left_where_nobody_comes_again_is_counted(kernel: FakeCensus) -> None:
+    def make(id: int, resource: str, limit: int) -> Counter:
+        counter = Counter(id, resource, limit)
+        counter.recount(3)
+        return counter
+
+    accounts = Accounts(kernel, make=make)
+    accounts.set_counter(1, "tasks", 9)
+    accounts.recount()
+    assert (accounts.counters[1].held, accounts.counters[1].maxheld) == (0, 3)
 
 
 @pytest.mark.parametrize(("limits", "met"), [({2: 1, 1: 1}, 2), ({1: 1, 4: 1}, 1), ({4: 1}, 4)])
@@ -512,11 +541,11 @@ def test_who_moves_is_charged_at_once_with_all_it_has_and_may_get(
     accounts.recount()
     accounts.reservations.pending[process.pid] = Note((1,), PIPE)
     process.group = 3
-    accounts.moved(process.pid, 1, 3)
+    Passages(accounts).charge([(process.pid, 1, 3)])
     charged = {id: accounts.counters[id].charged for id in (1, 2, 3, 7)}
     assert charged == {1: 2, 2: 2, 3: 2, 7: 2}, "what both have is charged already"
     process.group = 1
-    accounts.moved(process.pid, 2, 1)
+    Passages(accounts).charge([(process.pid, 2, 1)])
     assert accounts.counters[7].charged == 6, "two files, and two more that are on the way"
 
 

@@ -23,6 +23,7 @@ from tests.unit.fake_census import (
 )
 from workers.accounts import Accounts, Verdict
 from workers.bills import Bill, Demand
+from workers.passages import Passages
 
 groups = st.sampled_from(sorted(COUNTS))
 limits = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, UNLIMITED])
@@ -246,7 +247,7 @@ class AccountsMachine(RuleBasedStateMachine):
         """A process moves with its charge, its threads and what they have under way."""
         process = self.kernel.processes[data.draw(st.sampled_from(sorted(self.kernel.processes)))]
         source, process.group = process.group, group
-        self.accounts.moved(process.pid, source, group)
+        Passages(self.accounts).charge([(process.pid, source, group)])
         self.waiting = [
             call._replace(bill=self.accounts.terms[group].bill(call.bill.note.demand))
             if call.tid in process.threads

@@ -27,6 +27,8 @@ class Kernel(Bell):
         self.nr = nr
         self.calls: Counts[int] = Counts()
         self.admitted: list[int] = []
+        self.interrupted: set[int] = set()
+        """Which answers a signal interrupts."""
         self.rang = False
 
     def ioctl(self, fd: int, operation: int, argument: Any) -> int:
@@ -37,6 +39,8 @@ class Kernel(Bell):
             id = 1 << 63 | self.calls[RECV]
             REQUEST.pack_into(argument, 0, id, TID, 0, self.nr, 0, 0, *[0] * 6)
         elif operation == SEND:
+            if self.calls[SEND] in self.interrupted:
+                raise InterruptedError
             id, value, error, flags = RESPONSE.unpack_from(argument)
             assert (value, error, flags) == (0, 0, seccomp.CONTINUE)
             self.admitted.append(id)
@@ -96,3 +100,31 @@ def test_the_caller_is_noted_where_it_is_another_one_only(world: World) -> None:
     turns: list[int] = world.listener._turns
     assert world.listener.answer(world.kernel) is None
     assert turns == [TID]
+
+
+def test_an_answer_that_a_signal_interrupts_is_given_again(world: World) -> None:
+    """The kernel waits for the lock of the filter interruptibly."""
+    world.kernel.interrupted = {1, 2, 500}
+    assert world.listener.answer(world.kernel) is None
+    assert world.kernel.admitted == [1 << 63 | number for number in range(1, TRAPS + 1)]
+    assert world.kernel.calls == {RECV: TRAPS, SEND: TRAPS + 3}
+    world.kernel.interrupted = {TRAPS + 4}
+    assert world.listener.send(7, 0, seccomp.CONTINUE)
+    assert world.kernel.admitted[-1] == 7
+
+
+def test_a_listener_that_a_signal_interrupts_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def ioctl(fd: int, operation: int, argument: Any) -> int:
+        asked.append(operation)
+        if len(asked) % 2:
+            raise InterruptedError
+        return 0
+
+    monkeypatch.setattr("fcntl.ioctl", ioctl)
+    assert seccomp.id_valid(FD, 7)
+    assert seccomp.set_sync(FD, True)
+    assert asked == [seccomp.ID_VALID] * 2 + [seccomp.SET_FLAGS] * 2

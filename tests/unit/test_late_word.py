@@ -7,6 +7,7 @@ import fcntl
 import os
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -141,7 +142,8 @@ def test_nothing_is_kept_of_a_job_that_was_refused_its_start() -> None:
             self.forgotten.append(job)
 
     agent: Any = Agent.__new__(Agent)
-    agent._of_job, agent._ended, agent._estate = {}, set(), Estate()
+    agent._switchboard = SimpleNamespace(of_job={})
+    agent._ended, agent._estate = set(), Estate()
     agent._estate.forgotten = []
     agent._hits = hits = Hits(lambda: 1.0)
     for job in (3, 4):

@@ -15,6 +15,7 @@ from governor.units import UNLIMITED
 from tests.unit.fake_census import FORK, FakeCensus, Flight
 from workers.accounts import Accounts, Verdict
 from workers.bills import Bill
+from workers.passages import Passages
 
 interludes: st.SearchStrategy[list[int]] = st.one_of(
     st.builds(list), st.lists(st.integers(0, 30), min_size=1, max_size=6)
@@ -186,7 +187,7 @@ class PoolsMachine(RuleBasedStateMachine):
         node = data.draw(st.sampled_from(self.nodes))
         before, process.group = process.group, node.id
         if self.fits():
-            self.accounts.moved(process.pid, before, node.id)
+            Passages(self.accounts).charge([(process.pid, before, node.id)])
         else:
             process.group = before
 
