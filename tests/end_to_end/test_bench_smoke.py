@@ -76,7 +76,7 @@ def stored(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = bench(
         "--quick",
         "--repeat=1",
-        "--section=calls,controls,spawn,limits,lookup",
+        "--section=calls,controls,spawn,limits",
         f"--only={','.join(chosen)}",
         f"--json={output}",
         cache=cache,
