@@ -6,6 +6,7 @@ the rest while the spawner does the same for the agent and the workers, which ar
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import resource
 import signal
@@ -45,9 +46,9 @@ def main(terms: Terms, owner: socket.socket) -> int:
     try:
         terms, supervisor = _start(terms, owner)
     except GovernorError as error:
-        owner.send(f"{error.errno} {error.message}".encode(errors="replace"))
+        _tell(owner, f"{error.errno} {error.message}".encode(errors="replace"))
         return 1
-    owner.send(b"%s %d" % (READY, terms.nonce))
+    _tell(owner, b"%s %d" % (READY, terms.nonce))
     supervisor.begin()
     try:
         supervisor.serve()
@@ -55,6 +56,12 @@ def main(terms: Terms, owner: socket.socket) -> int:
         print(f"governor: {error.message}", file=sys.stderr)
         return 1
     return 0
+
+
+def _tell(owner: socket.socket, words: bytes) -> None:
+    """Send to the owner; one that has ended meanwhile is noticed when the supervisor serves."""
+    with contextlib.suppress(BrokenPipeError):
+        owner.send(words)
 
 
 def _start(terms: Terms, owner: socket.socket) -> tuple[Terms, Supervisor]:
