@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from governor.bench import lookup, statistics
 from governor.bench.offers import Point
-from governor.bench.operations import TITLES
+from governor.bench.operations import title
 from governor.bench.result import Part, Result
 from governor.bench.statistics import SHARES, Estimate
 from governor.bench.surroundings import CGROUP_V1, GOVERNED, UNGOVERNED
@@ -108,8 +108,8 @@ def _panels(titles: list[str]) -> tuple[Figure, list[Axes]]:
 
     figure = Figure(figsize=(_INCHES * len(titles), _INCHES + 0.6), layout="constrained")
     panels = list(figure.subplots(1, len(titles), squeeze=False)[0])
-    for panel, title in zip(panels, titles, strict=True):
-        panel.set_title(title, fontsize="medium")
+    for panel, heading in zip(panels, titles, strict=True):
+        panel.set_title(heading, fontsize="medium")
         panel.grid(visible=True, color="0.88", linewidth=0.6)
         panel.set_axisbelow(True)
         for side in ("top", "right"):
@@ -119,7 +119,7 @@ def _panels(titles: list[str]) -> tuple[Figure, list[Axes]]:
 
 def _sweep(part: Part) -> Figure:
     """Return cost against the values of a dimension, one panel for each operation."""
-    figure, panels = _panels([TITLES[operation] for operation in part.samples])
+    figure, panels = _panels([title(operation) for operation in part.samples])
     points = list(dict.fromkeys(place.point for place in part.places.values()))
     all_series = list(dict.fromkeys(place.series for place in part.places.values()))
     for panel, row in zip(panels, part.samples.values(), strict=True):
@@ -189,7 +189,7 @@ def _ends(found: Estimate) -> tuple[float, float]:
 def _latency(part: Part) -> Figure:
     """Return the share of single operations that took longer, against the time."""
     shown = {name: row for name, row in part.latencies.items() if row}
-    figure, panels = _panels([TITLES[operation] for operation in shown])
+    figure, panels = _panels([title(operation) for operation in shown])
     for panel, row in zip(panels, shown.values(), strict=True):
         for name, quantiles in row.items():
             pen = PENS[name]

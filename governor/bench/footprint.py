@@ -8,14 +8,14 @@ from typing import Final
 from governor.bench import crowd
 from governor.bench.governed import governed
 from governor.bench.helpers import Programs
-from governor.bench.shape import NONE, Shape
+from governor.bench.shape import Shape
 from governor.bench.site import Weight
 
 RUNS: Final = 6
 """Governors that are weighed: the fewest that give an interval."""
 TASKS: Final = 1_000
-QUICK, FULLY = 1_000, 10_000
-"""Containers that are made, with --quick and without."""
+CONTAINERS: Final = 10_000
+"""Containers that are made, each with its limits; of fewer, one weighs what is allocated ahead."""
 
 SUPERVISOR: Final = "supervisor"
 FULL: Final = "supervisor, containers"
@@ -27,7 +27,7 @@ TITLES: Final = {
     SUPERVISOR: "supervisor when it has started",
     "agent": "agent when it has started",
     "spawner": "spawner when it has started",
-    FULL: "supervisor with all containers",
+    FULL: f"supervisor with {CONTAINERS:,} containers",
     CONTAINER: "for each container",
     TASK: "for each process",
     TASK_OF_MANY: f"the same in {crowd.LARGEST} hierarchies",
@@ -59,7 +59,7 @@ def measure(programs: Programs, containers: int, progress: Callable[[str], None]
 
 def _weigh(programs: Programs, hierarchies: int, containers: int) -> tuple[Weight, Weight, Weight]:
     """Return what a governor weighs when it has started, with containers, and with processes."""
-    with governed(programs, Shape(hierarchies=hierarchies, depth=1, limits=NONE)) as governor:
+    with governed(programs, Shape(hierarchies=hierarchies, depth=1)) as governor:
         before = governor.weigh()
         governor.fill(containers)
         filled = governor.weigh()

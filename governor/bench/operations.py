@@ -52,7 +52,12 @@ LOOKUP: Final = Operation("lookup", "lookup of a group", 1000)
 
 OPERATIONS: Final = (*LOOPS, *CONTROLS, START, SPAWN, JOBS, BUILD, LOOKUP)
 NAMES: Final = tuple(operation.name for operation in OPERATIONS)
-TITLES: Final = {operation.name: operation.title for operation in OPERATIONS}
+_TITLES: Final = {operation.name: operation.title for operation in OPERATIONS}
+
+
+def title(name: str) -> str:
+    """Return the title of an operation, or its name when only a later version knows it."""
+    return _TITLES.get(name, name)
 
 
 def named(*names: str) -> tuple[Operation, ...]:

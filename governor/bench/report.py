@@ -8,7 +8,7 @@ from typing import Final
 from governor.bench import footprint, machine, statistics, targets
 from governor.bench.compare import Change, Comparison, Row
 from governor.bench.footprint import Memory
-from governor.bench.operations import TITLES
+from governor.bench.operations import title
 from governor.bench.result import Part, Result
 from governor.bench.statistics import Verdict
 from governor.bench.surroundings import FLOOR
@@ -58,7 +58,7 @@ def _machine_lines(result: Result) -> list[str]:
 
 def _operation_lines(operation: str, row: dict[str, list[float]], part: Part) -> list[str]:
     """Return one operation's table: a heading and a line for each surrounding."""
-    lines = [(f"{TITLES[operation]:24}" + _LINE.format(*_HEAD)).rstrip()]
+    lines = [(f"{title(operation):24}" + _LINE.format(*_HEAD)).rstrip()]
     base = next(iter(row.values()))
     for name, values in row.items():
         place = part.places.get(name)
@@ -79,7 +79,7 @@ def _memory_lines(memory: Memory) -> list[str]:
     for name, values in memory.items():
         found = statistics.estimate(values)
         ends = f"{size(found.low)} - {size(found.high)}" if found.conclusive else "too few"
-        lines.append(f"  {footprint.TITLES[name]:38}{size(found.value):>12}{ends:>24}")
+        lines.append(f"  {footprint.TITLES.get(name, name):38}{size(found.value):>12}{ends:>24}")
     return [*lines, ""]
 
 
@@ -137,7 +137,7 @@ def comparison_text(comparison: Comparison) -> str:
     ]
     heading = ""
     for row in comparison.rows:
-        if heading != (heading := f"{row.section}: {TITLES.get(row.operation, row.operation)}"):
+        if heading != (heading := f"{row.section}: {title(row.operation)}"):
             lines += ["", f"{heading:28}" + _COMPARED.format(*_COMPARED_HEAD)]
         lines.append(_compared(row))
     for what, names in (("old", comparison.only_old), ("new", comparison.only_new)):

@@ -37,7 +37,9 @@ class Machine(_Table):
     frequency_mhz_after: Number
     virtual: bool = Field(description="whether the processor tells of a hypervisor")
     autogroup: str | None = Field(description="1 when the scheduler groups by session")
-    load: list[float] = Field(description="load averages over 1, 5 and 15 minutes, before")
+    load: list[float] = Field(
+        min_length=3, description="load averages over 1, 5 and 15 minutes, before"
+    )
     load_after: list[float]
     stolen: Number = Field(description="share of all CPU time that a hypervisor gave to others")
     python: str

@@ -28,7 +28,9 @@ ONLY_TASKS: Final = f"{GOVERNED}, tasks"
 
 MEMORY: Final = "memory"
 """Not measured in turns, and no `Section`: see `governor.bench.footprint`."""
-NAMES: Final = ("calls", "controls", "spawn", "build", *SWEEPS, MEMORY)
+QUICK_NAMES: Final = ("calls", "controls", "spawn", "build", *SWEEPS)
+"""What is measured with ``--quick`` when no section is named."""
+NAMES: Final = (*QUICK_NAMES, MEMORY)
 
 
 def sections(quick: bool) -> list[Section]:

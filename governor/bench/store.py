@@ -55,7 +55,7 @@ def _part_json(part: Part) -> dict[str, Any]:
 
 def _size_json(name: str, values: list[float]) -> dict[str, Any]:
     return {
-        "title": footprint.TITLES[name],
+        "title": footprint.TITLES.get(name, name),
         "bytes": _estimate_json(statistics.estimate(values)),
         "samples_bytes": values,
     }
@@ -113,12 +113,12 @@ def load(name: str) -> Result:
         _check_version(name, content)
         return _to_result(schema.File.model_validate(content))
     except OSError as error:
-        raise GovernorError(error.errno or 0, f"cannot read {name}") from error
+        raise GovernorError(error.errno or 0, f"cannot read {name}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise GovernorError(errno.EINVAL, f"{name}: {where}: {first['msg'].lower()}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise GovernorError(errno.EINVAL, f"{name} is not JSON") from None
 
 

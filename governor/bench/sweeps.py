@@ -52,7 +52,7 @@ _SHAPES: Final = (
         (1, 100),
         (1, 10, 100, 1_000, 10_000),
         ("open", "attach", "read"),
-        2.0,
+        4.0,
         renewed=False,
     ),
     _Sweep(

@@ -99,7 +99,7 @@ TARGETS: Final = (
         (f"{lookup.NAME} groups=10000", f"{lookup.NAME} groups=10"),
         2.5,
     ),
-    _size("supervisor <= 60 MB", footprint.FULL, 60e6),
+    _size(f"supervisor of {footprint.CONTAINERS:,} containers <= 60 MB", footprint.FULL, 60e6),
     _size("a container <= 2 kB", footprint.CONTAINER, 2e3),
 )
 

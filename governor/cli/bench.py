@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to measure")
     group.add_argument(
-        "--quick", action="store_true", help="take about a minute, not a quarter of an hour"
+        "--quick", action="store_true", help="take some 80 seconds, not a quarter of an hour"
     )
     group.add_argument("--repeat", type=_rounds, metavar="N", help="rounds to measure (1 to 10000)")
     group.add_argument(
@@ -57,7 +57,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         type=_sections,
         metavar="NAME,...",
         help="of calls, controls, spawn, build, the sweeps hierarchies, depth, limits, groups, "
-        "processes, jobs and lookup, and memory, only these",
+        "processes, jobs and lookup, and memory (not with --quick unless named), only these",
     )
 
 
@@ -139,12 +139,11 @@ def _wanted(args: argparse.Namespace) -> Wanted:
     from governor.bench import footprint, operations, sections
     from governor.bench.benchmark import Wanted
 
-    names = sections.NAMES if args.section is None else args.section
+    names = args.section or (sections.QUICK_NAMES if args.quick else sections.NAMES)
     found = [section for section in sections.sections(args.quick) if section.name in names]
     # Who asks for operations asks for times.
     weighed = sections.MEMORY in names and args.only is None
-    containers = footprint.QUICK if args.quick else footprint.FULLY
-    return Wanted(found, args.only or operations.NAMES, containers if weighed else 0)
+    return Wanted(found, args.only or operations.NAMES, footprint.CONTAINERS if weighed else 0)
 
 
 def _finish(result: Result, args: argparse.Namespace) -> None:

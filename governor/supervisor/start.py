@@ -6,6 +6,8 @@ the rest while the spawner does the same for the agent and the workers, which ar
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import resource
 import signal
 import socket
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from governor.supervisor.server import Supervisor
     from governor.supervisor.state import State
 
+_FEWEST_FILES = 512
+"""Descriptors that supervisor and agent each need, with their reserve and room for some jobs."""
 READY = b"ready"
 """What the owner hears when clients may connect, and then what marks processes."""
 
@@ -42,9 +46,9 @@ def main(terms: Terms, owner: socket.socket) -> int:
     try:
         terms, supervisor = _start(terms, owner)
     except GovernorError as error:
-        owner.send(f"{error.errno} {error.message}".encode(errors="replace"))
+        _tell(owner, f"{error.errno} {error.message}".encode(errors="replace"))
         return 1
-    owner.send(b"%s %d" % (READY, terms.nonce))
+    _tell(owner, b"%s %d" % (READY, terms.nonce))
     supervisor.begin()
     try:
         supervisor.serve()
@@ -54,10 +58,19 @@ def main(terms: Terms, owner: socket.socket) -> int:
     return 0
 
 
+def _tell(owner: socket.socket, words: bytes) -> None:
+    """Send to the owner; one that has ended meanwhile is noticed when the supervisor serves."""
+    with contextlib.suppress(BrokenPipeError):
+        owner.send(words)
+
+
 def _start(terms: Terms, owner: socket.socket) -> tuple[Terms, Supervisor]:
     """A supervisor that may serve, and the terms that it goes by."""
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < _FEWEST_FILES:
+        reason = f"a governor needs {_FEWEST_FILES} descriptors; the hard limit here is {most}"
+        raise GovernorError(errno.EMFILE, f"{reason} (ulimit -Hn)")
     spawner.become_subreaper()  # before the fork: it is for those who were born afterwards
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     state = None
     if terms.state:
         from governor.supervisor.state import State

@@ -85,3 +85,12 @@ def test_port_in_use(runner: Runner) -> None:
     (line,) = ended.errors.splitlines()
     assert port in line
     assert not (runner.directory / "started").exists()
+
+
+def test_too_few_descriptors(runner: Runner) -> None:
+    ended = runner.through("ulimit -n 300; governor run -- touch started")
+    assert (ended.exit_code, ended.output) == (125, "")
+    (line,) = ended.errors.splitlines()
+    assert "512 descriptors" in line
+    assert "limit here is 300 (ulimit -Hn)" in line
+    assert not (runner.directory / "started").exists()
