@@ -287,7 +287,7 @@ class Forest:
         }
         all_or_none(
             (
-                partial(_ask_to_attach, subsystem, container, places[group], pid),
+                partial(_ask_to_attach, subsystem, container, places[group], pid, len(movers) > 1),
                 partial(self._tell, subsystem, "cancel_attach", container, pid),
             )
             for group, pid in movers
@@ -323,14 +323,17 @@ class Forest:
         return [group for group in self.groups if not group.tasks]
 
 
-def _ask_to_attach(subsystem: Subsystem, container: Container, old: Container, pid: int) -> None:
-    """Ask one subsystem about one process; a refusal names that."""
+def _ask_to_attach(
+    subsystem: Subsystem, container: Container, old: Container, pid: int, among_others: bool
+) -> None:
+    """Ask one subsystem about one process; a refusal of one ``among_others`` names it."""
     try:
         subsystem.can_attach(container, old, pid)
     except GovernorError as error:
-        raise GovernorError(
-            error.errno, f"process {pid} cannot move to {container.label}: {error.message}"
-        ) from None
+        if not among_others:
+            raise
+        message = f"process {pid} cannot move to {container.label}: {error.message}"
+        raise GovernorError(error.errno, message) from None
 
 
 def bound(group: Group) -> Iterator[tuple[Container, Subsystem]]:

@@ -77,7 +77,7 @@ class Moves:
         wanted = set(source.descendants()) if recursive else {source}
         groups = {
             group.id: group
-            for group in self._forest.groups
+            for group in source.groups.values()
             if wanted.intersection(group.containers) and container not in group.containers
         }
         movers = [
