@@ -214,7 +214,7 @@ def refusals(point: Path) -> dict[str, tuple[Callable[[], object], str]]:
         "bad limit": (lambda: write(box / "numtasks.limit", "many\n"), "EINVAL"),
         "bad flag": (lambda: write(box / "notify_on_release", "x\n"), "EINVAL"),
         "no pid": (lambda: write(box / "tasks", "me\n"), "EINVAL"),
-        "two pids": (lambda: write(box / "tasks", "1 2\n"), "EINVAL"),
+        "a word among pids": (lambda: write(box / "tasks", "1 me\n"), "EINVAL"),
         "pid that is gone": (lambda: write(box / "tasks", f"{gone.pid}\n"), "ESRCH"),
         "too long": (lambda: write(box / "tasks", "1" * 5000), "E2BIG"),
         "mkdir twice": (lambda: box.mkdir(), "EEXIST"),
