@@ -20,7 +20,7 @@ import governor
 from governor.api import Container, Governor
 from governor.errors import GovernorError
 from tests.capabilities import need
-from tests.process.helpers import DEADLINE, agent_of, kill_and_see, puppet
+from tests.process.helpers import DEADLINE, agent_of, children, kill_and_see, puppet
 from tests.process.test_move import foreign_puppet, held
 from workers import membership
 from workers.moves import Move, Moves, _Refused
@@ -260,7 +260,7 @@ def test_who_is_born_of_one_that_is_put_back_is_put_back(
             assert b.tasks == []
             assert outsider.pid in a.tasks
         finally:
-            os.killpg(outsider.pid, signal.SIGKILL)
+            kill_and_see([outsider.pid, *children(outsider.pid)])
 
 
 def test_a_subsystem_that_refuses_one_names_it(gov: Governor) -> None:
