@@ -50,9 +50,9 @@ _SHAPES: Final = (
         "groups",
         "groups with a process",
         (1, 100),
-        (1, 10, 100, 1_000, 10_000),
+        (1, 10, 100, 1_000),
         ("open", "attach", "read"),
-        4.0,
+        2.0,
         renewed=False,
     ),
     _Sweep(
