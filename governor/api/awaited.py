@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_AT_ONCE = 32
+"""Jobs being started. Their streams wait at the supervisor, which keeps the last 128 sets."""
+
 
 class Governor:
     """Runs jobs in coroutines of one event loop. ``async with`` starts and ends it.
@@ -55,6 +58,7 @@ class Governor:
         else:
             self.governor = self._given
         self._lines = Lines(self.governor.directory, self.governor.client.gone)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         return self
 
     async def __aexit__(
@@ -138,8 +142,8 @@ class Governor:
         self, target: Any, args: tuple[object, ...], streams: Streams, options: Options
     ) -> JobResult:
         async with _placed(self.governor, options) as given:
-            request = spawn_request(self.governor.client, target, args, **given | streams.given)
-            starting = asyncio.ensure_future(self._lines.ask(request))
+            await self._turns.acquire()
+            starting = asyncio.ensure_future(self._start(target, args, given | streams.given))
             try:
                 id, *_ = await asyncio.shield(starting)
                 streams.started()
@@ -149,6 +153,13 @@ class Governor:
                 # It may be just starting, and is ended whoever is impatient meanwhile.
                 await _whatever(self._stop(starting, given.get("grace", GRACE)))
                 raise
+
+    async def _start(self, target: Any, args: tuple[object, ...], given: dict[str, Any]) -> Any:
+        """Ask for a job. It is the caller's turn, which is over then."""
+        try:
+            return await self._lines.ask(spawn_request(self.governor.client, target, args, **given))
+        finally:
+            self._turns.release()
 
     async def _end_of(self, id: int) -> JobResult:
         while True:

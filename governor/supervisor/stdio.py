@@ -67,6 +67,8 @@ class StdioDesk:
         connection.setblocking(False)
         self._silent.append(connection)
         self._hear(connection)
+        if len(self._silent) > SILENT_MAX:
+            self._hear_silent()  # they were let in before they could speak
         while len(self._silent) > SILENT_MAX:
             self._silent.pop(0).close()
         return True

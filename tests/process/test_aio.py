@@ -15,6 +15,7 @@ import pytest
 import governor
 from governor import Governor, JobFailed, JobTimeout, Limits, aio
 from governor.api import default
+from governor.supervisor.stdio import LEFT_MAX
 from tests.process.helpers import DEADLINE, nothing_left
 
 pytestmark = pytest.mark.once
@@ -84,6 +85,29 @@ def test_many_at_once_need_no_thread_each(gov: Governor) -> None:
     outputs, threads = run(gov, many)
     assert outputs == [f"{n}\n" for n in range(100)]
     assert threads == before
+
+
+def test_more_at_once_than_streams_may_wait(gov: Governor) -> None:
+    async def many(awaited: aio.Governor) -> set[int]:
+        jobs = [awaited.run(["true"]) for _ in range(LEFT_MAX + 32)]
+        return {done.exit_code for done in await asyncio.gather(*jobs)}
+
+    assert run(gov, many) == {0}
+
+
+def test_cancelled_before_its_turn(gov: Governor) -> None:
+    async def cancel(awaited: aio.Governor) -> list[str]:
+        jobs = [
+            asyncio.create_task(awaited.run(["sleep", "1000"], name=f"early{n}"))
+            for n in range(100)
+        ]
+        await asyncio.sleep(0)  # so that the first ones have been asked for
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        return [report.name for report in gov.jobs() if report.name.startswith("early")]
+
+    assert 0 < len(run(gov, cancel)) < 50
 
 
 def test_who_is_cancelled_goes_on_when_the_job_is_over(gov: Governor) -> None:
