@@ -187,6 +187,10 @@ class Offers:
         own = [pid for pid in _fitting(pids, current) if _is_own(pid)]
         return sorted(own, key=int)
 
+    def movers(self, current: str) -> list[str]:
+        """Processes of one's own, or containers with everybody in them."""
+        return [*self.pids(current), *self.containers(current)]
+
     def _files(self, place: str, file: str, writable: bool) -> list[str]:
         return self._ask(lambda governor: _files(governor, place, file, writable))
 
