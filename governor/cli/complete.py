@@ -39,7 +39,6 @@ class _Line:
     """A command's words so far, and what the parser expects after them."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
         self._options = parser._option_string_actions
         self._places = [action for action in parser._actions if not action.option_strings]
         self._pending: argparse.Action | None = None
