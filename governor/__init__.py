@@ -6,9 +6,10 @@ The names below are the public Python API; they are loaded on first use so that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False
+"""What type checkers take for true; typing would be most of what this imports."""
 
 if TYPE_CHECKING:
     from governor import aio

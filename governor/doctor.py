@@ -17,7 +17,7 @@ from governor.results import ENFORCED, LEVELS, OBSERVED, PARTIAL
 from governor.subsystem import Subsystem
 from governor.unseen import UNSEEN
 from workers import probe, shim
-from workers.probe import Finding
+from workers.experiment import Finding
 
 OK: Final = "ok"
 MISSING: Final = "missing"

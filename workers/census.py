@@ -97,7 +97,7 @@ class Census:
         return sorted({members[pid].group for pid in hidden})
 
     def rows(self, members: Mapping[int, Tag]) -> list[list[int]]:
-        """CPU time of every one of these, as `wire.agent.Counted` has it; without those gone."""
+        """CPU time of every one of these, as `wire.agent.Figures` has it; without those gone."""
         rows = []
         for pid, tag in members.items():
             sample = cpu.sample(pid)

@@ -44,15 +44,6 @@ def kcmp(pid1: int, pid2: int, kind: int, index1: int = 0, index2: int = 0) -> i
     return _kcmp()(pid1, pid2, kind, index1, index2)
 
 
-def supported() -> bool:
-    """Whether kcmp can be used here at all: without it ``distinct`` is only an upper bound."""
-    fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return kcmp(os.getpid(), os.getpid(), KCMP_FILE, fd, fd) == _EQUAL
-    finally:
-        os.close(fd)
-
-
 def descriptors(pid: int, proc: str = "/proc") -> int | None:
     """Descriptors in all the tables of a process; 0 when it is gone, None when unreadable.
 

@@ -1,14 +1,7 @@
-"""What this host lets us do, found out by doing it.
-
-Every probe runs in processes of its own, so that whatever the host answers (a refusal, a signal,
-silence) is a finding and happens to nobody else. As in a governed job, there are two of them: one
-stands for the worker and one, no relative of it but a sibling, for the agent, since some hosts
-let a process inspect its descendants only.
-"""
+"""What this host lets us do, found out by doing it, in an experiment for each question."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import json
@@ -17,156 +10,24 @@ import select
 import signal
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterator, Set
-from typing import BinaryIO, NamedTuple, NoReturn
 
 from governor.errors import GovernorError
 from governor.subsystem.machine import Machine
-from workers import affinity, cpu, files, membership, memory, seccomp
+from workers import affinity, cpu, experiment, files, membership, memory, seccomp
+from workers.experiment import Finding, Findings, Probe, words
 from workers.syscalls import table
-
-PATIENCE = 5.0
-"""Seconds that a probe may take; one that takes longer has not worked."""
 
 _ANSWER = errno.EXDEV
 """An errno that sched_setaffinity never has by itself."""
-
-_FAILED = ""
-"""The name under which an agent's stand-in says why it could not go on."""
-
-
-class Finding(NamedTuple):
-    """Whether something works here (None: it cannot be told), and what was seen."""
-
-    ok: bool | None
-    seen: str = ""
-
-
-Findings = dict[str, Finding]
-Agent = Callable[[int, socket.socket], Iterator[tuple[str, Finding]]]
-"""What the agent's stand-in does: (pid of the worker's, stream to it) -> findings by name."""
-
-
-class Probe(NamedTuple):
-    """An experiment: the names of all it finds out, and what its two processes do."""
-
-    names: tuple[str, ...]
-    agent: Agent
-    worker: Callable[[socket.socket], None]
 
 
 def examine() -> Findings:
     """Run all probes, which takes a fraction of a second; a finding for every name."""
     findings: Findings = {}
     for probe in PROBES:
-        findings.update(run(probe))
+        findings.update(experiment.run(probe))
     return findings
-
-
-def run(probe: Probe) -> Findings:
-    """Run one probe. The first thing its processes did not get to is found not to work.
-
-    What was to come after it cannot be told, and neither can anything without processes.
-    """
-    try:
-        findings, reason = _experiment(probe)
-    except OSError as error:
-        nothing = Finding(None, f"no process for the probe: {_words(error)}")
-        return dict.fromkeys(probe.names, nothing)
-    rest = [name for name in probe.names if name not in findings]
-    findings.update(dict.fromkeys(rest, Finding(None, reason)))
-    findings.update(dict.fromkeys(rest[:1], Finding(False, reason)))
-    return findings
-
-
-def _experiment(probe: Probe) -> tuple[Findings, str]:
-    """Run a probe's processes; what they found, and what kept them from finding more."""
-    theirs, ours = socket.socketpair()
-    pids: list[int] = []
-    try:
-        with theirs, ours:
-            pids.append(_fork(lambda: probe.worker(theirs), ours))
-            results, output = os.pipe()
-            with open(results, "rb", buffering=0) as stream:
-                with open(output, "wb", buffering=0) as end:
-                    pids.append(_fork(lambda: _report(probe.agent(pids[0], ours), end), theirs))
-                theirs.close()
-                ours.close()
-                findings = _read(stream)
-        reason = _end(pids.pop())
-    finally:
-        for pid in pids:
-            _end(pid)
-    failure = findings.pop(_FAILED, None)
-    return findings, failure.seen if failure else reason
-
-
-# -- processes ---------------------------------------------------------------------------------
-
-
-def _fork(body: Callable[[], None], others: socket.socket) -> int:
-    """Run ``body`` in a child without ``others``, which has to end for its owner to notice."""
-    pid = os.fork()
-    if pid:
-        return pid
-    _be_child(body, others)
-
-
-def _be_child(body: Callable[[], None], others: socket.socket) -> NoReturn:
-    try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(2 * int(PATIENCE))  # should our parent be killed
-        others.close()
-        body()
-    finally:
-        os._exit(0)
-
-
-def _report(findings: Iterator[tuple[str, Finding]], output: BinaryIO) -> None:
-    """Write each finding as soon as there is one: the next step may be the last."""
-    try:
-        for name, finding in findings:
-            output.write(json.dumps([name, *finding]).encode() + b"\n")
-    except Exception as error:
-        output.write(json.dumps([_FAILED, False, _words(error)]).encode() + b"\n")
-
-
-def _read(results: BinaryIO) -> Findings:
-    """All findings, until there will be no more or patience ends."""
-    text = b""
-    deadline = time.monotonic() + PATIENCE
-    poll = select.poll()
-    poll.register(results, select.POLLIN)
-    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        chunk = results.read(65536)
-        if not chunk:
-            break
-        text += chunk
-    rows = [json.loads(line) for line in text.splitlines()]
-    return {name: Finding(ok, seen) for name, ok, seen in rows}
-
-
-def _end(pid: int) -> str:
-    """End a process of ours; returns what kept it from telling more."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    if not os.WIFSIGNALED(status):
-        return "no answer"
-    number = os.WTERMSIG(status)
-    if number == signal.SIGKILL:
-        return f"no answer within {PATIENCE:g} s"
-    return f"the host ended the process with {signal.Signals(number).name}"
-
-
-def _words(error: Exception) -> str:
-    """An exception in a few words."""
-    if isinstance(error, GovernorError):
-        return error.message
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
 
 
 # -- traps -------------------------------------------------------------------------------------
@@ -177,7 +38,7 @@ def _be_trapped(stream: socket.socket) -> None:
     try:
         listener = seccomp.install(seccomp.build(frozenset({seccomp.AFFINITY}), table()))
     except (OSError, GovernorError) as error:
-        stream.sendall(json.dumps([error.errno, _words(error)]).encode())
+        stream.sendall(json.dumps([error.errno, words(error)]).encode())
         return
     socket.send_fds(stream, [b"[0, null]"], [listener])
     os.close(listener)
@@ -229,7 +90,7 @@ def _use_listener(listener: int, stream: socket.socket) -> Iterator[tuple[str, F
 def _receive(listener: int) -> seccomp.Notification:
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    if not poll.poll(PATIENCE * 1000):
+    if not poll.poll(experiment.PATIENCE * 1000):
         raise GovernorError(errno.ETIMEDOUT, "the trapped call did not arrive")
     request = bytearray(seccomp.REQUEST.size)
     try:
@@ -249,7 +110,7 @@ def _memory(call: seccomp.Notification) -> Finding:
         with open(f"/proc/{call.tid}/mem", "rb", buffering=0) as file:
             os.pread(file.fileno(), 8, call.args[2])
     except OSError as error:
-        return Finding(False, f"{_words(error)}{_yama()}")
+        return Finding(False, f"{words(error)}{_yama()}")
     return Finding(True)
 
 
@@ -329,7 +190,7 @@ def _memory_policy(pid: int) -> Finding:
         memory.bind(nodes)
         memory.migrate(pid, nodes, nodes)
     except OSError as error:
-        return Finding(len(nodes) == 1, f"{several}: {_words(error)}")
+        return Finding(len(nodes) == 1, f"{several}: {words(error)}")
     return Finding(True, several)
 
 
@@ -337,7 +198,10 @@ def _memory_policy(pid: int) -> Finding:
 
 
 def _adopt(pid: int, stream: socket.socket) -> Iterator[tuple[str, Finding]]:
-    """Become the parent of a grandchild whose own parent has ended."""
+    """Become the parent of a grandchild whose own parent has ended.
+
+    It waits for the worker, which always ends, whatever becomes of us.
+    """
     from workers.spawner import become_subreaper
 
     become_subreaper()
@@ -346,7 +210,8 @@ def _adopt(pid: int, stream: socket.socket) -> Iterator[tuple[str, Finding]]:
     if child == 0:
         grandchild = os.fork()
         if grandchild == 0:
-            signal.pause()
+            _wait(stream)
+            os._exit(0)
         os.write(output, struct.pack("i", grandchild))
         os._exit(0)
     (orphan,) = struct.unpack("i", os.read(results, 4))

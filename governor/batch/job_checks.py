@@ -173,6 +173,8 @@ def _job_files(job: Job, directory: FilePath) -> Iterator[Finding]:
     stdin = directory / (job.stdin or os.devnull)
     if not os.access(stdin, os.R_OK) and not made_before(stdin):
         yield ("stdin",), f'"{stdin}" cannot be read'
+    if job.stdin is not None and job.stdin_text is not None:
+        yield ("stdin_text",), 'a job reads "stdin", a file, or "stdin_text", and not both'
     for key, name in (("stdout", job.stdout), ("stderr", job.stderr)):
         if name is None:
             continue

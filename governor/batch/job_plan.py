@@ -39,6 +39,7 @@ def job_plan(
         line=line,
         table=table,
         values=instance.values,
+        stdin_text=job.stdin_text,
     )
 
 

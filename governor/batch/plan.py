@@ -65,7 +65,8 @@ class Success(NamedTuple):
 class JobPlan(NamedTuple):
     """A job to start. ``containers`` holds (hierarchy, path) pairs, timeouts are in seconds.
 
-    ``stdin``, ``stdout`` and ``stderr`` are absolute paths, or None where the runner chooses.
+    ``stdin``, ``stdout`` and ``stderr`` are absolute paths, or None where the runner chooses;
+    ``stdin_text`` is what standard input has in place of a file.
     ``after`` names the jobs that have to succeed before. ``table`` is the name in the file, which
     the jobs of a matrix share; ``values`` is what sets them apart.
     """
@@ -87,6 +88,7 @@ class JobPlan(NamedTuple):
     line: int = 0
     table: str = ""
     values: Mapping[str, str] = NO_VALUES
+    stdin_text: str | None = None
 
     @property
     def where(self) -> tuple[str, ...]:

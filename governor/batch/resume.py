@@ -34,8 +34,11 @@ def digest(job: JobPlan) -> str:
     That is command, directory, variables and streams; of a file that it reads also size and time.
     Not limits, containers and timeout: who has succeeded under others need not do so again.
     """
-    told = [job.argv, job.cwd, sorted(job.env.items()), job.stdin, job.stdout, job.stderr]
-    text = json.dumps([*told, _version(job.stdin)])
+    streams = (job.stdin, job.stdout, job.stderr, _version(job.stdin))
+    told = [job.argv, job.cwd, sorted(job.env.items()), *streams]
+    if job.stdin_text is not None:
+        told.append(job.stdin_text)
+    text = json.dumps(told)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -71,6 +71,7 @@ class Job(Shape):
         None, description='a duration, such as "1m30s" or a number of seconds'
     )
     stdin: str | None = Field(None, description="a file's path, as text")
+    stdin_text: str | None = Field(None, description="a text, in place of a file to read")
     stdout: str | None = Field(None, description="a file's path, as text")
     stderr: str | None = Field(None, description="a file's path, as text")
     after: list[str] = Field([], description='a list of names of jobs, such as ["build"]')

@@ -71,9 +71,14 @@ class Scratch:
 
             if self._logs is not None and None in (job.stdout, job.stderr):
                 self._logs.begin(job.name)
+            if job.stdin_text is None:
+                stdin = descriptor(job.stdin or os.devnull, os.O_RDONLY)
+            else:
+                stdin = _file_with(job.stdin_text)
+                stack.callback(os.close, stdin)
             log, to_write = self._log(job), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             yield (
-                descriptor(job.stdin or os.devnull, os.O_RDONLY),
+                stdin,
                 # A log may be cut while the job writes to it, which must go on at its new end.
                 descriptor(job.stdout or log, to_write | (os.O_APPEND if not job.stdout else 0)),
                 descriptor(job.stderr or log, to_write | (os.O_APPEND if not job.stderr else 0)),
@@ -116,6 +121,19 @@ def remove(path: str) -> None:
     """Remove the directory of a batch that was killed, as far as it is one, and ours."""
     if os.path.basename(path).startswith(_PREFIX):
         shutil.rmtree(path, ignore_errors=True)  # which does not follow links
+
+
+def _file_with(text: str) -> int:
+    """A file of its own for every attempt, which has no name, at its beginning."""
+    memory = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        with open(memory, "wb", closefd=False) as file:
+            file.write(text.encode())
+        os.lseek(memory, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(memory)
+        raise
+    return memory
 
 
 def _open(path: str, flags: int) -> int:

@@ -185,7 +185,8 @@ def _progress(run: _Run, look: ReadContainers) -> Progress:
 
         live = BarProgress if can_be_shown(sys.stdout) else live
     names = [job.name for job in run.plan.jobs if job.name not in run.earlier]
-    forecast = Forecast(durations(run.record.history), run.options.parallel)
+    after = {job.name: job.after for job in run.plan.jobs}
+    forecast = Forecast(durations(run.record.history), run.options.parallel, after)
     return live(run.write, total, run.plan.title, look, names, forecast, done, failed)
 
 

@@ -23,7 +23,7 @@ COLD: Final = "governor run"
 _SILENT: Final = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
 
 # What the installed console script does, so that the benchmark works in a source tree too.
-_ENTRY: Final = "from governor.cli import entry; entry()"
+_ENTRY: Final = "from governor.__main__ import entry; entry()"
 
 
 class Spawner(Surrounding):

@@ -7,8 +7,9 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from errno import errorcode
 from typing import Any, NoReturn
 
@@ -235,12 +236,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = build_parser(arguments).parse_args(arguments)
         failure = getattr(args, "failure", OWN_FAILURE)
-        code: int = args.run(args)
+        with _interruptible():
+            code: int = args.run(args)
         return code
     except GovernorError as error:
         return _explain(error, failure)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is an exception in here, so that what has begun is tidied up; what ignores it may.
+
+    Before and after that it ends us, if `governor.__main__` has said so.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _check_command(arguments: Sequence[str]) -> None:

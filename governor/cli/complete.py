@@ -39,7 +39,6 @@ class _Line:
     """A command's words so far, and what the parser expects after them."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
         self._options = parser._option_string_actions
         self._places = [action for action in parser._actions if not action.option_strings]
         self._pending: argparse.Action | None = None
@@ -186,6 +185,10 @@ class Offers:
         pids = [entry.name for entry in os.scandir("/proc") if entry.name.isdigit()]
         own = [pid for pid in _fitting(pids, current) if _is_own(pid)]
         return sorted(own, key=int)
+
+    def movers(self, current: str) -> list[str]:
+        """Processes of one's own, or containers with everybody in them."""
+        return [*self.pids(current), *self.containers(current)]
 
     def _files(self, place: str, file: str, writable: bool) -> list[str]:
         return self._ask(lambda governor: _files(governor, place, file, writable))

@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = add_verb(subparsers, "attach", "move running processes into a container", attach)
     add_argument(parser, *here, completed_by="containers")
     whom = "the processes, or a container with everybody in it"
-    add_argument(parser, "movers", _mover, "PID|HIER:/PATH", whom, nargs="+", completed_by="pids")
+    add_argument(parser, "movers", _mover, "PID|HIER:/PATH", whom, nargs="+", completed_by="movers")
     parser.add_argument(
         "-r", "--recursive", action="store_true", help="with everybody in the containers below it"
     )

@@ -1,14 +1,14 @@
 """The text formats: prometheus_client writes what is small, kept columns are put after it.
 
 prometheus_client takes 5 us a line, every time; a column that has not changed takes nothing, and
-one that has a twentieth of that. The bytes are the same: see `Everything`.
+one that has a twentieth of that. The bytes are the same.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -29,24 +29,6 @@ _LEVEL: Final = 1
 """The fastest: lines are much alike, so that even this makes a fifteenth of them."""
 
 
-class Everything(Collector):
-    """All that is exported as prometheus_client would have it: families with samples."""
-
-    def __init__(self, answer: dict[str, Any], model: Model) -> None:
-        self._answer = answer
-        self._model = model
-
-    def collect(self) -> Iterator[Metric]:
-        """What governor tells of itself first, then control files and jobs."""
-        yield from own.families(self._answer)
-        for family, columns in self._model.families():
-            head = family.head()
-            for column in columns:
-                for labels, number in column.samples():
-                    head.add_sample(family.sample, labels, number)
-            yield head
-
-
 class Format:
     """One of the formats that a peer may ask for."""
 
@@ -56,7 +38,7 @@ class Format:
         self._heads: dict[tuple[str, str], bytes] = {}
 
     def pieces(self, answer: dict[str, Any], model: Model) -> list[Piece]:
-        """What prometheus_client would write of `Everything`, in pieces."""
+        """What prometheus_client would write of all that is exported, in pieces."""
         small = self._written(own.families(answer))
         pieces: list[Piece] = [small.removesuffix(_END)]
         for family, columns in model.families():

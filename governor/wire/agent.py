@@ -112,27 +112,6 @@ class Placed(Named):
     start: int
 
 
-class Move(Named):
-    """Supervisor: put a running process into another group. `MoveAll` is said in its place.
-
-    ``job`` becomes the owner of a process that no job owns yet.
-    """
-
-    request: int
-    pid: int
-    job: int
-    group: int
-
-
-class Moved(Named):
-    """Agent: the answer to `Move`; ``errno`` is 0 when the process has moved."""
-
-    request: int
-    errno: int
-    cpu: int
-    start: int
-
-
 class MoveAll(Named):
     """Supervisor: put running processes, and their children to come, into other groups, or none.
 
@@ -177,26 +156,13 @@ class CountSome(Named):
     counters: list[int]
 
 
-class Counted(Named):
-    """Agent: the answer to `Count`.
-
-    ``counters``: id, held, maxheld, failcnt. ``rows``: the fields of
-    `governor.core.usage.Row` up to ``discards``, the job, and the last field, ``user``; whoever
-    reads them looks no further than it knows. ``unreadable``: groups with a process whose files
-    cannot be looked into.
-    """
-
-    request: int
-    counters: list[list[int]]
-    rows: list[list[int]]
-    unreadable: list[int]
-
-
 class Figures(Named):
-    """Agent: the answer to `Count`, in place of `Counted`, and to `CountSome`.
+    """Agent: the answer to `Count` and to `CountSome`.
 
     ``counters``: id, held, minheld, maxheld, failcnt, admitted, of those that have changed since
-    the last time; the rest is as in `Counted`.
+    the last time. ``rows``: the fields of `governor.core.usage.Row` up to ``discards``, the job,
+    and the last field, ``user``; whoever reads them looks no further than it knows.
+    ``unreadable``: groups with a process whose files cannot be looked into.
     """
 
     request: int
@@ -221,21 +187,6 @@ class Trapped(Named):
     recounting: int
 
 
-class Hit(Named):
-    """Agent: a bound was met ``times`` times since this was last told of it.
-
-    ``bound`` is limit or barrier, for calls refused there, or passed, for a privileged caller
-    that went from below the barrier over it. ``held`` is what was held, and ``pid`` the process
-    that called, the last time.
-    """
-
-    counter: int
-    bound: str
-    times: int
-    held: int
-    pid: int
-
-
 class Refusals(Named):
     """Agent, before `Resumed`: how many calls each counter has refused, the ones not told of too.
 
@@ -247,7 +198,12 @@ class Refusals(Named):
 
 
 class JobHit(Named):
-    """Agent, in place of `Hit`: the same of the processes of one job; 0: of no job."""
+    """Agent: a job's processes met a bound ``times`` times since this was last told of it.
+
+    ``bound`` is limit or barrier, for calls refused there, or passed, for a privileged caller
+    that went from below the barrier over it. ``held`` is what was held, and ``pid`` the process
+    that called, the last time. ``job`` is 0 for processes of no job.
+    """
 
     counter: int
     bound: str
@@ -322,7 +278,7 @@ class Enter(Named):
 class Entered(Named):
     """Agent: the call is over; ``entered`` says whether anybody is in other namespaces now.
 
-    ``cpu`` and ``start`` as in `Moved`, of the process that called.
+    ``cpu`` and ``start`` as in `Placed`, of the process that called.
     """
 
     ticket: int
@@ -359,11 +315,8 @@ FROM_AGENT = Catalogue(
     [
         Hello,
         Placed,
-        Moved,
-        Counted,
         Pong,
         Figures,
-        Hit,
         Entering,
         Entered,
         Resumed,
@@ -386,7 +339,6 @@ TO_AGENT = Catalogue(
         SetPlan,
         DropPlan,
         Place,
-        Move,
         Count,
         Ping,
         Stop,

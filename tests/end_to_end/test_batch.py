@@ -79,6 +79,14 @@ def test_jobs_get_the_surroundings_that_the_file_says(bench: Bench) -> None:
     assert (bench.directory / "err").read_text() == "oops\n"
 
 
+def test_a_job_reads_text_that_is_in_the_file(bench: Bench) -> None:
+    given = {"stdin_text": '"""{n} of\nmany\n"""', "stdout": '"out-{n}"'}
+    assert bench.run(job("a-{n}", "cat", matrix="{ n = [1, 2] }", **given)).exit_code == 0
+    assert [(bench.directory / f"out-{n}").read_text() for n in "12"] == [
+        f"{n} of\nmany\n" for n in "12"
+    ]
+
+
 def test_jobs_that_fail_are_told_with_the_end_of_their_output(bench: Bench) -> None:
     text = (
         job("bad", "seq 100; exit 3")

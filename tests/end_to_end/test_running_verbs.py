@@ -269,6 +269,7 @@ def test_bash_completes_from_the_running_governor(load: Shell, tmp_path: Path) -
         "governor exec -g numt",
         "governor exec -g numtasks:/",
         "governor exec -g numtasks:/a -g numt",
+        "governor attach load:/ load:/",
     ]
     with load.runner.command(
         ["bash", "-c", ask, "bash", *lines],

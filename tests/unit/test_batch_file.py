@@ -160,6 +160,8 @@ JOB = '[[jobs]]\nname = "a"\ncommand = "true"\n'
         (f"{JOB}timeout = true\n", 4, 'timeout must be a duration, such as "1m30s"'),
         (f"{JOB}timeout = nan\n", 4, "nan is not a duration"),
         (f'{JOB}stdin = "absent"\n', 4, "cannot be read"),
+        (f'{JOB}stdin = "/dev/null"\nstdin_text = ""\n', 5, '"stdin_text", and not both'),
+        (f"{JOB}stdin_text = 1\n", 4, "stdin_text must be a text, in place of a file"),
         (f'{JOB}stdout = "sub"\n', 4, "is a directory"),
         (f'{JOB}stderr = "absent/log"\n', 4, "cannot be written"),
         (f'{JOB}containers = "cpu:/"\n', 4, 'containers must be a list such as ["cpu:'),

@@ -43,7 +43,7 @@ def progress(
     known: dict[str, float] | None = None,
     title: str = "University",
 ) -> LiveProgress:
-    forecast = Forecast(known or {}, 2)
+    forecast = Forecast(known or {}, 2, {})
     return kind(written.append, len(names), title, lambda: [BOB], names, forecast)
 
 

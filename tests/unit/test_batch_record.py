@@ -188,6 +188,7 @@ def ended(job: JobPlan, status: str = OK) -> Ended:
         {"env": {"A": "c"}},
         {"env": {}},
         {"stdin": "/dev/zero"},
+        {"stdin_text": ""},
         {"stdout": "/out"},
         {"stderr": "/out"},
     ],

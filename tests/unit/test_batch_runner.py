@@ -268,6 +268,18 @@ def test_signals_are_as_before_afterwards_and_ignored_ones_stay_ignored() -> Non
         signal.signal(signal.SIGHUP, before)
 
 
+def test_every_attempt_reads_all_of_its_text() -> None:
+    [job] = plan("a").jobs
+    with Scratch() as scratch:
+        for text in ("", "h\N{LATIN SMALL LETTER E WITH ACUTE}\n" * 50_000):
+            for _ in range(2):
+                with (
+                    scratch.streams(job._replace(stdin_text=text)) as (stdin, _, _),
+                    open(stdin, "rb", closefd=False) as stream,
+                ):
+                    assert stream.read() == text.encode()
+
+
 def test_the_tail_of_a_log_is_safe_to_show(tmp_path: Path) -> None:
     [job] = plan("a").jobs
     with Scratch() as scratch:

@@ -70,6 +70,13 @@ def test_offers(line: str, offers: list[str]) -> None:
     assert complete(line.split(" ")) == offers
 
 
+def test_every_process_that_is_to_move_is_offered() -> None:
+    own = str(os.getpid())
+    for before in ([], ["1"], ["1", "2"], ["--within-limits", "1"]):
+        assert own in complete(["attach", "load:/a", *before, own])
+    assert complete(["where", own, own]) == []
+
+
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_scripts_ask_for_answers(shell: str) -> None:
     assert "completion answer -- " in SCRIPTS[shell]

@@ -15,8 +15,8 @@ from governor.cli import doctor as command
 from governor.doctor import CAPABILITIES, Condition, Diagnosis, Standing
 from governor.errors import GovernorError
 from governor.subsystem import Subsystem
-from workers import probe
-from workers.probe import Finding, Probe
+from workers import experiment, probe
+from workers.experiment import Finding, Probe
 
 NAMES = [capability.name for capability in CAPABILITIES]
 ALL_OK = {name: Finding(True) for name in NAMES}
@@ -187,7 +187,7 @@ def test_a_probe_killed_on_its_way() -> None:
         os.kill(os.getpid(), signal.SIGSYS)
 
     reason = "the host ended the process with SIGSYS"
-    assert probe.run(Probe(("first", "second", "third"), agent, idle)) == {
+    assert experiment.run(Probe(("first", "second", "third"), agent, idle)) == {
         "first": Finding(True),
         "second": Finding(False, reason),
         "third": Finding(None, reason),
@@ -199,7 +199,7 @@ def test_a_probe_that_raises(capfd: pytest.CaptureFixture[str]) -> None:
         yield "first", Finding(True)
         raise GovernorError(1, "it is Tuesday")
 
-    found = probe.run(Probe(("first", "second"), agent, idle))
+    found = experiment.run(Probe(("first", "second"), agent, idle))
     assert found["second"] == Finding(False, "it is Tuesday")
     assert capfd.readouterr() == ("", "")
 
@@ -209,8 +209,8 @@ def test_a_probe_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         signal.pause()
         yield "first", Finding(True)
 
-    monkeypatch.setattr(probe, "PATIENCE", 0.1)
-    found = probe.run(Probe(("first",), agent, idle))
+    monkeypatch.setattr(experiment, "PATIENCE", 0.1)
+    found = experiment.run(Probe(("first",), agent, idle))
     assert found == {"first": Finding(False, "no answer within 0.1 s")}
 
 
@@ -220,8 +220,8 @@ def test_a_worker_that_ends_at_once_is_noticed() -> None:
         yield "first", Finding(True)
 
     began = time.monotonic()
-    assert probe.run(Probe(("first",), agent, lambda stream: None)) == {"first": Finding(True)}
-    assert time.monotonic() - began < probe.PATIENCE
+    assert experiment.run(Probe(("first",), agent, lambda stream: None)) == {"first": Finding(True)}
+    assert time.monotonic() - began < experiment.PATIENCE
 
 
 def test_no_process_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,3 +239,18 @@ def test_probes_leave_no_process_and_no_descriptor() -> None:
     assert os.listdir("/proc/self/fd") == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_whoever_a_killed_probe_has_forked_ends_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    (adopting,) = (one for one in probe.PROBES if one.names == ("subreaper",))
+    monkeypatch.setattr("struct.unpack", die)  # by then its grandchild is there
+    left, held = os.pipe()
+    found = experiment.run(adopting)
+    monkeypatch.undo()
+    assert found["subreaper"].ok is False
+    os.close(held)
+    with open(left, "rb") as stream:
+        assert stream.read() == b""  # once nobody has the other end

@@ -20,8 +20,8 @@ NONCE = 0
 class FakeAgent:
     """Knows of no process and does as it is told."""
 
-    def count(self) -> wire.Counted:
-        return wire.Counted(1, [], [], [])
+    def count(self) -> wire.Figures:
+        return wire.Figures(1, [], [], [])
 
     def has_told_refusals(self) -> bool:
         return True

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from governor import registry
-from governor.metrics.exposition import Everything, Format, chosen, gzipped, plain
+from governor.metrics import own
+from governor.metrics.exposition import Format, chosen, gzipped, plain
 from governor.metrics.model import Model
 
 ACCEPTS = [
@@ -39,6 +43,24 @@ FILES = {
     "cpuset": ["cpuset.cpus", "cpuset.cpu_exclusive"],
     "unknown": ["unknown.this", "unknown.th-is", "unknown.that"],
 }
+
+
+class Everything(Collector):
+    """All that is exported as prometheus_client would have it: families with samples."""
+
+    def __init__(self, answer: dict[str, Any], model: Model) -> None:
+        self._answer = answer
+        self._model = model
+
+    def collect(self) -> Iterator[Metric]:
+        """What governor tells of itself first, then control files and jobs."""
+        yield from own.families(self._answer)
+        for family, columns in self._model.families():
+            head = family.head()
+            for column in columns:
+                for labels, number in column.samples():
+                    head.add_sample(family.sample, labels, number)
+            yield head
 
 
 @st.composite

@@ -14,19 +14,12 @@ SAMPLES: dict[str, list[Message]] = {
     "agent.FROM_AGENT": [
         agent.Hello(pid=4242),
         agent.Placed(job=3, counter=0, errno=16, cpu=12_345_678, start=987_654),
-        agent.Moved(request=9, errno=3, cpu=0, start=0),
         agent.MovedAll(
             request=9,
             errno=0,
             pid=0,
             counter=0,
             moved=[[4242, 3, 7, 12_345_678, 10_000_000, 987_654, 1]],
-        ),
-        agent.Counted(
-            request=10,
-            counters=[[1, 5, 8, 0], [2, 0, 0, 2**40]],
-            rows=[[4242, 987_654, 1, 7, 10**9, 20_000_000, 0, 3]],
-            unreadable=[7],
         ),
         agent.Pong(request=11),
         agent.Figures(
@@ -35,7 +28,6 @@ SAMPLES: dict[str, list[Message]] = {
             rows=[[4242, 987_654, 1, 7, 10**9, 20_000_000, 0, 3]],
             unreadable=[7],
         ),
-        agent.Hit(counter=1, bound="barrier", times=2317, held=64, pid=4242),
         agent.Entering(ticket=1, pid=4242, child=False),
         agent.Entered(ticket=1, entered=True, cpu=10**9, start=987_654),
         agent.Resumed(request=12, tickets=[1, 5]),
@@ -65,7 +57,6 @@ SAMPLES: dict[str, list[Message]] = {
         ),
         agent.DropPlan(group=7),
         agent.Place(job=3, pid=4242, group=7, traps=["files", "tasks"]),
-        agent.Move(request=9, pid=4242, job=0, group=8),
         agent.MoveAll(
             request=9, processes=[[4242, 0, 0, 8], [4243, 3, 7, 8]], groups=[[7, 8]], within=True
         ),

@@ -1,0 +1,60 @@
+"""Ctrl-C while a command is still being imported: it ends, and nobody sees where it was."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import pytest
+
+from tests.end_to_end.runner import Runner, end
+from tests.end_to_end.runner import runner as runner
+
+pytestmark = pytest.mark.once
+
+INTERRUPTED = f"""
+import signal, sys
+def hear(event, args):
+    if event == "import" and args[0] == module:
+        signal.raise_signal({int(signal.SIGINT)})
+module = sys.argv.pop(1)
+sys.addaudithook(hear)
+from governor.__main__ import entry
+entry()
+"""
+"""The installed command, to which SIGINT is sent just as it imports a module."""
+
+
+def interrupted_at(runner: Runner, module: str, *arguments: str) -> int:
+    """The status of a command that hears SIGINT when it imports the module; it says nothing."""
+    with runner.command([sys.executable, "-c", INTERRUPTED, module, *arguments]) as process:
+        ended = end(process, "")
+    assert (ended.output, ended.errors) == ("", "")
+    return ended.exit_code
+
+
+@pytest.mark.parametrize("module", ["governor.cli", "argparse", "governor.cli.arguments"])
+def test_until_its_arguments_are_read_it_dies_of_it(runner: Runner, module: str) -> None:
+    assert interrupted_at(runner, module, "run", "--", "true") == -signal.SIGINT
+
+
+@pytest.mark.parametrize("module", ["governor.api", "zmq"])
+def test_then_it_tidies_up_first(runner: Runner, module: str) -> None:
+    assert interrupted_at(runner, module, "run", "--", "true") == 128 + signal.SIGINT
+
+
+def test_of_other_commands_as_well(runner: Runner) -> None:
+    assert interrupted_at(runner, "governor.cli.verb", "ls") == -signal.SIGINT
+    assert interrupted_at(runner, "governor.cli.manual", "man", "run") == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize("ours", [signal.SIG_DFL, signal.SIG_IGN])
+def test_a_job_has_what_governors_caller_had(runner: Runner, ours: signal.Handlers) -> None:
+    ask = "import signal; print(int(signal.getsignal(signal.SIGINT) is signal.SIG_IGN))"
+    before = signal.signal(signal.SIGINT, ours)
+    try:
+        process = runner.start("--", sys.executable, "-c", ask)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        assert end(process, "").output == f"{int(ours is signal.SIG_IGN)}\n"
