@@ -288,7 +288,7 @@ def test_cpython(case: str, name: str, shared: Governor) -> None:
             super()._check_crash(_ours(error), func, *args)
 
         def _check_error(self, error: Any, func: Any, *args: Any, **_: Any) -> None:
-            """What _check_crash is called from Python 3.12 on."""
+            """What newer Pythons call _check_crash."""
             super()._check_error(_ours(error), func, *args)
 
     result = unittest.TestResult()
