@@ -20,7 +20,7 @@ PROTOCOL = 5
 class Packed(NamedTuple):
     """An object as bytes. ``whole``: by multiprocess, which has to read it, too."""
 
-    data: bytes | memoryview
+    data: bytes
     whole: bool
 
 
@@ -72,7 +72,9 @@ def _pack(thing: object, pickler: type[pickle.Pickler]) -> Packed:
         pickler(buffer, PROTOCOL).dump(thing)
     except (_Foreign, pickle.PicklingError, AttributeError, TypeError):
         return Packed(by_value(thing), True)
-    return Packed(buffer.getbuffer(), False)
+    # Not getbuffer: where its view and the buffer end in one cycle, the buffer cannot be closed,
+    # which Python tells since 3.13.
+    return Packed(buffer.getvalue(), False)
 
 
 def by_value(thing: object) -> bytes:

@@ -90,7 +90,6 @@ def _overview() -> Iterator[str]:
 def _of_command(command: str) -> Iterator[str]:
     overview = build_parser([command])
     parser = parser_of(overview, command)
-    vars(parser)["color"] = False  # Python 3.14 paints what it prints on a terminal
     summary = subcommands(overview)[command].help or ""
     texts = f"{parser.description or ''}\n\n{parser.epilog or ''}"
     paragraphs = [part for part in re.split(r"\n\s*\n", texts.strip("\n")) if part.strip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.forkserver
 import os
 import signal
 import time
@@ -19,6 +20,9 @@ from tests.process.helpers import DEADLINE, nothing_left
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Governor]:
     """A governor for all tests of a module; nothing may be left of them at the end."""
+    # From Python 3.14 on a process keeps one of these, once it has had a pool of multiprocessing.
+    if multiprocessing.get_start_method() == "forkserver":
+        multiprocessing.forkserver.ensure_running()
     with pytest.MonkeyPatch.context() as patch, nothing_left(patch), governor.Governor() as gov:
         gov.mount("load", ["numtasks", "numfiles"])
         yield gov

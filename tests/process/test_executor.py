@@ -375,7 +375,9 @@ class TestTravel:
         assert out == "9\n"
 
     def test_two_executors_and_a_fork_of_the_parent(self, runtime: Path) -> None:
+        # From Python 3.12 on a fork beside threads earns a warning.
         out = script("""
+            import warnings; warnings.simplefilter("ignore", DeprecationWarning)
             with governor.Executor(1) as one, governor.Executor(1) as two:
                 assert one.submit(os.getpid).result() != two.submit(os.getpid).result()
                 pid = os.fork()

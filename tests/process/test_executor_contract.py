@@ -237,7 +237,7 @@ def _mixins() -> dict[str, Any]:
     """CPython's test cases by name; the module was made a package in 3.13."""
     package = "test.test_concurrent_futures"
     found: dict[str, Any] = {}
-    for module in (package, f"{package}.executor", f"{package}.test_shutdown",
+    for module in (package, f"{package}.util", f"{package}.executor", f"{package}.test_shutdown",
                    f"{package}.test_process_pool", f"{package}.test_deadlock"):  # fmt: skip
         try:
             found |= vars(importlib.import_module(module))
@@ -264,6 +264,10 @@ CPYTHON = {
 """Those that hold of any executor of processes and do not take seconds."""
 
 
+def _ours(error: type[BaseException]) -> type[BaseException]:
+    return WorkerDied if error.__name__ == "BrokenProcessPool" else error
+
+
 @pytest.mark.parametrize(
     ("case", "name"), [(case, name) for case, names in CPYTHON.items() for name in names]
 )
@@ -281,8 +285,11 @@ def test_cpython(case: str, name: str, shared: Governor) -> None:
             return None
 
         def _check_crash(self, error: Any, func: Any, *args: Any, **_: Any) -> None:
-            expected = WorkerDied if error.__name__ == "BrokenProcessPool" else error
-            super()._check_crash(expected, func, *args)
+            super()._check_crash(_ours(error), func, *args)
+
+        def _check_error(self, error: Any, func: Any, *args: Any, **_: Any) -> None:
+            """What newer Pythons call _check_crash."""
+            super()._check_error(_ours(error), func, *args)
 
     result = unittest.TestResult()
     Case(name).run(result)

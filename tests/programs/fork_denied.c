@@ -14,6 +14,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef SYS_vfork /* aarch64: it is a clone */
+#define SYS_vfork SYS_clone
+#endif
+
 static void
 check(const char *name, pid_t child, int error)
 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -70,6 +71,20 @@ def test_help_fits_on_a_terminal(
     output, errors = capsys.readouterr()
     assert (ended.value.code, errors) == (0, "")
     assert max(map(len, output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("line", ["--help", "run --help", "man run", "completion bash"])
+def test_help_is_the_same_on_every_python(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """That of Python 3.14 would paint it, and its manual pages, at the price of every start."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with contextlib.suppress(SystemExit):
+        main(line.split())
+    output, errors = capsys.readouterr()
+    assert "governor" in output
+    assert "\x1b" not in output + errors
 
 
 @pytest.mark.parametrize("line", ["--help", "--version", "run --help", "man run"])

@@ -61,8 +61,8 @@ def test_a_new_group_among_ten_thousand_is_made_without_a_search() -> None:
     new = containers(1)[0]
     Watched.hashed = Watched.compared = 0
     table.find((new,))
-    # Once to look, once to put.
-    assert Watched.hashed == 2
+    # Once to look, once to put; from Python 3.14 on a tuple remembers its hash.
+    assert Watched.hashed in (1, 2)
     assert Watched.compared <= 1
 
 
