@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from workers import cpu, membership, tasks
 from workers.membership import Tag
-from workers.resources import Resource, load
+from workers.resources import NONE_KNOWN, Resource, load
 from workers.syscalls import Table
 
 SIGN_INTERVAL = 0.05
@@ -66,9 +66,14 @@ class Census:
         """What processes that the last count found on their way out have, for a moment yet."""
         return self._resource(resource).leaving()
 
-    def at_most(self, resource: str, pids: Sequence[int]) -> int | None:
-        """A quick figure that `count` does not exceed, None when there is none."""
-        return self._resource(resource).at_most(pids)
+    def at_most(
+        self, resource: str, pids: Sequence[int], threads: Mapping[int, int] = NONE_KNOWN
+    ) -> int | None:
+        """A quick figure that `count` does not exceed, None when there is none.
+
+        ``threads``: how many these processes have, if that is known.
+        """
+        return self._resource(resource).at_most(pids, threads)
 
     def movable(self, resource: str) -> bool:
         """Whether processes can get it from each other, so that it may be seen nowhere or twice."""

@@ -183,6 +183,14 @@ class Subsystem:
 
     # -- processes that move -------------------------------------------------------
 
+    def answers(self, callback: str) -> bool:
+        """Whether it does anything at this callback: for one that does nothing none is made.
+
+        To move a hundred processes would else be several hundred calls of nothing.
+        """
+        own = getattr(self, callback)
+        return getattr(own, "__func__", own) is not getattr(Subsystem, callback)
+
     def can_attach(self, container: Container, old: Container, pid: int) -> None:
         """May refuse that ``pid`` moves from ``old``; reserves what it needs."""
 
