@@ -100,6 +100,7 @@ class Moves:
         """Move these, and whoever is in the groups that are ``swept``."""
         if not movers:
             return 0
+        self._policy.changes.require_room_for(len(movers))
         targets = self._forest.move_all(container, [(m.group, m.pid) for m in movers])
         try:
             for target in dict.fromkeys(targets.values()):
