@@ -281,6 +281,7 @@ class Accounts(Counting):
                 self._void_credit(counter)
         exact = with_pools(exact)
         self._count(exact, members)
+        self._witness_above(exact)
         return exact
 
     def renewed(self, bill: Bill) -> Bill:

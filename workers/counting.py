@@ -65,6 +65,8 @@ class Counting:
             wanted += self._inhabited(members, besides=wanted)
         if wanted:
             self._count(with_pools(wanted), members)
+        if counters is not None:
+            self._witness_above(wanted)
 
     def _has_rates_only(self) -> bool:
         return all(counter.interval for counter in self.counters.values())
@@ -125,6 +127,25 @@ class Counting:
             if counter.resource not in held:
                 held[counter.resource] = self.census.count(counter.resource, [pid])
             counter.witness(held[counter.resource])
+
+    def _witness_above(self, counted: Iterable[Counter]) -> None:
+        """What one of these holds is held wherever all its groups count: so much was seen there.
+
+        Else the peak of a container could be below that of one in it, which was counted alone.
+        """
+        for counter in counted:
+            groups = self._survey.groups(counter.id)
+            if counter.borrowers or not groups:
+                continue
+            for above in map(self.counters.get, self._survey.counters(next(iter(groups)))):
+                if (
+                    above is not None
+                    and above.resource == counter.resource
+                    and above.maxheld < counter.held
+                    and not above.interval
+                    and groups <= self._survey.groups(above.id)
+                ):
+                    above.witness(counter.held)
 
     def recount_groups(self, *groups: int) -> None:
         """Count the counters that any of these groups counts in."""
