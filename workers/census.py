@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from workers import cpu, membership, tasks
 from workers.membership import Tag
@@ -43,6 +43,13 @@ class Census:
         self._next_sign = time.monotonic() + SIGN_INTERVAL
         return membership.scan(self._nonce)
 
+    def holds(self, resource: str, pids: Sequence[int], groups: Set[int], amount: int) -> bool:
+        """Whether those of these processes that are in these groups hold so much for certain.
+
+        That is looked at only as far as it takes to say so, and may be so where this says no.
+        """
+        return self.one_each(resource) and membership.are_in(self._nonce, pids, groups, amount)
+
     def threads(self, pid: int) -> list[int]:
         """The threads of a process, none when it is gone."""
         try:
@@ -78,6 +85,10 @@ class Census:
     def movable(self, resource: str) -> bool:
         """Whether processes can get it from each other, so that it may be seen nowhere or twice."""
         return self._resource(resource).movable
+
+    def one_each(self, resource: str) -> bool:
+        """Whether every process holds one at least."""
+        return self._resource(resource).one_each
 
     def slow(self, resource: str) -> bool:
         """Whether a count may take so long that nobody else can wait for one at each refusal."""

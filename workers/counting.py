@@ -36,6 +36,8 @@ class Counting:
         self.reservations = Reservations(census)
         # Counter to the bills paid in advance since its last recount.
         self._prepaid: dict[int, list[Bill]] = {}
+        # Counter to the processes that were in it at its last count, where each holds one at least.
+        self._found: dict[int, list[int]] = {}
         # Counter to the time when it may be counted again for a call that lacks room.
         self._lasting: dict[int, float] = {}
         # Counters that a count of everything may change though nobody is there: something was
@@ -99,7 +101,7 @@ class Counting:
             before, counts = counts, self._survey.look(wanted, members)
             newcomers = self._survey.newcomers(wanted, members)
             # What changes while it is counted may be seen twice; more than was let in cannot be.
-            credible = all(counts[c][0] <= min(c.charged, c.limit) for c in wanted if c.limited)
+            credible = all(self._is_credible(c, counts[c][0]) for c in wanted if c.limited)
             if newcomers is None and (credible or counts == before):
                 break
             members = newcomers or members
@@ -112,11 +114,38 @@ class Counting:
             counter.recount(held, reserved)
             self._keep_stirred(counter)
             self._void_credit(counter)
+            if counter.limited and self.census.one_each(counter.resource):
+                self._found[counter.id] = self._survey.pids(counter, members)
             if self.census.slow(counter.resource):
                 now = self._clock()
                 self._lasting[counter.id] = now + _SLOW_SHARE * (now - began)
         self.tally.recounts += 1
         self.tally.recounting += int((self._clock() - began) * 1e9)
+
+    def _is_credible(self, counter: Counter, count: int) -> bool:
+        """Whether there may be so much: nothing comes while no call is let through.
+
+        Then what exceeds the limit was there when that was lowered.
+        """
+        if count <= min(counter.charged, counter.limit):
+            return True
+        return not (self.reservations.pending or self.census.movable(counter.resource))
+
+    def is_full(self, counter: Counter, amount: int) -> bool:
+        """Whether there is no room for so much more, for certain and without a count.
+
+        It was full when it was last counted, and enough of those who were there then still are.
+        """
+        if counter.pooled or counter.ceiling < counter.limit:
+            return False
+        if counter.held + amount <= counter.ceiling:
+            return False
+        enough = counter.ceiling - amount + 1
+        if enough <= 0:
+            return True
+        groups = self._survey.groups(counter.id)
+        found = self._found.get(counter.id, ())
+        return self.census.holds(counter.resource, found, groups, enough)
 
     def witness(self, pid: int, group: int) -> None:
         """A process has come to this group, and may have left it by the next recount."""

@@ -122,14 +122,16 @@ class Policy:
 
     # -- control files -------------------------------------------------------------
 
-    def write(self, container: Container, file: str, value: Value) -> None:
+    def write(self, container: Container, file: str, value: Value, counted: bool = False) -> None:
         """Write a control file; when this returns, it holds for the next call of every process.
+
+        ``counted``: whether it is known just now who is in which group; see `populate`.
 
         EBUSY: it would leave processes that are there without any CPU.
         """
         take_back = self.forest.write(container, file, value)
         try:
-            self.plans.sync(container)
+            self.plans.sync(container, counted)
         except GovernorError as error:
             if take_back is not None:
                 take_back()

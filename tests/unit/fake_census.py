@@ -7,7 +7,7 @@ of the agent anything may happen: ``between`` holds what, as numbers that choose
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 from workers.bills import Demand
 from workers.census import Census
@@ -96,6 +96,16 @@ class FakeCensus(Census):
             return sum(threads[pid] for pid in pids) if set(pids) <= threads.keys() else None
         self._pass_time()
         return sum(len(self.processes[pid].descriptors) for pid in pids if pid in self.processes)
+
+    def one_each(self, resource: str) -> bool:
+        return resource == "tasks" and not self.slow(resource)
+
+    def holds(self, resource: str, pids: Sequence[int], groups: Set[int], amount: int) -> bool:
+        if not self.one_each(resource):
+            return False
+        self._pass_time()
+        there = [pid for pid in pids if pid in self.processes]
+        return sum(self.processes[pid].group in groups for pid in there) >= amount
 
     def leaving(self, resource: str) -> int:
         return 0

@@ -59,6 +59,8 @@ class Resource:
     """Whether `calls` mostly make nothing of it, so that those of a group with a limit are
     looked at one by one."""
 
+    one_each: ClassVar[bool] = False
+    """Whether every process holds one at least, whatever it does."""
     slow: ClassVar[bool] = False
     """Whether counting may take long, as it does where the kernel has to look at every page."""
 

@@ -15,6 +15,7 @@ class Counted(Resource):
 
     name = "tasks"
     errno = errno.EAGAIN
+    one_each = True
 
     def __init__(self, table: Table) -> None:
         super().__init__(table)
