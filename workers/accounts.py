@@ -135,6 +135,7 @@ class Accounts(Counting):
         counter = self.counters.pop(id, None)
         self._stirred.discard(id)
         self._lasting.pop(id, None)
+        self._found.pop(id, None)
         self._survey.drop(id)
         if counter is not None:
             del self._charging[counter]
@@ -209,6 +210,8 @@ class Accounts(Counting):
             over[0][0].tick(self._clock())
             return Verdict.REFUSE, over[0][0]  # time alone makes room there
         short = [c for c, _ in lacking if not c.interval and c not in recounted]
+        if short and self.is_full(short[0], dict(lacking)[short[0]]):
+            return Verdict.REFUSE, short[0]
         if short:
             recounted.update(self._make_room(short, bill))
             lacking = without_room(bill.due())
@@ -281,6 +284,7 @@ class Accounts(Counting):
                 self._void_credit(counter)
         exact = with_pools(exact)
         self._count(exact, members)
+        self._witness_above(exact)
         return exact
 
     def renewed(self, bill: Bill) -> Bill:

@@ -336,9 +336,8 @@ class Agent:
         if answer is None:
             return
         self._tell(answer)
-        left = {source for _, _, source, *_ in answer.moved}
-        come = {membership.read_ours(pid, self._nonce) for pid, *_ in answer.moved}
-        self._readings.show_soon(left | {tag.group for tag in come if tag is not None})
+        assert self._moves is not None
+        self._readings.show_soon(self._moves.groups)
 
     def _count(self, request: int) -> None:
         self.accounts.recount()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from workers import cpu, membership, tasks
 from workers.membership import Tag
-from workers.resources import Resource, load
+from workers.resources import NONE_KNOWN, Resource, load
 from workers.syscalls import Table
 
 SIGN_INTERVAL = 0.05
@@ -43,6 +43,13 @@ class Census:
         self._next_sign = time.monotonic() + SIGN_INTERVAL
         return membership.scan(self._nonce)
 
+    def holds(self, resource: str, pids: Sequence[int], groups: Set[int], amount: int) -> bool:
+        """Whether those of these processes that are in these groups hold so much for certain.
+
+        That is looked at only as far as it takes to say so, and may be so where this says no.
+        """
+        return self.one_each(resource) and membership.are_in(self._nonce, pids, groups, amount)
+
     def threads(self, pid: int) -> list[int]:
         """The threads of a process, none when it is gone."""
         try:
@@ -66,13 +73,22 @@ class Census:
         """What processes that the last count found on their way out have, for a moment yet."""
         return self._resource(resource).leaving()
 
-    def at_most(self, resource: str, pids: Sequence[int]) -> int | None:
-        """A quick figure that `count` does not exceed, None when there is none."""
-        return self._resource(resource).at_most(pids)
+    def at_most(
+        self, resource: str, pids: Sequence[int], threads: Mapping[int, int] = NONE_KNOWN
+    ) -> int | None:
+        """A quick figure that `count` does not exceed, None when there is none.
+
+        ``threads``: how many these processes have, if that is known.
+        """
+        return self._resource(resource).at_most(pids, threads)
 
     def movable(self, resource: str) -> bool:
         """Whether processes can get it from each other, so that it may be seen nowhere or twice."""
         return self._resource(resource).movable
+
+    def one_each(self, resource: str) -> bool:
+        """Whether every process holds one at least."""
+        return self._resource(resource).one_each
 
     def slow(self, resource: str) -> bool:
         """Whether a count may take so long that nobody else can wait for one at each refusal."""

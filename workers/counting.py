@@ -36,6 +36,8 @@ class Counting:
         self.reservations = Reservations(census)
         # Counter to the bills paid in advance since its last recount.
         self._prepaid: dict[int, list[Bill]] = {}
+        # Counter to the processes that were in it at its last count, where each holds one at least.
+        self._found: dict[int, list[int]] = {}
         # Counter to the time when it may be counted again for a call that lacks room.
         self._lasting: dict[int, float] = {}
         # Counters that a count of everything may change though nobody is there: something was
@@ -65,6 +67,8 @@ class Counting:
             wanted += self._inhabited(members, besides=wanted)
         if wanted:
             self._count(with_pools(wanted), members)
+        if counters is not None:
+            self._witness_above(wanted)
 
     def _has_rates_only(self) -> bool:
         return all(counter.interval for counter in self.counters.values())
@@ -97,7 +101,7 @@ class Counting:
             before, counts = counts, self._survey.look(wanted, members)
             newcomers = self._survey.newcomers(wanted, members)
             # What changes while it is counted may be seen twice; more than was let in cannot be.
-            credible = all(counts[c][0] <= min(c.charged, c.limit) for c in wanted if c.limited)
+            credible = all(self._is_credible(c, counts[c][0]) for c in wanted if c.limited)
             if newcomers is None and (credible or counts == before):
                 break
             members = newcomers or members
@@ -110,11 +114,38 @@ class Counting:
             counter.recount(held, reserved)
             self._keep_stirred(counter)
             self._void_credit(counter)
+            if counter.limited and self.census.one_each(counter.resource):
+                self._found[counter.id] = self._survey.pids(counter, members)
             if self.census.slow(counter.resource):
                 now = self._clock()
                 self._lasting[counter.id] = now + _SLOW_SHARE * (now - began)
         self.tally.recounts += 1
         self.tally.recounting += int((self._clock() - began) * 1e9)
+
+    def _is_credible(self, counter: Counter, count: int) -> bool:
+        """Whether there may be so much: nothing comes while no call is let through.
+
+        Then what exceeds the limit was there when that was lowered.
+        """
+        if count <= min(counter.charged, counter.limit):
+            return True
+        return not (self.reservations.pending or self.census.movable(counter.resource))
+
+    def is_full(self, counter: Counter, amount: int) -> bool:
+        """Whether there is no room for so much more, for certain and without a count.
+
+        It was full when it was last counted, and enough of those who were there then still are.
+        """
+        if counter.pooled or counter.ceiling < counter.limit:
+            return False
+        if counter.held + amount <= counter.ceiling:
+            return False
+        enough = counter.ceiling - amount + 1
+        if enough <= 0:
+            return True
+        groups = self._survey.groups(counter.id)
+        found = self._found.get(counter.id, ())
+        return self.census.holds(counter.resource, found, groups, enough)
 
     def witness(self, pid: int, group: int) -> None:
         """A process has come to this group, and may have left it by the next recount."""
@@ -125,6 +156,25 @@ class Counting:
             if counter.resource not in held:
                 held[counter.resource] = self.census.count(counter.resource, [pid])
             counter.witness(held[counter.resource])
+
+    def _witness_above(self, counted: Iterable[Counter]) -> None:
+        """What one of these holds is held wherever all its groups count: so much was seen there.
+
+        Else the peak of a container could be below that of one in it, which was counted alone.
+        """
+        for counter in counted:
+            groups = self._survey.groups(counter.id)
+            if counter.borrowers or not groups:
+                continue
+            for above in map(self.counters.get, self._survey.counters(next(iter(groups)))):
+                if (
+                    above is not None
+                    and above.resource == counter.resource
+                    and above.maxheld < counter.held
+                    and not above.interval
+                    and groups <= self._survey.groups(above.id)
+                ):
+                    above.witness(counter.held)
 
     def recount_groups(self, *groups: int) -> None:
         """Count the counters that any of these groups counts in."""

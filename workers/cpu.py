@@ -27,6 +27,8 @@ class Sample(NamedTuple):
     """The same of the children it has waited for, and of theirs, in ns (of whole ticks)."""
     user_ns: int
     """The part of both that was user time, in ns."""
+    threads: int
+    """How many it has; those that have ended are none of them, but for the last one's."""
 
 
 def process_ns(pid: int) -> int | None:
@@ -48,7 +50,8 @@ def user_ns(pid: int, own_ns: int) -> int:
     the first tick (cputime_adjust in kernel/sched/cputime.c). All of it once it is reaped.
     """
     try:
-        user, both = _clock(pid, _CPUCLOCK_VIRT), _clock(pid, _CPUCLOCK_PROF)
+        both = _clock(pid, _CPUCLOCK_PROF)
+        user = _clock(pid, _CPUCLOCK_VIRT) if both else 0
     except OSError:
         return own_ns
     return min(own_ns, own_ns * user // both) if both else own_ns
@@ -88,6 +91,7 @@ def sample(pid: int, proc: str = "/proc") -> Sample | None:
         own_ns,
         children_user + children_system,
         user_ns(pid, own_ns) + children_user,
+        int(fields[20 - 3]),
     )
 
 

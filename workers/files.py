@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
+
+from workers.resources import NONE_KNOWN
 
 KCMP_FILE = 0
 KCMP_VM = 1
@@ -44,23 +46,31 @@ def kcmp(pid1: int, pid2: int, kind: int, index1: int = 0, index2: int = 0) -> i
     return _kcmp()(pid1, pid2, kind, index1, index2)
 
 
-def descriptors(pid: int, proc: str = "/proc") -> int | None:
+def descriptors(pid: int, proc: str = "/proc", threads: int | None = None) -> int | None:
     """Descriptors in all the tables of a process; 0 when it is gone, None when unreadable.
 
-    Where the kernel tells the number as a size (Linux 6.2) that of any process is readable,
-    elsewhere not that of one which is not dumpable.
+    ``threads`` is how many it has, if that is known: a single one has a single table. Where the
+    kernel tells the number as a size (Linux 6.2) that of any process is readable, elsewhere not
+    that of one which is not dumpable.
     """
     try:
+        if threads == 1:
+            return _table_size(f"{proc}/{pid}/fd")
         return sum(_table_size(f"{proc}/{pid}/task/{tid}/fd") for tid in _tables(pid, proc))
     except PermissionError:
         return None
 
 
-def upper_bound(pids: Iterable[int], proc: str = "/proc") -> int | None:
-    """Descriptors of all these processes together; None when some process is unreadable."""
+def upper_bound(
+    pids: Iterable[int], threads: Mapping[int, int] = NONE_KNOWN, proc: str = "/proc"
+) -> int | None:
+    """Descriptors of all these processes together; None when some process is unreadable.
+
+    ``threads``: how many these have, if that is known.
+    """
     total = 0
     for pid in pids:
-        number = descriptors(pid, proc)
+        number = descriptors(pid, proc, threads.get(pid))
         if number is None:
             return None
         total += number

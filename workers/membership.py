@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import resource
+from collections.abc import Container, Iterable
 from typing import NamedTuple, Self
 
 RLIMIT_LOCKS = 10
@@ -121,6 +122,16 @@ def clear(pid: int) -> None:
     """Take the tag off a process; nothing happens when it is gone or another user's."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         resource.prlimit(pid, RLIMIT_LOCKS, (UNTAGGED, resource.RLIM_INFINITY))
+
+
+def are_in(nonce: int, pids: Iterable[int], groups: Container[int], number: int) -> bool:
+    """Whether so many of these processes, zombies included, are in these groups just now."""
+    for pid in pids:
+        tag = read_ours(pid, nonce)
+        number -= tag is not None and tag.group in groups
+        if number <= 0:
+            return True
+    return number <= 0
 
 
 def scan(nonce: int, proc: str = "/proc") -> dict[int, Tag]:

@@ -54,6 +54,8 @@ class _UnderWay:
         self.order = order
         self.groups = {source: group for source, group in order.groups}
         self.done: list[Move] = []
+        self.used: dict[int, cpu.Sample | None] = {}
+        """What each of them had used when it had just moved."""
         self.forks: dict[int, Reservation] = {}
         """Of threads whose forks are not trapped: what they were doing when they moved."""
         self.begun = False
@@ -66,6 +68,10 @@ class _UnderWay:
     def overdue(self) -> bool:
         """Whether it has taken long enough."""
         return time.monotonic() >= self._deadline
+
+    def rows(self) -> list[list[int]]:
+        """What the supervisor is told of those who have moved, as `wire.agent.MovedAll` has it."""
+        return [_row(move, self.used[move.pid]) for move in self.done]
 
 
 class Moves:
@@ -96,6 +102,8 @@ class Moves:
         self._traps_forks = traps_forks
         self._fork_calls = frozenset(fork_calls)
         self._under_way: _UnderWay | None = None
+        self.groups: set[int] = set()
+        """Those that the last order has moved somebody from (0: from outside), or to."""
 
     def __bool__(self) -> bool:
         """Whether an order has to be gone on with in a moment."""
@@ -137,8 +145,8 @@ class Moves:
         except _Refused as refused:
             return self._put_back(work, refused)
         self._under_way = None
-        rows = [_row(move) for move in work.done]
-        return wire.MovedAll(work.order.request, 0, 0, 0, rows)
+        self.groups = {id for move in work.done for id in (move.source or 0, move.new.group)}
+        return wire.MovedAll(work.order.request, 0, 0, 0, work.rows())
 
     # -- who -----------------------------------------------------------------------
 
@@ -155,7 +163,7 @@ class Moves:
                 if old is None:
                     moves.append(Move(pid, None, Tag(self._nonce, job, group)))
                 elif old.nonce == self._nonce:
-                    moves.append(Move(pid, old, old._replace(group=group)))
+                    moves.append(Move(pid, old, Tag(self._nonce, old.job, group)))
                 else:
                     raise _Refused(errno.EBUSY, pid)
             except ProcessLookupError:
@@ -195,7 +203,11 @@ class Moves:
     # -- the switch ----------------------------------------------------------------
 
     def _switch(self, moves: list[Move], work: _UnderWay) -> None:
-        """Tag them all; who has ended meanwhile is left out. Then what they hold follows."""
+        """Tag them all; who has ended meanwhile is left out. Then what they hold follows.
+
+        Where another governor lets no tag be written, as a call that does nothing, it does so
+        for all that this process writes: looking at the first one is enough.
+        """
         jobs = {move.new.job for move in moves}
         for job in jobs:
             self._follow(job)
@@ -204,7 +216,7 @@ class Moves:
             try:
                 membership.write(move.pid, move.new)
                 work.done.append(move)
-                if membership.read(move.pid) != move.new:
+                if len(work.done) == first + 1 and membership.read(move.pid) != move.new:
                     raise _Refused(errno.EBUSY, move.pid)
             except ProcessLookupError:
                 continue
@@ -212,7 +224,9 @@ class Moves:
                 raise _Refused(error.errno or errno.EPERM, move.pid) from None
         moved = [(move.pid, move.source, move.new.group) for move in work.done[first:]]
         self._confinement.moved(moved)
-        self._passages.charge(moved)
+        used = {pid: cpu.sample(pid) for pid, _, _ in moved}
+        work.used.update(used)
+        self._passages.charge(moved, {pid: s.threads if s else 0 for pid, s in used.items()})
         if self._docket:
             for pid, _, group in moved:
                 self._docket.moved(self._census.threads(pid), group)
@@ -228,6 +242,7 @@ class Moves:
     def _put_back(self, work: _UnderWay, refused: _Refused) -> wire.MovedAll:
         """Nobody has moved: neither now, nor by an agent that was ended over the same order."""
         self._under_way = None
+        self.groups = set()
         restored = {move.pid: move.old for move in work.done}
         for pid, _, source, group in work.order.processes:
             tag = membership.read_ours(pid, self._nonce)
@@ -269,10 +284,8 @@ class Moves:
                 break
 
 
-def _row(move: Move) -> list[int]:
-    """What the supervisor is told of it, as `wire.agent.MovedAll` has it."""
+def _row(move: Move, used: cpu.Sample | None) -> list[int]:
     row = [move.pid, move.new.job, move.source or 0]
-    used = cpu.sample(move.pid)
     if used is None:
         return [*row, 0, 0, 0, 0]
     return [*row, used.own_ns + used.children_ns, used.user_ns, used.start, used.ppid]

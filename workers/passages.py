@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from governor.core.counter import Counter, Entry, charge, flow, without_room
 from workers.accounts import Accounts
 from workers.bills import Verdict
+from workers.resources import NONE_KNOWN
 
 Way = tuple[int | None, int]
 """The group that a process leaves (None: it comes from outside), and the one it comes to."""
@@ -21,8 +22,8 @@ class Passages:
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
 
-    def charge(self, moves: Iterable[Moved]) -> None:
-        """These processes are in other groups now.
+    def charge(self, moves: Iterable[Moved], known: Mapping[int, int] = NONE_KNOWN) -> None:
+        """These processes are in other groups now; how many threads they have may be ``known``.
 
         Calls they have under way may land in either. All that is, or may be, their own is charged
         to what they had not been in, by a quick figure where there is one: that, like what they
@@ -30,7 +31,7 @@ class Passages:
         """
         for way, pids in _by_way(moves).items():
             threads = self._threads(pids)
-            entries = self._gains(way, pids, threads, quick=True)
+            entries = self._gains(way, pids, threads, True, known)
             self._accounts.reservations.extend(threads, way[1])
             due = list(flow(entries))
             charge(due)
@@ -79,7 +80,12 @@ class Passages:
         return [tid for pid in pids for tid in self._accounts.census.threads(pid)]
 
     def _gains(
-        self, way: Way, pids: Sequence[int], threads: Iterable[int], quick: bool
+        self,
+        way: Way,
+        pids: Sequence[int],
+        threads: Iterable[int],
+        quick: bool,
+        known: Mapping[int, int] = NONE_KNOWN,
     ) -> list[Entry]:
         """What processes with these ``threads`` bring to counters they had not been in."""
         source, group = way
@@ -89,7 +95,7 @@ class Passages:
         census, entries = self._accounts.census, []
         for resource, counters in gained.items():
             # A count of files tells all their descriptors apart, which takes six times as long.
-            held = census.at_most(resource, pids) if quick else None
+            held = census.at_most(resource, pids, known) if quick else None
             if held is None:
                 held = census.count(resource, pids) + census.leaving(resource)
             entries += [(counter, held + under_way[resource]) for counter in counters]

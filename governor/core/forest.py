@@ -7,7 +7,7 @@ errno of each refusal is that of the seeds' containers.txt.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -280,7 +280,11 @@ class Forest:
         """
         check_enterable(container)
         hierarchy = container.hierarchy
-        subsystems = list(hierarchy.subsystems.values())
+        subsystems = [
+            subsystem
+            for subsystem in hierarchy.subsystems.values()
+            if subsystem.answers("can_attach") or subsystem.answers("cancel_attach")
+        ]
         places = {
             group: next(c for c in group.containers if c.hierarchy is hierarchy)
             for group, _ in movers
@@ -301,14 +305,19 @@ class Forest:
                 for group, place in places.items()
             }
         except GovernorError:
-            for _, pid in movers:
-                self.cancel_move(container, pid)
+            self.cancel_move(container, (pid for _, pid in movers))
             raise
 
-    def cancel_move(self, container: Container, pid: int) -> None:
-        """A move that every subsystem had agreed to does not take place."""
-        for subsystem in reversed(container.hierarchy.subsystems.values()):
-            self._tell(subsystem, "cancel_attach", container, pid)
+    def cancel_move(self, container: Container, pids: Iterable[int]) -> None:
+        """Moves that every subsystem had agreed to do not take place."""
+        subsystems = [
+            subsystem
+            for subsystem in reversed(container.hierarchy.subsystems.values())
+            if subsystem.answers("cancel_attach")
+        ]
+        for pid in pids if subsystems else ():
+            for subsystem in subsystems:
+                self._tell(subsystem, "cancel_attach", container, pid)
 
     def populate(self, tasks: Mapping[int, int]) -> list[Group]:
         """Set how many processes refer to each group, by id; returns the groups left empty."""

@@ -50,7 +50,8 @@ class ControlFile(NamedTuple):
     plan. A file without ``write`` is read-only. One without ``metric`` is exported under its own
     name, of no known kind, while it reads as a number. ``on``: roots alone may have a file, or
     all but the root. ``needs`` is what has to be counted for a reading: everything, the counters
-    of the container alone, or nothing, as for what was written.
+    of the container alone, or nothing, as for what was written. ``asks_who``: whether a write goes
+    by how many processes there are (`Container.tasks`), for which all are looked at.
     """
 
     read: Callable[[Container], Value]
@@ -59,6 +60,7 @@ class ControlFile(NamedTuple):
     metric: Metric | None = None
     on: Literal["all", "root", "child"] = "all"
     needs: Literal["all", "own", "nothing"] = "all"
+    asks_who: bool = True
 
     @property
     def writable(self) -> bool:
@@ -182,6 +184,14 @@ class Subsystem:
         return ()
 
     # -- processes that move -------------------------------------------------------
+
+    def answers(self, callback: str) -> bool:
+        """Whether it does anything at this callback: for one that does nothing none is made.
+
+        To move a hundred processes would else be several hundred calls of nothing.
+        """
+        own = getattr(self, callback)
+        return getattr(own, "__func__", own) is not getattr(Subsystem, callback)
 
     def can_attach(self, container: Container, old: Container, pid: int) -> None:
         """May refuse that ``pid`` moves from ``old``; reserves what it needs."""

@@ -76,12 +76,14 @@ class CountedSubsystem(Subsystem):
                 parse_count,
                 self._set_barrier,
                 needs="nothing",
+                asks_who=False,
             ),
             "limit": ControlFile(
                 lambda c: format_limit(self.counter(c).limit),
                 parse_count,
                 self._set_limit,
                 needs="nothing",
+                asks_who=False,
             ),
             "failcnt": self._figure("failcnt"),
         }
@@ -97,6 +99,7 @@ class CountedSubsystem(Subsystem):
             parse_reset,
             lambda c, _: self.counter(c).reset(name),
             needs="own",
+            asks_who=False,
         )
 
     def _set_limit(self, container: Container, limit: int) -> Callable[[], None]:

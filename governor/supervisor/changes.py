@@ -31,5 +31,8 @@ class Changes:
     def figures(self) -> None:
         """Counters, meters and processes have been looked at."""
 
+    def require_room_for(self, processes: int) -> None:
+        """Refuse that so many processes move if that could not be recorded: ENOSPC, EIO, ..."""
+
     def flush(self) -> None:
         """What comes next must not happen before all this is written."""

@@ -191,9 +191,11 @@ class ContainerVerbs:
         if request.file == TASKS:
             self._attach(container, _pids(request.value))
         else:
-            if container.groups:
+            file = self._policy.forest.control_file(container, request.file)
+            asked = bool(container.groups) and file.asks_who
+            if asked:
                 self._policy.populate(self._starting())  # some values need one without tasks
-            self._policy.write(container, request.file, request.value)
+            self._policy.write(container, request.file, request.value, asked)
 
     def _kill(self, request: wire.Kill) -> int:
         container = self._container(request)

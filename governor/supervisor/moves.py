@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from governor.core.container import Container
@@ -100,6 +100,7 @@ class Moves:
         """Move these, and whoever is in the groups that are ``swept``."""
         if not movers:
             return 0
+        self._policy.changes.require_room_for(len(movers))
         targets = self._forest.move_all(container, [(m.group, m.pid) for m in movers])
         try:
             for target in dict.fromkeys(targets.values()):
@@ -115,10 +116,7 @@ class Moves:
             raise
         moved = {row[0]: _Moved(*row) for row in answer.moved}
         self._cancel(container, [mover for mover in movers if mover.pid not in moved])
-        known = {mover.pid: mover for mover in movers}
-        for one in moved.values():
-            mover = known.get(one.pid) or self._latecomer(one)
-            self._note(container, mover, one, targets[mover.group])
+        self._note(container, movers, list(moved.values()), targets)
         for group in {mover.group for mover in movers if mover.job is not None}:
             self._policy.levels.moved(group.id, targets[group].id)
         self._settle(container, targets.values())
@@ -144,8 +142,7 @@ class Moves:
             )
 
     def _cancel(self, container: Container, movers: Iterable[_Mover]) -> None:
-        for mover in movers:
-            self._forest.cancel_move(container, mover.pid)
+        self._forest.cancel_move(container, (mover.pid for mover in movers))
 
     def _latecomer(self, moved: _Moved) -> _Mover:
         """One that was forked while the others moved."""
@@ -153,8 +150,29 @@ class Moves:
         assert group is not None  # it was swept
         return _Mover(moved.pid, moved.job, group)
 
-    def _note(self, container: Container, mover: _Mover, moved: _Moved, target: Group) -> None:
-        """Charge what is used from now on to ``target``, and tell those whom it concerns."""
+    def _note(
+        self,
+        container: Container,
+        movers: list[_Mover],
+        moved: list[_Moved],
+        targets: Mapping[Group, Group],
+    ) -> None:
+        """Charge what is used from now on to the ``targets``, and tell those whom it concerns."""
+        known = {mover.pid: mover for mover in movers}
+        places: dict[Group, Container] = {}
+        told = []
+        for one in moved:
+            mover = known.get(one.pid) or self._latecomer(one)
+            group = mover.group
+            self._charge(mover, one, targets[group])
+            if group not in places:
+                places[group] = next(
+                    c for c in group.containers if c.hierarchy is container.hierarchy
+                )
+            told.append((places[group], one.pid, one.job))
+        self._policy.tell_moved(container, told)
+
+    def _charge(self, mover: _Mover, moved: _Moved, target: Group) -> None:
         policy, pid = self._policy, mover.pid
         use = Use(moved.cpu, moved.user)
         if mover.job is None:
@@ -164,9 +182,6 @@ class Moves:
             policy.ledger.meet(pid, moved.start, moved.ppid, mover.group.id)
             policy.ledger.move(pid, target.id, use)
         policy.changes.process(pid)
-        hierarchy = container.hierarchy
-        old = next(c for c in mover.group.containers if c.hierarchy is hierarchy)
-        policy.tell_moved(container, old, pid, moved.job)
 
     def _settle(self, container: Container, targets: Iterable[Group]) -> None:
         for target in targets:

@@ -28,14 +28,18 @@ class Plans:
         """Make the agent ready for processes of ``group``; ENOSPC when they could run nowhere."""
         self._set(group, compile_plan(group))
 
-    def sync(self, container: Container) -> None:
+    def sync(self, container: Container, counted: bool) -> None:
         """Renew the plans of the groups that are in ``container`` or below it.
+
+        Not ``counted``: any of them may have processes.
 
         Nothing has changed when one that has processes cannot be [ENOSPC].
         """
         top = container.hierarchy.root if container.hierarchy.take_stale() else container
         plans = {
-            group: _plan_of(group) for group in top.groups.values() if group.id in self.compiled
+            group: _plan_of(group, counted)
+            for group in top.groups.values()
+            if group.id in self.compiled
         }
         # Its own in any case: what was reset is so for an agent that comes back to it later, too.
         self.tell_counters(_line(top), container)
@@ -84,12 +88,12 @@ class Plans:
             yield from own_counters(node)
 
 
-def _plan_of(group: Group) -> Plan | None:
+def _plan_of(group: Group, counted: bool) -> Plan | None:
     """The group's plan; None for a group without processes that could not have any."""
     try:
         return compile_plan(group)
     except GovernorError:
-        if group.tasks:
+        if group.tasks or not counted:
             raise
         return None
 

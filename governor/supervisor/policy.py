@@ -122,14 +122,16 @@ class Policy:
 
     # -- control files -------------------------------------------------------------
 
-    def write(self, container: Container, file: str, value: Value) -> None:
+    def write(self, container: Container, file: str, value: Value, counted: bool = False) -> None:
         """Write a control file; when this returns, it holds for the next call of every process.
+
+        ``counted``: whether it is known just now who is in which group; see `populate`.
 
         EBUSY: it would leave processes that are there without any CPU.
         """
         take_back = self.forest.write(container, file, value)
         try:
-            self.plans.sync(container)
+            self.plans.sync(container, counted)
         except GovernorError as error:
             if take_back is not None:
                 take_back()
@@ -199,18 +201,28 @@ class Policy:
         self.changes.process(pid)
         for container, old in zip(target.containers, source.containers, strict=True):
             if container is not old:
-                self.tell_moved(container, old, pid, self.members.job_of(pid))
+                self.tell_moved(container, [(old, pid, self.members.job_of(pid))])
                 self.changes.container(container)
                 self.watch(container, occupied=True)
 
-    def tell_moved(self, container: Container, old: Container, pid: int, job: int) -> None:
-        """Subsystems, and whoever follows the events, hear that a process has moved."""
+    def tell_moved(self, container: Container, moves: Iterable[tuple[Container, int, int]]) -> None:
+        """Subsystems, and whoever follows the events, hear of those that have moved there.
+
+        A move is the container that was left, the process, and its job.
+        """
         subsystems = container.hierarchy.subsystems.values()
-        for subsystem in subsystems:
-            tell(subsystem, "attach", container, old, pid)
-        for subsystem in subsystems:
-            tell(subsystem, "post_attach", container, pid)
-        self.events.of("move", container, pid=pid, job=job, source=old.path)
+        told = [subsystem for subsystem in subsystems if subsystem.answers("attach")]
+        told_after = [subsystem for subsystem in subsystems if subsystem.answers("post_attach")]
+        name, path = container.hierarchy.name, container.path
+        paths: dict[Container, str] = {}
+        for old, pid, job in moves:
+            for subsystem in told:
+                tell(subsystem, "attach", container, old, pid)
+            for subsystem in told_after:
+                tell(subsystem, "post_attach", container, pid)
+            if old not in paths:
+                paths[old] = old.path
+            self.events.publish("move", name, path, pid=pid, job=job, source=paths[old])
 
     def process_of(self, task: int) -> int:
         """The process of a thread, if it may be governed.

@@ -37,6 +37,8 @@ from governor.supervisor.told import tell
 
 T = TypeVar("T")
 
+_MOVED = 256
+"""Bytes at most, for each process, that the records of a move need: twice a `Member`."""
 TRY_AGAIN = 1.0
 """Seconds between two attempts to record what could not be recorded."""
 
@@ -103,6 +105,10 @@ class Recorder(Changes):
     def figures(self) -> None:
         """Everything has been looked at."""
         self._looked = True
+
+    def require_room_for(self, processes: int) -> None:
+        """As much as their records will need."""
+        self.require_room(_MOVED * processes)
 
     def flush(self) -> None:
         """Written, so that it outlives this process; not yet the machine."""

@@ -72,6 +72,10 @@ def test_a_tag_is_inherited_whatever_a_process_does(user: str, tag: Tag) -> None
             membership.write(pids[2], tag._replace(group=12))
             assert membership.read(pids[2]) == tag._replace(group=12)
             assert membership.read(pids[0]) == tag
+            nobody = 2**22 + 1  # more than any process has
+            for number, expected in ((1, True), (2, False)):
+                found = membership.are_in(tag.nonce, [nobody, *pids], {12}, number)
+                assert found == expected
 
     as_user(user, body)
 

@@ -46,9 +46,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Counts[tuple[str, int]]:
     for way in ("descriptors", "_process"):
         look = getattr(files, way)
 
-        def counted(pid: int, proc: str = "/proc", way: str = way, look: object = look) -> object:
+        def counted(pid: int, *args: object, way: str = way, look: object = look) -> object:
             found[way, pid] += 1
-            return look(pid, proc)  # type: ignore[operator]
+            return look(pid, *args)  # type: ignore[operator]
 
         monkeypatch.setattr(files, way, counted)
     return found

@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ UNSETTLED = (".held", ".load", ".stats")
 """Files that say what holds right now."""
 
 SUBSYSTEMS = ["numtasks", "numfiles"]
+CROWD = 200
+"""Processes of whose move the records do not fit into what is kept ready for others."""
 
 
 class Host:
@@ -318,5 +321,34 @@ class TestAFullDisk:
         gov = host.up()
         assert gov.hierarchy("load")["/a"]["numtasks.limit"] == 5
         assert gov.jobs()[0].exit_code == 5
+        for end in pipe:
+            os.close(end)
+
+    def test_many_move_or_nobody(
+        self, small: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("governor.journal.file.SPARE", 4096)
+        monkeypatch.setattr("governor.journal.file.ROOM", 4096)
+        host.state = small / "state"
+        gov = host.up(fork=True)
+        load = gov.mount("load", ["cpuacct"])
+        here, there = load.mkdir("/here"), load.mkdir("/there")
+        code = f"import os\nfor _ in range({CROWD - 1}):\n if not os.fork(): break\nos.read(0, 1)"
+        pipe = os.pipe()
+        job = gov.spawn([sys.executable, "-c", code], containers=[here], stdin=pipe[0])
+        eventually(lambda: len(here.tasks) == CROWD, "all are there")
+        fill(small / "filler")
+        refused = None
+        while refused is None:
+            try:
+                assert there.attach_all(here) == CROWD
+                here, there = there, here
+            except GovernorError as error:
+                refused = error
+        assert refused.errno == errno.ENOSPC
+        assert "cannot be recorded in" in refused.message
+        assert (len(here.tasks), there.tasks) == (CROWD, [])
+        os.write(pipe[1], b"x" * CROWD)
+        assert job.wait().exit_code == 0
         for end in pipe:
             os.close(end)

@@ -7,11 +7,12 @@ of the agent anything may happen: ``between`` holds what, as numbers that choose
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 from workers.bills import Demand
 from workers.census import Census
 from workers.membership import Tag
+from workers.resources import NONE_KNOWN
 from workers.tasks import Reservation
 
 NONCE = 1
@@ -88,11 +89,23 @@ class FakeCensus(Census):
         there = [self.processes[pid] for pid in pids if pid in self.processes]
         return held(resource, there)
 
-    def at_most(self, resource: str, pids: Sequence[int]) -> int | None:
-        if resource != "files":
-            return None
+    def at_most(
+        self, resource: str, pids: Sequence[int], threads: Mapping[int, int] = NONE_KNOWN
+    ) -> int | None:
+        if resource == "tasks":
+            return sum(threads[pid] for pid in pids) if set(pids) <= threads.keys() else None
         self._pass_time()
         return sum(len(self.processes[pid].descriptors) for pid in pids if pid in self.processes)
+
+    def one_each(self, resource: str) -> bool:
+        return resource == "tasks" and not self.slow(resource)
+
+    def holds(self, resource: str, pids: Sequence[int], groups: Set[int], amount: int) -> bool:
+        if not self.one_each(resource):
+            return False
+        self._pass_time()
+        there = [pid for pid in pids if pid in self.processes]
+        return sum(self.processes[pid].group in groups for pid in there) >= amount
 
     def leaving(self, resource: str) -> int:
         return 0

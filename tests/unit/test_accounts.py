@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
@@ -191,8 +192,8 @@ def test_one_recount_serves_all_that_wait_but_a_quick_figure_does_not(
 def test_the_recount_of_this_round_is_not_made_twice(
     kernel: FakeCensus, accounts: Accounts
 ) -> None:
-    kernel.start(group=1)
-    plan(accounts, {2: 1})
+    kernel.start(group=1).threads.add(99)  # how many a process has, takes a count
+    plan(accounts, {2: 2})
     recounted: set[Counter] = set()
     asked = []
     kernel.watch = lambda: asked.append(1)
@@ -570,3 +571,79 @@ def test_what_takes_long_to_count_is_not_counted_on_the_way(
     kernel.slow_to_count.add("tasks")
     accounts.witness(kernel.start(group=1).pid, 1)
     assert accounts.counters[2].maxheld == 0
+
+
+class TestWhatIsFullForCertain:
+    @pytest.fixture
+    def counts(self, kernel: FakeCensus, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """How many were looked at in each count."""
+        found: list[int] = []
+        count = kernel.count
+
+        def noted(resource: str, pids: Sequence[int]) -> int:
+            found.append(len(pids))
+            return count(resource, pids)
+
+        monkeypatch.setattr(kernel, "count", noted)
+        return found
+
+    def test_who_is_there_yet_is_not_counted_again(
+        self, kernel: FakeCensus, accounts: Accounts, counts: list[int]
+    ) -> None:
+        crowd = [kernel.start(group=1) for _ in range(5)]
+        plan(accounts, {2: 9})
+        counts.clear()
+        for limit in (5, 3, 0):
+            accounts.set_counter(2, "tasks", limit)
+            assert judge(accounts, 1, FORK) == (Verdict.REFUSE, 2)
+        assert counts == []
+        accounts.set_counter(2, "tasks", 4)
+        for process in crowd[:2]:
+            kernel.exit(process)
+            assert judge(accounts, 1, FORK) == (Verdict.REFUSE, 2), "nobody has waited for it"
+            kernel.reap(process)
+        assert judge(accounts, 1, FORK) == (Verdict.ADMIT, None)
+        assert set(counts) == {3}
+        assert accounts.counters[2].charged == 4
+
+    def test_who_has_left_is_not_there_any_more(
+        self, kernel: FakeCensus, accounts: Accounts
+    ) -> None:
+        process = kernel.start(group=1)
+        plan(accounts, {2: 1})
+        assert judge(accounts, 1, FORK) == (Verdict.REFUSE, 2)
+        process.group = 3
+        Passages(accounts).charge([(process.pid, 1, 3)])
+        assert judge(accounts, 1, FORK) == (Verdict.ADMIT, None)
+
+    def test_nothing_fits_into_less_than_it_asks_for(
+        self, kernel: FakeCensus, accounts: Accounts, counts: list[int]
+    ) -> None:
+        kernel.start(group=1)
+        plan(accounts, {7: 0})
+        counts.clear()
+        assert judge(accounts, 1, OPEN) == (Verdict.REFUSE, 7)
+        assert counts == []
+
+    def test_it_is_looked_at_once_where_nothing_can_come(
+        self, kernel: FakeCensus, accounts: Accounts, counts: list[int]
+    ) -> None:
+        for _ in range(3):
+            kernel.start(group=1)
+        plan(accounts, {2: 9})
+        accounts.set_counter(2, "tasks", 1)
+        counts.clear()
+        accounts.recount([accounts.counters[2]])
+        assert counts == [3]
+        assert accounts.counters[2].held == 3
+
+
+def test_a_count_of_one_is_seen_above_it(kernel: FakeCensus, accounts: Accounts) -> None:
+    plan(accounts, {})
+    process = kernel.start(group=1)
+    accounts.recount([accounts.counters[2]])
+    kernel.exit(process)
+    kernel.reap(process)
+    accounts.recount()
+    highest = {id: accounts.counters[id].maxheld for id in RESOURCES}
+    assert highest == {1: 1, 2: 1, 3: 0, 4: 1, 5: 1, 6: 0, 7: 0}

@@ -60,6 +60,8 @@ class AccountsMachine(RuleBasedStateMachine):
         self.failcnt = dict.fromkeys(RESOURCES, 0)
         self.seen = dict.fromkeys(RESOURCES, 0)
         self.least = dict.fromkeys(RESOURCES, 0)
+        self.held = dict.fromkeys(RESOURCES, 0)
+        self.below = dict.fromkeys(RESOURCES, 0)
         for id, resource in RESOURCES.items():
             self.accounts.set_counter(id, resource, limits[id])
         for group, count in files:
@@ -226,6 +228,8 @@ class AccountsMachine(RuleBasedStateMachine):
             assert getattr(counter, figure) == counter.held
             self.seen[id] = counter.maxheld
             self.least[id] = counter.minheld
+            if figure == "maxheld":
+                self.below[id] = 0
 
     @rule(id=st.sampled_from(sorted(RESOURCES)), limit=st.integers(0, 6))
     def set_another_limit(self, id: int, limit: int) -> None:
@@ -247,7 +251,8 @@ class AccountsMachine(RuleBasedStateMachine):
         """A process moves with its charge, its threads and what they have under way."""
         process = self.kernel.processes[data.draw(st.sampled_from(sorted(self.kernel.processes)))]
         source, process.group = process.group, group
-        Passages(self.accounts).charge([(process.pid, source, group)])
+        known = {process.pid: process.tasks} if data.draw(st.booleans()) else {}
+        Passages(self.accounts).charge([(process.pid, source, group)], known)
         self.waiting = [
             call._replace(bill=self.accounts.terms[group].bill(call.bill.note.demand))
             if call.tid in process.threads
@@ -321,6 +326,17 @@ class AccountsMachine(RuleBasedStateMachine):
             assert counter.minheld <= min(self.least[id], counter.held)
             self.seen[id] = counter.maxheld
             self.least[id] = counter.minheld
+
+    @invariant()
+    def what_was_held_in_one_was_held_above_it(self) -> None:
+        for id, counter in self.accounts.counters.items():
+            if counter.held != self.held[id]:  # it was counted, perhaps alone
+                self.held[id] = counter.held
+                for other, resource in RESOURCES.items():
+                    if resource == counter.resource and GROUPS[id] <= GROUPS[other]:
+                        self.below[other] = max(self.below[other], counter.held)
+        for id, counter in self.accounts.counters.items():
+            assert counter.maxheld >= self.below[id]
 
     def teardown(self) -> None:
         """Once all is quiet a recount is the truth, and nothing has to wait."""

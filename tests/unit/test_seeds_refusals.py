@@ -150,7 +150,7 @@ def remount_it(forest: Forest, labels: list[str]) -> None:
 def cancel_it(forest: Forest, labels: list[str]) -> None:
     container = forest.lookup("one", "/a")
     forest.move(forest.group([]), container, PID)
-    forest.cancel_move(container, PID)
+    forest.cancel_move(container, [PID])
 
 
 def shape(forest: Forest) -> list[object]:

@@ -7,6 +7,7 @@ A file is imported when a job or a plan needs it, since imports are most of star
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from workers.syscalls import Table
@@ -23,6 +24,10 @@ NAMES = (
     "rsspages",
 )
 """All of them, in the order of demands: whoever reads the first one of a fork finds a task."""
+
+
+NONE_KNOWN: Mapping[int, int] = MappingProxyType({})
+"""Of no process is known how many threads it has."""
 
 
 class When(NamedTuple):
@@ -54,6 +59,8 @@ class Resource:
     """Whether `calls` mostly make nothing of it, so that those of a group with a limit are
     looked at one by one."""
 
+    one_each: ClassVar[bool] = False
+    """Whether every process holds one at least, whatever it does."""
     slow: ClassVar[bool] = False
     """Whether counting may take long, as it does where the kernel has to look at every page."""
 
@@ -96,8 +103,11 @@ class Resource:
         """How much of it these processes hold together, as the kernel shows it now."""
         raise NotImplementedError
 
-    def at_most(self, pids: Sequence[int]) -> int | None:
-        """A figure that `count` does not exceed and that is had quickly; None: there is none."""
+    def at_most(self, pids: Sequence[int], threads: Mapping[int, int] = NONE_KNOWN) -> int | None:
+        """A figure that `count` does not exceed and that is had quickly; None: there is none.
+
+        ``threads``: how many these processes have just now, if that is known; 0: it is gone.
+        """
         return None
 
     def leaving(self) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workers import files
-from workers.resources import Resource, When
+from workers.resources import NONE_KNOWN, Resource, When
 from workers.syscalls import CLONE_PIDFD, Table, created
 
 
@@ -44,6 +44,6 @@ class Counted(Resource):
         """Descriptors of the processes that may not be looked into because they are ending."""
         return sum(files.descriptors(pid) or 0 for pid in self._leaving)
 
-    def at_most(self, pids: Sequence[int]) -> int | None:
+    def at_most(self, pids: Sequence[int], threads: Mapping[int, int] = NONE_KNOWN) -> int | None:
         """Their descriptors."""
-        return files.upper_bound(pids)
+        return files.upper_bound(pids, threads)

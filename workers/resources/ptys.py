@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workers import files
 from workers.files import Holder
+from workers.resources import NONE_KNOWN
 from workers.resources.descriptors import Described
 from workers.syscalls import Table
 
@@ -49,6 +50,6 @@ class Counted(Described):
         # Every mount of devpts has a pair 0.
         return sum(map(files.count_different, masters.values()))
 
-    def at_most(self, pids: Sequence[int]) -> int | None:
+    def at_most(self, pids: Sequence[int], threads: Mapping[int, int] = NONE_KNOWN) -> int | None:
         """No more than there are descriptors."""
-        return files.upper_bound(pids)
+        return files.upper_bound(pids, threads)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workers import files
 from workers.files import Holder
+from workers.resources import NONE_KNOWN
 from workers.resources.descriptors import Described
 from workers.syscalls import Table
 
@@ -30,6 +31,6 @@ class Counted(Described):
         names = {files.name(holder) for holder in found}
         return sum(name is not None and name.startswith("socket:") for name in names)
 
-    def at_most(self, pids: Sequence[int]) -> int | None:
+    def at_most(self, pids: Sequence[int], threads: Mapping[int, int] = NONE_KNOWN) -> int | None:
         """No more than there are descriptors."""
-        return files.upper_bound(pids)
+        return files.upper_bound(pids, threads)
