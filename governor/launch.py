@@ -21,6 +21,10 @@ DIRECTORY_MAX = 107 - len("/clients")
 """Bytes in the path of a directory, so that a socket in it can be addressed (unix(7))."""
 
 
+_begun: list[Launched] = []
+"""The supervisor that was begun and not asked for yet, if there is one."""
+
+
 class Launched:
     """A running supervisor. It ends when ``owner`` is closed, at the latest with this process."""
 
@@ -64,6 +68,54 @@ def launch(
     in which everything is recorded and found again; the supervisor outlives this process then.
     Raises GovernorError when the supervisor does not come up.
     """
+    is_begun = fork and (directory, agent_timeout, state) == (None, AGENT_TIMEOUT, "")
+    if is_begun and _begun:
+        launched = _begun.pop()
+    else:
+        launched = _start(fork, directory, agent_timeout, lock, state)
+    heard = launched.owner.recv(65536)
+    number, _, words = heard.decode(errors="replace").partition(" ")
+    if number == "ready":
+        launched.nonce = int(words)
+    else:
+        launched.close()
+        with contextlib.suppress(OSError):
+            os.rmdir(launched.directory)
+        raise GovernorError(
+            int(number or errno.EIO),
+            words or "the supervisor did not start; see above for the reason",
+        )
+    return launched
+
+
+def begin() -> None:
+    """Fork a supervisor on the usual terms, which `launch` with ``fork`` gets when it is called.
+
+    Until then the two share the machine: this process finds out what is to be done. What both
+    need is imported before they part.
+    """
+    from governor import transport, units  # noqa: F401
+    from governor.wire import client  # noqa: F401
+    from workers import channel  # noqa: F401
+
+    with contextlib.suppress(GovernorError):  # `launch` will find no place either, and say so
+        _begun.append(_start(fork=True))
+
+
+def abandon() -> None:
+    """End the supervisor that was begun, if nobody has asked for it."""
+    while _begun:
+        _begun.pop().close()
+
+
+def _start(
+    fork: bool,
+    directory: str | None = None,
+    agent_timeout: float = AGENT_TIMEOUT,
+    lock: int | None = None,
+    state: str = "",
+) -> Launched:
+    """A supervisor that has still to say whether it is there; see `launch`."""
     open_standard_streams()
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     nonce = int.from_bytes(os.urandom(3), "little") % NONCE_MAX + 1
@@ -72,19 +124,7 @@ def launch(
     terms = Terms(directory, nonce, agent_timeout, lock, state)
     pid = _fork(terms, here, there) if fork else _exec(terms, there)
     there.close()
-    launched = Launched(directory, pid, nonce, here)
-    number, _, words = here.recv(65536).decode(errors="replace").partition(" ")
-    if number == "ready":
-        launched.nonce = int(words)
-    else:
-        launched.close()
-        with contextlib.suppress(OSError):
-            os.rmdir(directory)
-        raise GovernorError(
-            int(number or errno.EIO),
-            words or "the supervisor did not start; see above for the reason",
-        )
-    return launched
+    return Launched(directory, pid, nonce, here)
 
 
 def open_standard_streams() -> None:

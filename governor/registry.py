@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import pkgutil
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -68,6 +67,8 @@ def load(label: str) -> Subsystem:
 
 def names() -> list[str]:
     """The names of all subsystems that can be loaded, sorted."""
+    import pkgutil
+
     package = importlib.import_module("subsystems")
     modules = (module.name for module in pkgutil.iter_modules(package.__path__))
     own = {name for name in modules if not name.startswith("_")}  # others are parts of one

@@ -10,6 +10,7 @@ The filter is classic BPF put together by hand. Three rules keep it cheap and ti
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -64,6 +65,17 @@ _NR = 0
 _ARCH = 4
 
 
+# Made before workers are forked, each of which would need it.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
 class Notification(NamedTuple):
     """One trapped call, for code that need not be fast (the agent's loop unpacks by itself)."""
 
@@ -116,26 +128,19 @@ def install(program: bytes) -> int:
     root. To be called by a single-threaded process, which all its children then inherit from.
     Raises GovernorError(EBUSY) under a filter that already has a listener, otherwise OSError.
     """
-    import ctypes
-
     from workers.syscalls import table
 
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
     number = ctypes.c_long(table().seccomp)
-    argument = ctypes.byref(Program(len(program) // 8, program))
+    argument = ctypes.byref(_Program(len(program) // 8, program))
 
     def attempt() -> int:
         flags = ctypes.c_long(_NEW_LISTENER | _WAIT_KILLABLE_RECV)
-        return int(libc.syscall(number, ctypes.c_long(_SET_MODE_FILTER), flags, argument))
+        return int(_LIBC.syscall(number, ctypes.c_long(_SET_MODE_FILTER), flags, argument))
 
     listener = attempt()
     if listener < 0 and ctypes.get_errno() == errno.EACCES:
         zero = ctypes.c_ulong(0)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero)
+        _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero)
         listener = attempt()
     if listener < 0:
         raise _failure(ctypes.get_errno())
@@ -148,8 +153,6 @@ def waiting_receive(request: memoryview) -> tuple[Callable[[int, int, Any], int]
     It returns -1 when it failed, whatever the reason. ``fcntl.ioctl`` keeps the interpreter to
     itself while it is busy with a buffer that it does not copy: good enough for what is there.
     """
-    import ctypes
-
     # Numbers and `byref` need no conversion, which would take a fiftieth of a whole answer.
     return ctypes.CDLL(None).ioctl, ctypes.byref(ctypes.c_char.from_buffer(request))
 

@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from governor.cli import COMMANDS, build_parser, parser_of
+from governor.cli import COMMANDS, build_parser
+from governor.cli.parsers import parser_of
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from governor import __version__
-from governor.cli import COMMANDS, HEADINGS, build_parser, parser_of, subcommands
+from governor.cli import COMMANDS, HEADINGS, build_parser
+from governor.cli.parsers import parser_of, subcommands
 
 WIDTH = 72
 """Columns of the source; what it looks like is up to man(1)."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from governor.cli import COMMANDS, HEADINGS, build_parser, main, manual, parser_of, properties
+from governor.cli import COMMANDS, HEADINGS, build_parser, main, manual, properties
+from governor.cli.parsers import parser_of
 from tests.capabilities import need
 
 ROOT = Path(__file__).parents[2]
