@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from governor.bench import footprint, helpers, machine, statistics, surroundings
+from governor.bench import footprint, helpers, machine, remains, statistics, surroundings
 from governor.bench.footprint import Memory
 from governor.bench.helpers import Programs
 from governor.bench.offers import Offer
@@ -73,8 +73,8 @@ class _Run:
         def progress(text: str) -> None:
             self._progress(f"{section.name}: {text}")
 
-        with contextlib.ExitStack() as stack:
-            found = self._open(section, stack)
+        with contextlib.ExitStack() as places, contextlib.ExitStack() as farewells:
+            found = self._open(section, places, farewells)
             left = settings.deadline_seconds - (time.monotonic() - begun)
             runner = Runner(operations, found, settings._replace(deadline_seconds=left), progress)
             counted = section.counted and self._counted
@@ -87,16 +87,23 @@ class _Run:
         except GovernorError as error:
             self.failed["memory"] = error.message
 
-    def _open(self, section: Section, stack: contextlib.ExitStack) -> dict[str, Surrounding]:
-        """Return the surroundings that work, closed with ``stack``."""
+    def _open(
+        self, section: Section, places: contextlib.ExitStack, farewells: contextlib.ExitStack
+    ) -> dict[str, Surrounding]:
+        """Return the surroundings that work, closed with ``places``.
+
+        ``farewells``, which has to be closed before, tells all of them, so that they end at once:
+        who ends a benchmark does not wait for one after the other.
+        """
         found: dict[str, Surrounding] = {}
         for offer in section.offers:
             self._progress(f"{section.name}: setting up {offer.name}")
             try:
-                surrounding = found[offer.name] = stack.enter_context(offer.open(self._programs))
+                surrounding = found[offer.name] = places.enter_context(offer.open(self._programs))
             except GovernorError as error:
                 self._missing(section, offer, error.message)
                 continue
+            farewells.callback(surrounding.leave)
             if surrounding.note:
                 self.notes[offer.name] = surrounding.note
         return found
@@ -126,6 +133,7 @@ def run(wanted: Wanted, settings: Settings, progress: Progress) -> Result:
             errno.EINVAL, "no section has any of the operations: nothing to measure"
         )
     end = time.monotonic() + settings.deadline_seconds
+    remains.remove()
     with helpers.compiled_helpers() as programs:
         before["instructions"] = _refusal_to_count(programs) or "counted"
         running = _Run(programs, progress, before["instructions"] == "counted")

@@ -27,6 +27,9 @@ class Side(Protocol):
     def collect(self) -> list[float]:
         """Return when each of them began and ended, in nanoseconds, when all have ended."""
 
+    def leave(self) -> None:
+        """Begin to end what is there, without waiting."""
+
 
 class Crew:
     """A `Side` whose loops are started one by one as programs."""
@@ -35,6 +38,11 @@ class Crew:
         self._start, self._loop = start, list(loop)
         self._stack = contextlib.ExitStack()
         self._loops: list[Companion] = []
+
+    def leave(self) -> None:
+        """See `Side`."""
+        for loop in self._loops:
+            loop.end_input()
 
     def close(self) -> None:
         """End those that are there."""
@@ -72,6 +80,11 @@ class Together(Surrounding):
     def can(self, operation: str) -> bool:
         """Whether the operation is that of several jobs."""
         return operation == JOBS.name
+
+    def leave(self) -> None:
+        """Tell all sides."""
+        for side in self._sides:
+            side.leave()
 
     def run(self, operation: str, count: int) -> float:
         """Return nanoseconds from the first call to the last one, by the number of all calls."""

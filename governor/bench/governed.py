@@ -14,6 +14,7 @@ from pathlib import Path
 
 from governor.bench import crowd, surroundings
 from governor.bench.helpers import Programs
+from governor.bench.marks import mark
 from governor.bench.operations import JOBS, LOOKUP
 from governor.bench.shape import Shape
 from governor.bench.site import Weight
@@ -69,6 +70,20 @@ class GovernedSurrounding(Surrounding):
         """Return what the governor's processes have in memory; raises GovernorError [EIO]."""
         return Weight(*map(int, self._ask("weigh")))
 
+    def leave(self) -> None:
+        """Tell the governor to end, which it does in order; once more does nothing.
+
+        One that is not ready yet does not look at its input: it is told by a signal.
+        """
+        stdin = self._process.stdin
+        assert stdin is not None
+        if stdin.closed:
+            return
+        if not self.ready:
+            self._process.terminate()
+        with contextlib.suppress(BrokenPipeError):
+            stdin.close()
+
     def _ask(self, *words: object) -> list[float]:
         if not self.ready:
             # Only now: meanwhile the other governors of the section have started, too.
@@ -97,7 +112,7 @@ class GovernedSurrounding(Surrounding):
 @contextlib.contextmanager
 def governed(programs: Programs, shape: Shape) -> Iterator[GovernedSurrounding]:
     """A governor in this shape, with at most `crowd.LARGEST` hierarchies; it starts meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="governor-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix=mark()) as directory:
         crowd.install_entry_points(Path(directory))
         path = os.pathsep.join([directory, *filter(None, sys.path)])
         command = [sys.executable, "-m", "governor.bench.served", *programs, "--"]
@@ -114,19 +129,12 @@ def governed(programs: Programs, shape: Shape) -> Iterator[GovernedSurrounding]:
             try:
                 yield surrounding
             finally:
-                _end(process, surrounding.ready)
+                _end(process, surrounding)
 
 
-def _end(process: subprocess.Popen[str], ready: bool) -> None:
-    """Close the input, which ends the governor in order; kill what does not end.
-
-    One that is not ready yet does not look at its input: it is told by a signal, with the same end.
-    """
-    assert process.stdin is not None
-    if not ready:
-        process.terminate()
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
+def _end(process: subprocess.Popen[str], surrounding: GovernedSurrounding) -> None:
+    """Have the governor end; kill what does not."""
+    surrounding.leave()
     try:
         process.wait(_GRACE)
     except subprocess.TimeoutExpired:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from governor.bench.marks import mark
 from governor.errors import GovernorError
 
 _FLAGS = ("-O2", "-pthread")
@@ -60,7 +61,7 @@ def compiled_helpers() -> Iterator[Programs]:
         directory = cache_directory()
         if directory is None:
             # A user without a writable home, such as a service account: compile again each time.
-            temporary = tempfile.TemporaryDirectory(prefix="governor-bench-")
+            temporary = tempfile.TemporaryDirectory(prefix=mark())
             directory = Path(stack.enter_context(temporary))
         yield Programs(*(str(_compile(name, directory)) for name in Programs._fields))
 

@@ -5,33 +5,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import os
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
+from governor.bench import trees
 from governor.bench.companion import PATIENCE, Wait, local
 from governor.bench.controls import Controls
 from governor.bench.helpers import Programs
+from governor.bench.marks import mark
 from governor.bench.operations import LOOP_NAMES
 from governor.bench.shape import HIGH_LIMIT, Shape
 from governor.bench.surroundings import CommandSurrounding, run_to_end
+from governor.bench.trees import Tree
 from governor.errors import GovernorError
 
 _ENTER: Final = 'while [ "$1" != -- ]; do echo 0 >"$1"/cgroup.procs; shift; done; shift; exec "$@"'
 """Shell commands that enter the groups named before ``--`` and run what is named after it."""
 _numbers = itertools.count()
-
-
-class Tree(NamedTuple):
-    """Where a hierarchy is mounted and whether it has the pids controller."""
-
-    mount: Path
-    limited: bool
-    unified: bool = False
 
 
 class CgroupSite:
@@ -45,7 +37,7 @@ class CgroupSite:
         self._shape, self._stack, self._first = shape, stack, trees[0]
         self.limited = trees[0].limited
         self._counting: list[Path] = []
-        name = f"governor-bench-{os.getpid()}-{next(_numbers)}"
+        name = f"{mark()}{next(_numbers)}"
         self.innermost = [self._descend(tree, name) for tree in trees]
         self._inner = self.innermost[0]
         self._aside = self._beside("aside")
@@ -162,59 +154,17 @@ def cgroup(
     """
     with contextlib.ExitStack() as stack:
         try:
-            trees = _v1_trees(shape, stack) if version == 1 else [_v2_tree()]
+            found = (
+                trees.version_1(shape.hierarchies, stack) if version == 1 else [trees.version_2()]
+            )
             # A stack of its own: groups may be made later, and go when the processes have gone.
-            site = CgroupSite(trees, shape, stack.enter_context(contextlib.ExitStack()))
+            site = CgroupSite(found, shape, stack.enter_context(contextlib.ExitStack()))
             controls = stack.enter_context(contextlib.closing(Controls(site, programs)))
             controls.populate(shape)
         except OSError as refusal:
             reason = f"no cgroup can be made or entered: {refusal.strerror}"
             raise GovernorError(errno.ENOTSUP, reason) from refusal
         yield CgroupSurrounding(name, site, controls, programs.loop)
-
-
-def _v1_trees(shape: Shape, stack: contextlib.ExitStack) -> list[Tree]:
-    """Return the pids hierarchy and as many named ones, mounted for the time, as are missing."""
-    found = [where for where, kind, words in _mounts() if kind == "cgroup" and "pids" in words]
-    if not found:
-        raise GovernorError(errno.ENOTSUP, "the pids controller of cgroup v1 is not mounted")
-    trees = [Tree(Path(found[0]), limited=True)]
-    while len(trees) < shape.hierarchies:
-        where = stack.enter_context(tempfile.TemporaryDirectory(prefix="governor-bench-"))
-        options = f"none,name=governor-bench-{os.getpid()}-{next(_numbers)}"
-        stack.callback(_unmount, where)
-        _mount("mount", "-t", "cgroup", "-o", options, "cgroup", where)
-        trees.append(Tree(Path(where), limited=False))
-    return trees
-
-
-def _v2_tree() -> Tree:
-    """Return the unified hierarchy; groups made there limit tasks only where it says so."""
-    found = next((path for path, kind, _ in _mounts() if kind == "cgroup2"), None)
-    if found is None:
-        raise GovernorError(errno.ENOTSUP, "cgroup v2 is not mounted")
-    given = (Path(found) / "cgroup.subtree_control").read_text().split()
-    return Tree(Path(found), limited="pids" in given, unified=True)
-
-
-def _mounts() -> Iterator[tuple[str, str, list[str]]]:
-    """Give mount point, file system type and options of every line of /proc/mounts (fstab(5))."""
-    for line in Path("/proc/mounts").read_text().splitlines():
-        _, where, kind, options, *_ = line.split()
-        yield where, kind, options.split(",")
-
-
-def _mount(*command: str) -> None:
-    """Run mount(8) or umount(8); raises GovernorError [ENOTSUP] with what it says."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise GovernorError(errno.ENOTSUP, f"{command[0]} cgroup: {done.stderr.strip()}")
-
-
-def _unmount(where: str) -> None:
-    """Unmount what is mounted there, if it is."""
-    if any(mount == where for mount, _, _ in _mounts()):
-        _mount("umount", where)
 
 
 def _remove(group: Path) -> None:

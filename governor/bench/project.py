@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from governor.bench.helpers import find_compiler, need
+from governor.bench.marks import mark
 
 FILES: Final = 40
 JOBS: Final = 4
@@ -51,7 +52,7 @@ def made() -> Iterator[list[str]]:
     Raises GovernorError [ENOENT] without make or a compiler.
     """
     make, compiler = need("make"), find_compiler()
-    with tempfile.TemporaryDirectory(prefix="governor-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix=mark()) as directory:
         for file in range(FILES):
             functions = [_FUNCTION.format(file=file, number=number) for number in range(5)]
             Path(directory, f"part{file}.c").write_text(_HEAD + "\n".join(functions))

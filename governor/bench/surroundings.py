@@ -44,6 +44,9 @@ class Surrounding(abc.ABC):
         """Return what `loop.c` prints when it is run in that way; GovernorError [EIO]."""
         raise NotImplementedError
 
+    def leave(self) -> None:  # noqa: B027  most have nothing to end
+        """Begin to end what is there, and do not wait: whoever closes it does."""
+
 
 class CommandSurrounding(Surrounding):
     """The loop as a command, started by whatever is put before it."""
