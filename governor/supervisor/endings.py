@@ -105,7 +105,19 @@ def check_signal(number: int) -> None:
 
 
 def signal_all(pids: Iterable[int], number: int) -> None:
-    """Signal processes, as far as they are there and may be signalled."""
-    for pid in pids:
+    """Signal processes, as far as they are there and may be signalled: parents before children.
+
+    A shell whose child is ended first goes on with its next command, or ends as if by itself.
+    """
+    for pid in sorted(pids, key=_began):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
+
+
+def _began(pid: int) -> tuple[int, int]:
+    """When a process was started, in clock ticks, and its pid, for pids begin anew now and then."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return int(file.read().rpartition(b")")[2].split()[19]), pid  # proc(5)
+    except OSError:
+        return 0, pid

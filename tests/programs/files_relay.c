@@ -1,9 +1,10 @@
 /*
- * files_relay RELAYS FILES TRIES: files that change hands while they are counted.
+ * files_relay RELAYS FILES TRIES FORKS: files that change hands while they are counted.
  *
  * Each relay is a process that holds FILES files, forks and ends, for ever: its files live on in
- * its child. Beside them one process opens TRIES times, keeping what it gets and giving all back
- * now and then. Prints the most that all of them held together and the number of EMFILE.
+ * its child. Beside them one process opens TRIES times, and until there were FORKS forks, keeping
+ * what it gets and giving all back now and then. Prints the most that all of them held together and
+ * the number of EMFILE.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,6 +44,7 @@ int
 main(int count, char **arguments)
 {
     int relays = atoi(arguments[1]), files = atoi(arguments[2]), tries = atoi(arguments[3]);
+    int forks = atoi(arguments[4]);
     int fds[MOST], held = 0, highest = 0, refused = 0;
 
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -53,7 +55,7 @@ main(int count, char **arguments)
             relay(files);
     while (atomic_load(&shared->ready) < relays)
         usleep(100);
-    while (tries-- > 0) {
+    while (tries-- > 0 || atomic_load(&shared->forks) < forks) {
         int fd = held < MOST ? eventfd(0, 0) : -1;
 
         if (fd >= 0)
@@ -65,6 +67,6 @@ main(int count, char **arguments)
             highest = held;
     }
     atomic_store(&shared->over, 1);
-    printf("%d %d %d\n", highest + relays * files, refused, shared->forks);
+    printf("%d %d\n", highest + relays * files, refused);
     return 0;
 }

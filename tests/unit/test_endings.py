@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+
 import pytest
 
 from governor.supervisor import endings
@@ -32,3 +36,14 @@ def test_who_cannot_be_ended_is_told_of_where_somebody_asks(
     ending.begin(lambda: [NOBODY], 0, lambda: told.append([]))
     assert ending.tick() is not None  # the second one goes on
     assert told == [[NOBODY]]
+
+
+def test_parents_hear_of_it_before_their_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _: heard.append(pid))
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        family = [os.getppid(), os.getpid(), child.pid]
+        for pids in (family, reversed(family)):
+            endings.signal_all(pids, signal.SIGTERM)
+        child.communicate()
+    assert heard == family * 2

@@ -142,6 +142,8 @@ class Host:
         self.signals.append((pid, number))
 
     def event(self, kind: str, container: Container, **fields: Value) -> None:
+        # As of a process that has gone, nothing is known of one that was killed.
+        assert (fields["pid"], signal.SIGKILL) not in self.signals
         self.events.append((kind, container.path))
 
     def changed(self, container: Container) -> None:
