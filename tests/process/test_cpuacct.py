@@ -66,6 +66,7 @@ class TestAgainstTheKernel:
             kernels = int((path / "cpuacct.usage").read_text())
             assert is_close(usage(container), kernels), (usage(container), kernels)
 
+    @pytest.mark.once
     @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
     def test_what_the_job_itself_was_told(self, world: World, shape: tuple[str, ...]) -> None:
         container = world.new(world.cpu)
@@ -74,6 +75,7 @@ class TestAgainstTheKernel:
         ours, kernels = usage(container), int(ran.out)
         assert is_close(ours, kernels), (ours, kernels)
 
+    @pytest.mark.once
     def test_the_result_of_a_job_says_the_same(self, world: World) -> None:
         container = world.new(world.cpu)
         started = world.start([program("cpu_tree", "-pthread"), "flat", "100", "1000"], [container])
@@ -82,6 +84,7 @@ class TestAgainstTheKernel:
         assert is_close(usage(container), round(result.cpu_seconds * 1e9))
 
 
+@pytest.mark.once
 class TestWhileItRuns:
     @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
     def test_never_falls(self, world: World, shape: tuple[str, ...]) -> None:
@@ -148,6 +151,7 @@ class TestWhileItRuns:
         assert figures[parent.path] == sum(below)
 
 
+@pytest.mark.once
 class TestComingsAndGoings:
     def test_rmdir_takes_nothing_away(self, world: World) -> None:
         parent = world.new(world.cpu)
