@@ -155,7 +155,7 @@ class WatchedSubsystem(PagesSubsystem):
         if largest is not None:
             state.doomed, state.looks = largest, 0
             state.taken += 1
-            host.event(  # first, for nobody knows whose job it was when it has gone
+            host.event(  # before it is gone, and its job unknown
                 "kill", container, resource=self.name, bound=state.most, held=state.held,
                 pid=largest,
             )  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 from governor.errors import GovernorError
+from workers.undertaker import oldest_first
 
 AGAIN = 0.02
 """Seconds between two looks at what is being ended."""
@@ -105,19 +106,10 @@ def check_signal(number: int) -> None:
 
 
 def signal_all(pids: Iterable[int], number: int) -> None:
-    """Signal processes, as far as they are there and may be signalled: parents before children.
+    """Signal processes, as far as they are there and may be signalled.
 
-    A shell whose child is ended first goes on with its next command, or ends as if by itself.
+    The oldest first: a shell whose child was killed before it would go on with its next line.
     """
-    for pid in sorted(pids, key=_began):
+    for pid in oldest_first(pids):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
-
-
-def _began(pid: int) -> tuple[int, int]:
-    """When a process was started, in clock ticks, and its pid, for pids begin anew now and then."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return int(file.read().rpartition(b")")[2].split()[19]), pid  # proc(5)
-    except OSError:
-        return 0, pid

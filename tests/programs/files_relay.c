@@ -1,10 +1,10 @@
 /*
- * files_relay RELAYS FILES TRIES FORKS: files that change hands while they are counted.
+ * files_relay RELAYS FILES TRIES: files that change hands while they are counted.
  *
  * Each relay is a process that holds FILES files, forks and ends, for ever: its files live on in
- * its child. Beside them one process opens TRIES times, and until there were FORKS forks, keeping
- * what it gets and giving all back now and then. Prints the most that all of them held together and
- * the number of EMFILE.
+ * its child. Beside them one process opens TRIES times, or more until there were FORKS forks,
+ * keeping what it gets and giving all back now and then. Prints the most that all of
+ * them held together, the number of EMFILE and of forks.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define MOST 1000
+#define FORKS 100
 
 static struct shared {
     atomic_int ready, over, forks;
@@ -44,7 +45,6 @@ int
 main(int count, char **arguments)
 {
     int relays = atoi(arguments[1]), files = atoi(arguments[2]), tries = atoi(arguments[3]);
-    int forks = atoi(arguments[4]);
     int fds[MOST], held = 0, highest = 0, refused = 0;
 
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -55,7 +55,7 @@ main(int count, char **arguments)
             relay(files);
     while (atomic_load(&shared->ready) < relays)
         usleep(100);
-    while (tries-- > 0 || atomic_load(&shared->forks) < forks) {
+    while (tries-- > 0 || atomic_load(&shared->forks) < FORKS) {
         int fd = held < MOST ? eventfd(0, 0) : -1;
 
         if (fd >= 0)
@@ -67,6 +67,6 @@ main(int count, char **arguments)
             highest = held;
     }
     atomic_store(&shared->over, 1);
-    printf("%d %d\n", highest + relays * files, refused);
+    printf("%d %d %d\n", highest + relays * files, refused, shared->forks);
     return 0;
 }
