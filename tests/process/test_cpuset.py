@@ -123,7 +123,7 @@ class TestPlacement:
                     container["cpuset.cpus"] = cpu
                     eventually(partial(has_members_within, container, {cpu}), "all to be confined")
                     changes += 1
-            assert changes > 4, "the storm was over before it was disturbed"
+            assert changes > 1, "the storm was over before it was disturbed"
             assert len(threads(container)) == 1 + 60 * 6
             assert outside(container, {SECOND}) == []
 

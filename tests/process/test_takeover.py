@@ -138,7 +138,7 @@ def test_storm_of_forks_never_exceeds_its_limit(gov: Governor, box: Container, s
     moments = random.Random(seed)
     with kernel_pids() if os.geteuid() == 0 else contextlib.nullcontext() as kernel:
         reads, writes = os.pipe()
-        command = kernel.inside(bomb(60)) if kernel else bomb(60)
+        command = kernel.inside(bomb(40)) if kernel else bomb(40)
         job = gov.spawn(command, containers=[box], stdout=writes)
         os.close(writes)
         for _ in range(4):

@@ -92,7 +92,7 @@ def test_an_unmounted_hierarchy_with_children_is_found_again(gov: Governor) -> N
 def test_limits_per_user_and_per_project_hold_over_the_same_processes(gov: Governor) -> None:
     """The oracle is the kernel's own count of tasks."""
     with kernel_pids() as kernel:
-        bomb = kernel.inside([program("tasks_bomb"), "60"])
+        bomb = kernel.inside([program("tasks_bomb"), "30"])
         for per_user, per_project in ((5, 9), (9, 5)):
             users = gov.mount("users", ["numtasks"])
             projects = gov.mount("projects", ["numtasks@projects"])
