@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,10 @@ less (docs/performance.md has figures); a trap that waits, counts or asks somebo
 times as much.
 """
 ATTEMPTS: Final = 3
+
+_SPIN_SECONDS: Final = 0.05
+_ALONE: Final = 1.25
+"""How many times its CPU time a loop may take where nobody else wants the processor."""
 
 _MANY: Final = "16 hierarchies"
 _QUICK: Final = Settings(rounds=11, sample_seconds=0.004, deadline_seconds=20.0)
@@ -74,17 +79,37 @@ def beyond(found: dict[str, Estimate], recorded: dict[str, float]) -> dict[str, 
     return {name: ratio for name, ratio in found.items() if ratio.low > MARGIN * recorded[name]}
 
 
+def is_alone() -> bool:
+    """Return whether we get a processor whenever we want one.
+
+    Where we do not, whoever traps waits for its turn twice in each call, and who does not trap
+    never: such a ratio has a narrow interval, and says how many others there are.
+    """
+    began, used = time.perf_counter(), time.thread_time()
+    while time.thread_time() - used < _SPIN_SECONDS:
+        pass
+    return time.perf_counter() - began < _ALONE * _SPIN_SECONDS
+
+
 def confirmed(
-    recorded: dict[str, float], measure: Callable[[], dict[str, Estimate]] = measure
-) -> dict[str, Estimate]:
-    """Return those that are beyond the margin in every one of ATTEMPTS attempts, as found last."""
+    recorded: dict[str, float],
+    measure: Callable[[], dict[str, Estimate]] = measure,
+    is_alone: Callable[[], bool] = is_alone,
+) -> dict[str, Estimate] | None:
+    """Return those that are beyond the margin in every one of ATTEMPTS attempts, as found last.
+
+    None: no conclusion, since others kept the machine busy before or after such an attempt.
+    """
     suspects = {*recorded}
     found: dict[str, Estimate] = {}
     for _ in range(ATTEMPTS):
+        alone = is_alone()
         found = {name: it for name, it in beyond(measure(), recorded).items() if name in suspects}
         suspects = {*found}
         if not suspects:
             break
+        if not (alone and is_alone()):
+            return None
     return found
 
 

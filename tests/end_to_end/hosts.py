@@ -11,7 +11,7 @@ import uuid
 from typing import Any, Self
 
 from tests.capabilities import need
-from tests.process.helpers import PYTHONPATH
+from tests.process.helpers import DEADLINE, PYTHONPATH
 
 
 class Hosts:
@@ -89,7 +89,7 @@ def ip(*arguments: str) -> None:
 def _end(process: subprocess.Popen[Any]) -> None:
     process.terminate()
     try:
-        process.wait(20)
+        process.wait(DEADLINE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -12,7 +12,7 @@ Sample = tuple[str, str]
 
 def text(port: int | None) -> str:
     """In the text format."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         assert answer.status == 200
         return str(answer.read(), "utf-8")
 
@@ -21,7 +21,7 @@ def openmetrics(port: int | None) -> str:
     """In the other one."""
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     asking = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=accept)
-    with urllib.request.urlopen(asking, timeout=20) as answer:
+    with urllib.request.urlopen(asking, timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
         return str(answer.read(), "utf-8")
 

@@ -58,6 +58,7 @@ def test_a_batch_that_succeeds(bench: Bench) -> None:
     assert small["/small"]["numtasks.held"] == 0
 
 
+@pytest.mark.once
 def test_jobs_get_the_surroundings_that_the_file_says(bench: Bench) -> None:
     (bench.directory / "sub").mkdir()
     (bench.directory / "in").write_text("from the file\n")
@@ -79,6 +80,7 @@ def test_jobs_get_the_surroundings_that_the_file_says(bench: Bench) -> None:
     assert (bench.directory / "err").read_text() == "oops\n"
 
 
+@pytest.mark.once
 def test_a_job_reads_text_that_is_in_the_file(bench: Bench) -> None:
     given = {"stdin_text": '"""{n} of\nmany\n"""', "stdout": '"out-{n}"'}
     assert bench.run(job("a-{n}", "cat", matrix="{ n = [1, 2] }", **given)).exit_code == 0
@@ -87,6 +89,7 @@ def test_a_job_reads_text_that_is_in_the_file(bench: Bench) -> None:
     ]
 
 
+@pytest.mark.once
 def test_jobs_that_fail_are_told_with_the_end_of_their_output(bench: Bench) -> None:
     text = (
         job("bad", "seq 100; exit 3")
@@ -155,6 +158,7 @@ def test_a_job_is_limited_in_two_instances_of_a_subsystem(bench: Bench) -> None:
     assert max(map(len, tables.splitlines())) <= 80
 
 
+@pytest.mark.once
 def test_a_file_with_mistakes_starts_nothing(bench: Bench) -> None:
     text = LOAD.replace("= 8", "= -8") + job("a", "touch started", timeout='"soon"')
 
@@ -169,6 +173,7 @@ def test_a_file_with_mistakes_starts_nothing(bench: Bench) -> None:
     assert not (bench.directory / "started").exists()
 
 
+@pytest.mark.once
 def test_a_report_that_cannot_be_written_is_found_before_anything_starts(bench: Bench) -> None:
     ended = bench.run(job("a", "touch started"), "--report=absent/report.json")
     assert ended.exit_code == 2
@@ -177,6 +182,7 @@ def test_a_report_that_cannot_be_written_is_found_before_anything_starts(bench: 
     assert not (bench.directory / "started").exists()
 
 
+@pytest.mark.once
 def test_a_port_in_use_is_found_before_anything_starts(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -187,6 +193,7 @@ def test_a_port_in_use_is_found_before_anything_starts(bench: Bench) -> None:
     assert not (bench.directory / "started").exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("option", "piece"),
     [
@@ -203,6 +210,7 @@ def test_a_wrong_option_is_a_usage_error(bench: Bench, option: str, piece: str) 
     assert not (bench.directory / "started").exists()
 
 
+@pytest.mark.once
 def test_metrics_are_served_while_the_jobs_run(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -218,6 +226,7 @@ def test_metrics_are_served_while_the_jobs_run(bench: Bench) -> None:
     assert 'container="/small"' in metrics
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_batch_ends_its_jobs_and_reports(
     bench: Bench, signum: signal.Signals, exit_code: int
@@ -238,6 +247,7 @@ def test_an_interrupted_batch_ends_its_jobs_and_reports(
     assert not (bench.directory / "started").exists()
 
 
+@pytest.mark.once
 def test_a_job_that_ignores_term_is_killed_after_the_grace_time(bench: Bench) -> None:
     process = bench.start(job("stubborn", IGNORES_TERM), "--grace=100ms")
     bench.until_ready()
@@ -246,6 +256,7 @@ def test_a_job_that_ignores_term_is_killed_after_the_grace_time(bench: Bench) ->
     assert bench.report()["jobs"][0]["signal"] == signal.SIGKILL
 
 
+@pytest.mark.once
 def test_a_second_interrupt_does_not_wait_for_the_grace_time(bench: Bench) -> None:
     process = bench.start(job("stubborn", IGNORES_TERM), "--grace=1h")
     bench.until_ready()
@@ -257,6 +268,7 @@ def test_a_second_interrupt_does_not_wait_for_the_grace_time(bench: Bench) -> No
     assert bench.statuses() == {"stubborn": "interrupted"}
 
 
+@pytest.mark.once
 def test_a_reader_that_goes_away_ends_the_batch(bench: Bench) -> None:
     read_end, write_end = os.pipe()
     process = bench.start(
@@ -288,6 +300,7 @@ def read_terminal(terminal: int, process: subprocess.Popen[str], until: str = ""
     return text.decode()
 
 
+@pytest.mark.once
 def test_a_terminal_shows_a_live_block_and_is_left_as_it_was(bench: Bench) -> None:
     terminal, other_side = pty.openpty()
     try:

@@ -20,6 +20,8 @@ def test_nothing_costs_twice_what_was_recorded(
     need(shutil.which("cc") is not None, "the benchmark needs a C compiler")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     dearer = guarded.confirmed(guarded.load())
+    if dearer is None:
+        pytest.skip("others keep this machine busy: what became dearer cannot be said")
     assert not dearer, f"more than {guarded.MARGIN} times what {guarded.BASELINE.name} says"
 
 
@@ -39,7 +41,16 @@ def test_noise_is_no_reason_and_one_attempt_neither() -> None:
         {"open": slow, "fork": noisy},
         {"open": slow, "fork": slow},
     ]
-    assert guarded.confirmed(recorded, lambda: attempts.pop(0)) == {"open": slow}
+    assert guarded.confirmed(recorded, lambda: attempts.pop(0), lambda: True) == {"open": slow}
     attempts = [{"open": slow, "fork": fine}, {"open": fine, "fork": slow}]
-    assert guarded.confirmed(recorded, lambda: attempts.pop(0)) == {}
+    assert guarded.confirmed(recorded, lambda: attempts.pop(0), lambda: True) == {}
     assert not attempts, "who is not a suspect any more is not looked at"
+
+
+@pytest.mark.parametrize("busy", range(2 * guarded.ATTEMPTS))
+def test_on_a_busy_machine_nothing_is_concluded(busy: int) -> None:
+    """Busy before or after one of the attempts; that everything is fine can be said there, too."""
+    probes = [number != busy for number in range(2 * guarded.ATTEMPTS)]
+    slow, fine = {"fork": estimate(9.0, 1.1)}, {"fork": estimate(1.1, 1.1)}
+    assert guarded.confirmed({"fork": 1.1}, lambda: slow, lambda: probes.pop(0)) is None
+    assert guarded.confirmed({"fork": 1.1}, lambda: fine, lambda: False) == {}

@@ -6,6 +6,8 @@ import pytest
 
 from tests.end_to_end.running import Shell
 
+pytestmark = pytest.mark.once
+
 LAYOUT = ("--hierarchy", "load=numtasks,numfiles", "--hierarchy", "cpu=cpuacct")
 
 

@@ -47,10 +47,10 @@ def test_up_finds_files_from_where_it_is_given(shell: Shell, tmp_path: Path) -> 
     assert (ended.exit_code, ended.errors) == (0, "")
     asking = urllib.request.Request(f"http://{url}/metrics")
     with pytest.raises(urllib.error.HTTPError, match="Unauthorized") as refused:
-        urllib.request.urlopen(asking, timeout=20)
+        urllib.request.urlopen(asking, timeout=60)
     refused.value.close()
     asking.add_header("Authorization", "Basic " + b64encode(b"ada:secret").decode())
-    with urllib.request.urlopen(asking, timeout=20) as answer:
+    with urllib.request.urlopen(asking, timeout=60) as answer:
         assert b"governor_build_info" in answer.read()
 
 

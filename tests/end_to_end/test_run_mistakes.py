@@ -8,6 +8,8 @@ import pytest
 
 from tests.end_to_end.runner import Runner
 
+pytestmark = pytest.mark.once
+
 MISTAKES = {
     "negative limit": (["--max-tasks", "-1"], "-1"),
     "limit in words": (["--max-tasks", "many"], "many"),

@@ -12,6 +12,8 @@ import pytest
 from tests.capabilities import need
 from tests.end_to_end.runner import Runner
 
+pytestmark = pytest.mark.once
+
 SHOW = """
 import json, os, resource, sys
 print(json.dumps({

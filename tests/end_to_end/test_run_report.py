@@ -9,6 +9,8 @@ import pytest
 
 from tests.end_to_end.runner import Runner
 
+pytestmark = pytest.mark.once
+
 
 def test_report_of_a_run_with_everything(runner: Runner) -> None:
     cpu = str(min(os.sched_getaffinity(0)))

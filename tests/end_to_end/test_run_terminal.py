@@ -21,6 +21,8 @@ from tests.end_to_end.runner import DEADLINE, Runner
 from tests.end_to_end.running import Shell
 from tests.process.helpers import eventually
 
+pytestmark = pytest.mark.once
+
 TAKE_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -8,6 +8,8 @@ import signal
 import stat
 import subprocess
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,27 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
     except OSError:
         return False
+
+
+def is_still(pid: int) -> bool:
+    """Whether a process that was stopped has come to a stand, or ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except OSError:
+        return True
+
+
+def stop_all(shell: Shell, but: set[int]) -> set[int]:
+    """Stop the processes of a governor, also those that were just being made; all of them."""
+    stopped: set[int] = set()
+    while new := set(shell.runner.mark.processes()) - but - stopped:
+        for pid in new:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        for pid in new:
+            eventually(partial(is_still, pid), "it stands still")
+        stopped |= new
+    return set(filter(runs, stopped))
 
 
 def sleep_in(shell: Shell) -> tuple[subprocess.Popen[str], int]:
@@ -52,6 +75,7 @@ def test_down_ends_it_with_everything(shell: Shell) -> None:
         end(client, "")
 
 
+@pytest.mark.once
 def test_without_one_there_is_a_code_of_its_own(shell: Shell) -> None:
     for command in (["status"], ["down"], ["ls"], ["mkdir", "a:/b"], ["events"]):
         ended = shell.governor(*command)
@@ -62,6 +86,7 @@ def test_without_one_there_is_a_code_of_its_own(shell: Shell) -> None:
     assert shell.governor("run", "--at", "--", "true").exit_code == 125
 
 
+@pytest.mark.once
 def test_a_second_one_is_told_who_is_there(shell: Shell) -> None:
     pid = shell.up()
     for mode in ([], ["--detach"]):
@@ -73,6 +98,7 @@ def test_a_second_one_is_told_who_is_there(shell: Shell) -> None:
     assert shell.say("ls") == "0\n"
 
 
+@pytest.mark.once
 def test_up_without_streams(shell: Shell) -> None:
     script = f"exec {sys.executable} -m governor up --detach <&- >&- 2>&-"
     env = {"GOVERNOR_DIR": str(shell.directory)}
@@ -82,11 +108,13 @@ def test_up_without_streams(shell: Shell) -> None:
     assert shell.say("run", "--at", "--", "echo", "heard") == "heard\n"
 
 
+@pytest.mark.once
 def test_up_mounts_and_sets(shell: Shell) -> None:
     shell.up("--hierarchy", "load=numtasks", "--set", "load:/a/b:numtasks.limit=5")
     assert shell.say("get", "load:/a/b:numtasks.limit") == "5\n"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mode", [[], ["--detach"]])
 def test_up_that_is_refused_leaves_nothing(shell: Shell, mode: list[str]) -> None:
     ended = shell.governor("up", *mode, "--hierarchy", "load=nonsense")
@@ -97,6 +125,7 @@ def test_up_that_is_refused_leaves_nothing(shell: Shell, mode: list[str]) -> Non
     assert not shell.directory.exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_in_the_foreground_a_signal_ends_it_with_one_line(
     shell: Shell, number: signal.Signals
@@ -109,6 +138,7 @@ def test_in_the_foreground_a_signal_ends_it_with_one_line(
     assert not shell.directory.exists()
 
 
+@pytest.mark.once
 def test_in_the_foreground_down_ends_it(shell: Shell) -> None:
     process = shell.start("up")
     heard(process)
@@ -116,6 +146,7 @@ def test_in_the_foreground_down_ends_it(shell: Shell) -> None:
     assert end(process, "").exit_code == 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_supervisor_ends_jobs_politely(
     shell: Shell, number: signal.Signals
@@ -129,6 +160,7 @@ def test_a_signal_to_the_supervisor_ends_jobs_politely(
     eventually(lambda: not shell.directory.exists(), "the governor is gone")
 
 
+@pytest.mark.once
 def test_after_the_supervisor_was_killed_status_says_so_and_up_works(shell: Shell) -> None:
     pid = shell.up()
     client, _ = sleep_in(shell)
@@ -147,10 +179,7 @@ def test_up_clears_away_what_was_left_when_all_were_killed(shell: Shell) -> None
     shell.up()
     client, job = sleep_in(shell)
     with client:
-        others = set(shell.runner.mark.processes()) - {job, client.pid}
-        for pid in others:
-            os.kill(pid, signal.SIGSTOP)  # nobody is to notice the end of another
-        kill_and_see(others)
+        kill_and_see(stop_all(shell, {job, client.pid}))  # nobody notices the end of another
         assert client.wait(DEADLINE) == 125
         assert runs(job)
         assert shell.governor("status").exit_code == 3
@@ -213,6 +242,7 @@ def test_root_may_use_an_ordinary_users(shell: Shell, runner: Runner) -> None:
     assert ["uid", "65534"] in map(str.split, shell.say("status").split("\n"))
 
 
+@pytest.mark.once
 def test_connect_in_python(shell: Shell) -> None:
     with pytest.raises(governor.NotRunning) as refused:
         Governor.connect(shell.directory)

@@ -19,6 +19,8 @@ from tests.end_to_end.runner import end, heard
 from tests.end_to_end.running import Shell
 from tests.process.helpers import eventually
 
+pytestmark = pytest.mark.once
+
 A, B = "load:/a", "load:/a/b"
 
 

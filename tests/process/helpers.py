@@ -24,6 +24,7 @@ from governor.wire import client as wire
 from tests.capabilities import need
 from tests.leftovers import Mark
 from tests.programs import build
+from workers.membership import MAX_NONCE
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60.0
@@ -40,6 +41,14 @@ def program(name: str, *flags: str) -> str:
     except build.CannotCompile as error:
         need(False, str(error))
         raise
+
+
+def own_nonce() -> int:
+    """A governor's number that nobody else has, even where these tests run twice at once.
+
+    Nor do those beside it belong to anybody.
+    """
+    return int.from_bytes(os.urandom(3), "little") % (MAX_NONCE - 2) + 2
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:

@@ -16,7 +16,7 @@ from governor.memory import Memory
 from tests.process.helpers import eventually
 from workers.resources.physpages import Counted
 
-TIMEOUT = 0.5
+TIMEOUT = 1.0
 JOBS = 8
 
 

@@ -84,7 +84,7 @@ def test_many_at_once_need_no_thread_each(gov: Governor) -> None:
     before = threading.active_count()
     outputs, threads = run(gov, many)
     assert outputs == [f"{n}\n" for n in range(100)]
-    assert threads == before
+    assert threads <= before
 
 
 def test_more_at_once_than_streams_may_wait(gov: Governor) -> None:

@@ -43,6 +43,7 @@ def descriptors(gov: Governor) -> int:
 # -- times -------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_endless_times(gov: Governor) -> None:
     job = gov.spawn(SLEEP, timeout=INFINITE, grace=INFINITE)
     answers: list[Any] = []
@@ -57,6 +58,7 @@ def test_endless_times(gov: Governor) -> None:
     assert answers == [{job}]
 
 
+@pytest.mark.once
 def test_times_that_are_no_number(gov: Governor) -> None:
     job = gov.spawn(SLEEP)
     root = gov.mount("load", ["numtasks"]).root
@@ -72,6 +74,7 @@ def test_times_that_are_no_number(gov: Governor) -> None:
 # -- values ------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_a_request_of_a_wrong_shape_is_refused_at_once(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks"])
     strange: Any
@@ -85,6 +88,7 @@ def test_a_request_of_a_wrong_shape_is_refused_at_once(gov: Governor) -> None:
         assert refusal(ask) == errno.EINVAL
 
 
+@pytest.mark.once
 def test_numbers_beyond_all_use(gov: Governor) -> None:
     root = gov.mount("load", ["numtasks"]).root
     job = gov.spawn(SLEEP)
@@ -96,6 +100,7 @@ def test_numbers_beyond_all_use(gov: Governor) -> None:
     assert refusal(lambda: root.__setitem__("release_agent", "/a\0b")) == errno.EINVAL
 
 
+@pytest.mark.once
 def test_texts_beyond_all_use(gov: Governor) -> None:
     root = gov.mount("load", ["numtasks"]).root
     assert refusal(lambda: gov.mount("x" * 256, ["numfiles"])) == errno.ENAMETOOLONG
@@ -108,6 +113,7 @@ def test_texts_beyond_all_use(gov: Governor) -> None:
 # -- jobs that are not started -----------------------------------------------------
 
 
+@pytest.mark.once
 def test_refused_jobs_leave_no_descriptors(gov: Governor) -> None:
     """More of them than fit in the queue of the desk."""
     gone = gov.mount("load", ["numtasks"]).mkdir("/gone")
@@ -119,6 +125,7 @@ def test_refused_jobs_leave_no_descriptors(gov: Governor) -> None:
     assert descriptors(gov) < before + 100  # three of each
 
 
+@pytest.mark.once
 def test_clients_that_leave_before_they_ask_for_their_job(gov: Governor) -> None:
     before = descriptors(gov)
     client: Client = gov.client
@@ -152,6 +159,7 @@ threading.Thread(target=lambda: print(threading.get_native_id(), flush=True) or 
 """
 
 
+@pytest.mark.once
 def test_a_thread_brings_its_process_along(gov: Governor) -> None:
     """With what that has used before as its own business."""
     inner = gov.mount("cpu", ["cpuacct"]).mkdir("/inner")
@@ -179,6 +187,7 @@ def _events(gov: Governor) -> list[list[Any]]:
 STUBBORN = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
 
 
+@pytest.mark.once
 def test_what_is_being_removed_is_nobody_elses_to_remove(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks"])
     doomed = load.mkdir("/doomed")
@@ -205,6 +214,7 @@ def test_what_is_being_removed_is_nobody_elses_to_remove(gov: Governor) -> None:
     assert load.root.children == []
 
 
+@pytest.mark.once
 def test_a_container_that_would_go_by_itself_is_removed(gov: Governor) -> None:
     """Both look for its last process to end; who has asked hears that it is gone."""
     load = gov.mount("load", ["numtasks"])
@@ -273,6 +283,7 @@ def test_more_jobs_than_the_caller_may_have_descriptors(runtime: Path) -> None:
 # -- waiting -----------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_a_wait_is_asked_for_again(gov: Governor, monkeypatch: pytest.MonkeyPatch) -> None:
     """So none is kept for ever of a client that was killed; nobody else notices."""
     asked: list[float | None] = []

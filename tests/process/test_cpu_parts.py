@@ -96,6 +96,7 @@ def removed(container: Container) -> bool:
 
 
 class TestUserAndSystem:
+    @pytest.mark.once
     @pytest.mark.parametrize("text", [*LOADS.values(), MANY_CHILDREN], ids=[*LOADS, "children"])
     def test_what_the_job_itself_was_told(self, world: World, text: str) -> None:
         container = world.new(world.cpu)
@@ -121,6 +122,7 @@ class TestUserAndSystem:
             share = kernels["usage_user"] / sum(kernels.values())
             assert ours["usage_user"] / ours["usage"] == pytest.approx(share, abs=0.2)
 
+    @pytest.mark.once
     @pytest.mark.parametrize("heavy", LOADS)
     def test_while_it_runs(self, world: World, heavy: str) -> None:
         """The kind of time that a program uses is seen before its end."""
@@ -138,6 +140,7 @@ class TestUserAndSystem:
         assert ours["usage_user"] == pytest.approx(user * 1e9, abs=margin)
         assert ours["usage_sys"] == pytest.approx(system * 1e9, abs=margin)
 
+    @pytest.mark.once
     def test_stat_is_the_same_in_ticks(self, world: World) -> None:
         container = world.new(world.cpu)
         world.run(python(USER_HEAVY, 0.1), [container])
@@ -148,6 +151,7 @@ class TestUserAndSystem:
         assert lines == [[name, str(ns // tick)] for name, ns in parts.items()]
 
 
+@pytest.mark.once
 class TestTheWholeAndItsParts:
     def test_at_every_reading_while_processes_fork_exit_and_move(self, world: World) -> None:
         top = world.new(world.cpu)
@@ -171,7 +175,7 @@ class TestTheWholeAndItsParts:
                 assert all(parts[name] <= now[path][name] for name in parts), path
             before = now
             readings += 1
-        assert readings > 10
+        assert readings > 3
         assert len({path for path, parts in before.items() if parts["usage_own"]}) == len(places)
 
     def test_what_was_used_in_a_removed_container_is_its_parents_own(self, world: World) -> None:
@@ -190,6 +194,7 @@ class TestTheWholeAndItsParts:
         assert ours[parent.path]["usage_own"] == pytest.approx(total, abs=100)
 
 
+@pytest.mark.once
 def test_a_second_instance_measures_the_same_processes_by_other_groups(world: World) -> None:
     """In each of both hierarchies the parts are the whole."""
     kinds = world.gov.mount("kinds", ["cpuacct@kinds"])
@@ -203,6 +208,7 @@ def test_a_second_instance_measures_the_same_processes_by_other_groups(world: Wo
     assert by_kind[kind.path]["usage_own"] == pytest.approx(sum(used), abs=100)
 
 
+@pytest.mark.once
 class TestLoad:
     def test_of_a_busy_and_of_an_idle_process(self, world: World) -> None:
         """In percent of the wall time: what it has had, measured from outside."""

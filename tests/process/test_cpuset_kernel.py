@@ -224,5 +224,5 @@ def test_exclusive_siblings(kernel: Path) -> None:
 def test_the_kernel_does_the_same(kernel: Path) -> None:
     prepare(kernel)
     run_state_machine_as_test(
-        Both, settings=settings(max_examples=80, stateful_step_count=30, deadline=None)
+        Both, settings=settings(max_examples=30, stateful_step_count=30, deadline=None)
     )

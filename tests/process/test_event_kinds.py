@@ -43,6 +43,7 @@ def stranger() -> Iterator[int]:
         process.wait()
 
 
+@pytest.mark.once
 def test_trees(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks"])
     box = load.mkdir("/box")
@@ -62,6 +63,7 @@ def test_trees(gov: Governor) -> None:
     ]
 
 
+@pytest.mark.once
 def test_jobs_name_all_their_containers(gov: Governor) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
     cpu = gov.mount("cpu", ["cpuacct"]).mkdir("/x")
@@ -75,6 +77,7 @@ def test_jobs_name_all_their_containers(gov: Governor) -> None:
     assert ended.fields == told | {"exit_code": result.exit_code, "refused": 1}
 
 
+@pytest.mark.once
 def test_a_job_that_has_moved_ends_where_it_is(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks"])
     here, there = load.mkdir("/here"), load.mkdir("/there")
@@ -96,6 +99,7 @@ def test_who_comes_from_outside_is_of_no_job(gov: Governor) -> None:
         assert first(gov, "move").fields == {"pid": pid, "job": 0, "source": "/"}
 
 
+@pytest.mark.once
 def test_a_limit_names_job_and_process(gov: Governor) -> None:
     box = gov.mount("load", ["numfiles"]).mkdir("/box")
     box["numfiles.limit"] = 5
@@ -119,6 +123,7 @@ def test_a_barrier_names_job_and_process(gov: Governor) -> None:
     assert (event.fields["job"], event.fields["pid"]) == (1, gov.jobs()[0].pid)
 
 
+@pytest.mark.once
 def test_release(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks"])
     box = load.mkdir("/box")
@@ -165,6 +170,7 @@ def test_a_job_that_is_not_enforced_is_said_to_be(gov: Governor) -> None:
 
 
 @pytest.mark.once
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("place", "concerned"),
     [
@@ -186,6 +192,7 @@ def test_which_containers_an_event_concerns(place: tuple[str, str], concerned: b
     assert job.concerns(*place) is concerned
 
 
+@pytest.mark.once
 def test_who_leaves_a_container_concerns_it() -> None:
     moved = Event(2, 0.0, "move", "load", "/a/b", {"source": "/c/d"})
     assert [moved.concerns("load", path) for path in ("/a", "/c", "/c/d", "/d")] == [
@@ -193,6 +200,7 @@ def test_who_leaves_a_container_concerns_it() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.once
 def test_a_governors_own_events_concern_no_container() -> None:
     event = Event(1, 0.0, "agent-restart", "", "", {"pid": 7})
     assert not event.concerns("load", "/")

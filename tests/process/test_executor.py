@@ -75,6 +75,7 @@ def fork_and_return() -> int:
     return os.fork()
 
 
+@pytest.mark.once
 class TestDeaths:
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
     def test_only_its_own_task_fails(self, executor: governor.Executor, number: int) -> None:
@@ -145,6 +146,7 @@ class TestDeaths:
         box.remove(kill=True)
 
 
+@pytest.mark.once
 class TestSupervisor:
     def test_of_the_executor_dies(self, runtime: Path) -> None:
         with governor.Governor() as gov, governor.Executor(1, governor=gov) as executor:

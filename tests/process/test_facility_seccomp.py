@@ -18,6 +18,7 @@ import pytest
 from governor.errors import GovernorError
 from tests.capabilities import need
 from tests.programs.facility_support import (
+    DEADLINE,
     LIBC,
     Parent,
     as_user,
@@ -326,7 +327,7 @@ def test_no_new_privileges_only_when_the_kernel_insists(user: str) -> None:
 
 def test_an_answered_call_is_no_longer_valid() -> None:
     with filtered({"tasks"}, lambda parent: parent.say(try_fork())) as (child, listener):
-        assert select.select([listener], [], [], 20)[0]
+        assert select.select([listener], [], [], DEADLINE)[0]
         call = receive(listener)
         assert call.tid == child.pid
         assert seccomp.id_valid(listener, call.id)

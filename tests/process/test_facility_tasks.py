@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs.facility_support import (
+    DEADLINE,
     Parent,
     as_user,
     compiled,
@@ -153,7 +154,7 @@ def test_a_fork_that_has_not_happened_is_not_settled() -> None:
         parent.say("forked")
 
     with filtered({"tasks"}, body) as (child, listener):
-        assert select.select([listener], [], [], 20)[0]
+        assert select.select([listener], [], [], DEADLINE)[0]
         call = receive(listener)
         reservation = tasks.reserve(call.tid)
         assert not any(tasks.settled(reservation, CLONES) for _ in range(50))
@@ -210,7 +211,7 @@ def test_when_a_fork_is_settled_its_child_can_be_counted(spin: bool, mebibytes: 
         child, listener = stack.enter_context(filtered({"tasks"}, body))
         children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
         for number in range(forks):
-            assert select.select([listener], [], [], 20)[0]
+            assert select.select([listener], [], [], DEADLINE)[0]
             call = receive(listener)
             reservation = tasks.reserve(call.tid)
             respond(listener, call.id, 0)

@@ -16,6 +16,7 @@ from governor.wire import client as wire
 from tests.process.helpers import eventually
 
 
+@pytest.mark.once
 def test_only_the_last_jobs_are_remembered(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "ENDED_MAX", 3)  # the supervisor is a fork of this process
     with Governor(fork=True) as gov:
@@ -38,6 +39,7 @@ def _run_another(gov: Governor, ids: list[int]) -> set[int]:
     return {report.id for report in gov.jobs()}
 
 
+@pytest.mark.once
 def test_so_many_follow_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "FOLLOWERS_MAX", 2)
     row = events.Events()

@@ -146,6 +146,7 @@ def test_a_process_is_moved_by_its_pid(gov: Governor, load: Container, fs: Mount
 # -- ordinary programs --------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_figures_are_read_by_whatever_reads_files(
     load: Container, fs: Mounted, tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_figures_are_read_by_whatever_reads_files(
     assert output("grep", "-rx", "64", fs.point) == f"{file}:64\n"
 
 
+@pytest.mark.once
 def test_find_and_ls_see_the_tree(load: Container, fs: Mounted) -> None:
     load.hierarchy["/box"].mkdir("deep")
     directories = output("find", fs.point, "-type", "d", "-printf", "%P\n").split()
@@ -175,6 +177,7 @@ def test_find_and_ls_see_the_tree(load: Container, fs: Mounted) -> None:
     assert (status.st_uid, status.st_gid) == (os.getuid(), os.getgid())
 
 
+@pytest.mark.once
 def test_what_others_do_shows_at_once(load: Container, fs: Mounted) -> None:
     place = fs.point / "load/other"
     for _ in range(3):
@@ -188,6 +191,7 @@ def test_what_others_do_shows_at_once(load: Container, fs: Mounted) -> None:
         place.rmdir()
 
 
+@pytest.mark.once
 def test_hierarchies_come_and_go(gov: Governor, fs: Mounted) -> None:
     assert os.listdir(fs.point) == ["load"]
     gov.mount("cpu", ["cpuacct"])
@@ -249,6 +253,7 @@ def test_a_file_of_a_removed_container_that_is_open_is_no_device(fs: Mounted) ->
         assert errno_of(file.read) == "ENODEV"
 
 
+@pytest.mark.once
 def test_every_write_call_is_a_value_of_its_own(load: Container, fs: Mounted) -> None:
     with open(fs.point / "load/box/numtasks.limit", "wb", buffering=0) as file:
         file.write(b"1")
@@ -260,6 +265,7 @@ def test_every_write_call_is_a_value_of_its_own(load: Container, fs: Mounted) ->
 # -- many at once -------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_eight_at_once_do_not_mix(load: Container, fs: Mounted) -> None:
     def work(number: int) -> None:
         place = fs.point / f"load/w{number}"
@@ -337,6 +343,7 @@ def test_a_killed_supervisor_is_an_error_and_the_end_of_the_mount(
     assert not fs.is_mounted()
 
 
+@pytest.mark.once
 def test_it_ends_with_the_governor_though_a_shell_is_in_it(gov: Governor, fs: Mounted) -> None:
     with subprocess.Popen(["cat"], cwd=fs.point / "load", stdin=subprocess.PIPE) as shell:
         gov.close()
@@ -347,6 +354,7 @@ def test_it_ends_with_the_governor_though_a_shell_is_in_it(gov: Governor, fs: Mo
         shell.stdin.close()
 
 
+@pytest.mark.once
 def test_it_ends_with_the_governor_though_a_job_is_at_work_in_it(
     gov: Governor, load: Container, fs: Mounted
 ) -> None:
@@ -408,6 +416,7 @@ def test_a_killed_filesystem_is_mounted_anew(gov: Governor, fs: Mounted, mount: 
     assert not again.is_mounted()
 
 
+@pytest.mark.once
 def test_detached_it_is_there_when_the_command_returns(
     gov: Governor, load: Container, tmp_path: Path
 ) -> None:
@@ -466,11 +475,13 @@ def test_a_second_one_on_top_is_refused(gov: Governor, fs: Mounted) -> None:
     assert "[EBUSY]" in complaint(gov, fs.point)
 
 
+@pytest.mark.once
 def test_what_is_missing_is_said_with_how_to_install_it(gov: Governor, tmp_path: Path) -> None:
     hide = "import sys; sys.modules['mfusepy'] = None; from governor.cli import entry; entry()"
     assert "pip install 'governor[fs]'" in complaint(gov, tmp_path, "-c", hide)
 
 
+@pytest.mark.once
 def test_without_libfuse_it_is_said_what_to_install(
     gov: Governor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

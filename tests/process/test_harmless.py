@@ -46,7 +46,7 @@ def signals_do_not_disturb() -> None:
 
 
 def same(
-    world: World, argv: Sequence[str | Path], times: int = 20, cwd: Path | None = None
+    world: World, argv: Sequence[str | Path], times: int = 10, cwd: Path | None = None
 ) -> None:
     """The program does ``times`` the same under limits as it does once without, two at a time."""
     expected = plain(argv, cwd=cwd)
@@ -81,7 +81,7 @@ def same_by_command(argv: Sequence[str], wrap: Sequence[str] = (), cwd: Path | N
 class TestShells:
     def test_pipelines_of_dash(self, world: World) -> None:
         having("dash")
-        same(world, ["dash", "-c", f". {PIPELINES}; echo $i", "-", "300"], times=10)
+        same(world, ["dash", "-c", f". {PIPELINES}; echo $i", "-", "200"], times=6)
 
     @pytest.mark.parametrize("shell", ["dash", "bash"])
     def test_all_a_shell_does(self, world: World, shell: str, tmp_path: Path) -> None:

@@ -21,7 +21,15 @@ from governor.supervisor.inheritance import Inheritance, reconnect
 from governor.wire.spawner import Reaped
 from tests.capabilities import need
 from tests.process.heirs import ESTATE_TEXT, start_job
-from tests.process.helpers import DEADLINE, PYTHONPATH, eventually, exists, kill_and_see, runtime
+from tests.process.helpers import (
+    DEADLINE,
+    PYTHONPATH,
+    eventually,
+    exists,
+    kill_and_see,
+    own_nonce,
+    runtime,
+)
 from workers import spawner
 from workers.heirloom import HEIRS
 from workers.spawner import end_leftovers, remove_directory
@@ -29,7 +37,7 @@ from workers.undertaker import is_zombie
 
 __all__ = ["runtime"]
 
-NONCE = 0x7ABCDE
+NONCE = own_nonce()
 
 
 def never() -> tuple[int, socket.socket]:

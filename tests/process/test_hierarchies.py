@@ -17,6 +17,8 @@ from governor.api import Container, Governor, Hierarchy
 from governor.errors import GovernorError
 from tests.process.helpers import eventually, puppet, run_job
 
+pytestmark = pytest.mark.once
+
 HOARDER = """
 import os, threading
 files = tasks = 0

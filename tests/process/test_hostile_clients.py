@@ -28,6 +28,8 @@ from governor.wire.codec import SIZE_MAX, Message, encode
 from tests.process.helpers import eventually, run_job
 from tests.unit.test_wire_golden import golden
 
+pytestmark = pytest.mark.once
+
 
 @contextlib.contextmanager
 def stranger(gov: Governor, name: str = CLIENTS) -> Iterator[zmq.Socket[bytes]]:

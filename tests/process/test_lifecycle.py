@@ -55,6 +55,7 @@ def room(pid: int) -> int:
     return int(status[status.index("FDSize:") + 1])
 
 
+@pytest.mark.once
 def test_there_is_room_for_descriptors_before_there_are_threads(gov: Governor) -> None:
     """The kernel enlarges a table that threads share after a wait of 10 ms and more."""
     run_job(gov, ["true"], [gov.mount("load", ["numtasks"]).root])
@@ -121,6 +122,7 @@ def test_close_waits_for_jobs_that_have_only_just_been_started(runtime: Path) ->
             gov.spawn(["sleep", "1000"])
 
 
+@pytest.mark.once
 def test_close_leaves_no_zombie_and_no_descriptor(runtime: Path) -> None:
     with governor.Governor() as gov:
         gov.spawn(["true"]).wait()
@@ -132,6 +134,7 @@ def test_close_leaves_no_zombie_and_no_descriptor(runtime: Path) -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
+@pytest.mark.once
 def test_close_twice_and_use_afterwards(gov: Governor) -> None:
     gov.close()
     gov.close()
@@ -139,6 +142,7 @@ def test_close_twice_and_use_afterwards(gov: Governor) -> None:
         gov.mount("load", ["numtasks"])
 
 
+@pytest.mark.once
 def test_exception_in_the_block_ends_everything(runtime: Path) -> None:
     def fail() -> None:
         with governor.Governor() as gov:
@@ -252,6 +256,7 @@ def test_supervisor_that_is_asked_to_end_asks_its_jobs_first(
     os.close(reads)
 
 
+@pytest.mark.once
 @pytest.mark.agents_end
 def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
@@ -264,6 +269,7 @@ def test_end_of_agent_after_agent_is_the_end_of_its_jobs(gov: Governor, runtime:
     assert not os.listdir(runtime)
 
 
+@pytest.mark.once
 def test_a_lock_that_it_holds_is_free_when_all_has_ended(runtime: Path, tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     ours = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)

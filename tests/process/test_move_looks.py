@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import governor
-from tests.process.helpers import eventually, puppet
+from tests.process.helpers import eventually, own_nonce, puppet
 from workers import files, membership, readings
 from workers.accounts import Accounts, Verdict
 from workers.census import Census
@@ -22,7 +22,7 @@ from workers.syscalls import table
 
 pytestmark = pytest.mark.once
 
-NONCE, JOB, SOURCE, TARGET = 77, 1, 1, 2
+NONCE, JOB, SOURCE, TARGET = own_nonce(), 1, 1, 2
 NAMES = ("tasks", "files")
 LEVELS = 3
 

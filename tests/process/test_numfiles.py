@@ -389,7 +389,7 @@ print(os.waitstatus_to_exitcode(os.wait()[1]))
         """At the limit a call may wait until others have settled; nobody is left to answer then."""
         container = world.new(world.load, numfiles_limit=20)
         hog = program("files_hog", "-pthread")
-        for _ in range(40):
+        for _ in range(20):
             started = world.start([hog, "2", "4", "1000000"], [container])
             eventually(
                 partial(is_refused_more, container, failcnt(container, "numfiles")), "EMFILE"

@@ -268,7 +268,7 @@ def test_kernel_never_counts_a_task_more_than_the_limit(
 ) -> None:
     box["numtasks.limit"] = limit
     with kernel_pids() as kernel:
-        _, output = run_job(gov, kernel.inside(bomb(12, cruel)), [box])
+        _, output = run_job(gov, kernel.inside(bomb(8, cruel)), [box])
         refused, other = map(int, output.split()[1:])
         assert kernel.peak == limit
     assert refused > 0
@@ -327,11 +327,11 @@ def test_kernel_never_counts_an_ordinary_task_over_the_barrier_nor_any_over_the_
     box["numtasks.limit"] = 20
     box["numtasks.barrier"] = 12
     with kernel_pids() as kernel:
-        run_job(gov, kernel.inside(ordinary(bomb(12, cruel))), [box])
+        run_job(gov, kernel.inside(ordinary(bomb(8, cruel))), [box])
         assert kernel.peak == 12
     need(privileged(os.getpid()), "root has neither CAP_SYS_ADMIN nor CAP_SYS_RESOURCE here")
     with kernel_pids() as kernel:
-        run_job(gov, kernel.inside(bomb(12, cruel)), [box])
+        run_job(gov, kernel.inside(bomb(8, cruel)), [box])
         assert kernel.peak == 20
 
 

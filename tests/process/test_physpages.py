@@ -55,11 +55,17 @@ def hogs(gov: Governor, container: Container, *mebibytes: int) -> Iterator[list[
 
 
 def touch(it: MemoryPuppet, mebibytes: int) -> None:
+    """Have it touch so much more. It may be stopped or killed for that before it has them all."""
     assert it.do(f"m{mebibytes * PER_MEBIBYTE}")[0] == 0
     it.say("t0")
-    eventually(
-        lambda: not exists(it.pid) or resident(it.pid) >= mebibytes * PER_MEBIBYTE, "touched"
-    )
+
+    def touched() -> bool:
+        try:
+            return resident(it.pid) >= mebibytes * PER_MEBIBYTE or state(it.pid) == "T"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    eventually(touched, "touched")
 
 
 def told(gov: Governor, number: int, *kinds: str) -> list[Event]:

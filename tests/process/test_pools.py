@@ -15,7 +15,7 @@ import pytest
 
 import governor
 from governor.api import Container, Governor, Hierarchy
-from tests.process.helpers import kernel_pids, puppet, run_job
+from tests.process.helpers import DEADLINE, kernel_pids, puppet, run_job
 from tests.process.running import eventually, program
 
 TOY_MODULE = """
@@ -238,6 +238,6 @@ def test_a_job_is_not_started_over_the_rate(
     box["toyshares.forks"] = 1
     run_job(gov, ["true"], [box])
     job = gov.spawn(["true"], containers=[box])
-    result = job.wait(10)
+    result = job.wait(DEADLINE)
     assert result.error is not None
     assert "users:/box is at its limit of 1 new tasks in 3600 s" in result.error

@@ -66,6 +66,7 @@ def drain(gov: Governor, load: Hierarchy) -> None:
     gov.spawn(["true"], containers=[last]).wait(DEADLINE)
 
 
+@pytest.mark.once
 def test_notify_on_release_is_inherited_at_mkdir(load: Hierarchy) -> None:
     a = load.mkdir("/a")
     assert a["notify_on_release"] == 0
@@ -79,6 +80,7 @@ def test_notify_on_release_is_inherited_at_mkdir(load: Hierarchy) -> None:
             a["notify_on_release"] = bad
 
 
+@pytest.mark.once
 def test_release_agent_is_of_the_root(load: Hierarchy, tmp_path: Path) -> None:
     with refused(errno.ENOENT):
         load.mkdir("/a")["release_agent"] = "/bin/true"
@@ -133,6 +135,7 @@ def test_who_moves_out_releases(gov: Governor, load: Hierarchy, agent: Agent) ->
         wait_until_told(agent, ["/a"])
 
 
+@pytest.mark.once
 def test_the_last_child_releases_its_parent(gov: Governor, load: Hierarchy, agent: Agent) -> None:
     a = load.mkdir("/a")
     a["notify_on_release"] = 1
@@ -144,6 +147,7 @@ def test_the_last_child_releases_its_parent(gov: Governor, load: Hierarchy, agen
     wait_until_told(agent, ["/a/b", "/a"])
 
 
+@pytest.mark.once
 def test_an_empty_container_is_not_released_at_once(
     gov: Governor, load: Hierarchy, agent: Agent
 ) -> None:
@@ -152,6 +156,7 @@ def test_an_empty_container_is_not_released_at_once(
     wait_until_told(agent, ["/last"])
 
 
+@pytest.mark.once
 def test_a_used_container_is_released_again_and_again(
     gov: Governor, load: Hierarchy, agent: Agent
 ) -> None:

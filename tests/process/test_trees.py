@@ -29,6 +29,7 @@ def refused(number: int) -> Iterator[pytest.ExceptionInfo[governor.GovernorError
 # -- mount, remount, unmount --------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_all_binds_every_subsystem_there_is(gov: Governor) -> None:
     everything = gov.mount("everything", ["all"])
     assert {"cpuacct", "cpuset", "numfiles", "numtasks"} <= set(everything.subsystems)
@@ -37,6 +38,7 @@ def test_all_binds_every_subsystem_there_is(gov: Governor) -> None:
         gov.mount("more", ["numtasks"])
 
 
+@pytest.mark.once
 def test_a_refused_mount_leaves_everything_as_it_was(gov: Governor) -> None:
     gov.mount("load", ["numtasks"])
     before = gov.hierarchies()
@@ -56,6 +58,7 @@ def test_a_refused_mount_leaves_everything_as_it_was(gov: Governor) -> None:
     assert gov.hierarchies() == before
 
 
+@pytest.mark.once
 def test_remount_binds_and_unbinds_while_the_root_is_alone(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks", "cpuacct"])
     with puppet(gov) as job:
@@ -74,6 +77,7 @@ def test_remount_binds_and_unbinds_while_the_root_is_alone(gov: Governor) -> Non
     assert not any(name.startswith("numtasks") for name in below.files())
 
 
+@pytest.mark.once
 def test_an_unmounted_hierarchy_with_children_is_found_again(gov: Governor) -> None:
     gov.mount("load", ["numtasks"]).mkdir("/a")["numtasks.limit"] = 7
     gov.umount("load")
@@ -88,7 +92,7 @@ def test_an_unmounted_hierarchy_with_children_is_found_again(gov: Governor) -> N
 def test_limits_per_user_and_per_project_hold_over_the_same_processes(gov: Governor) -> None:
     """The oracle is the kernel's own count of tasks."""
     with kernel_pids() as kernel:
-        bomb = kernel.inside([program("tasks_bomb"), "60"])
+        bomb = kernel.inside([program("tasks_bomb"), "30"])
         for per_user, per_project in ((5, 9), (9, 5)):
             users = gov.mount("users", ["numtasks"])
             projects = gov.mount("projects", ["numtasks@projects"])
@@ -142,6 +146,7 @@ def test_two_cpusets_confine_to_what_both_allow(gov: Governor) -> None:
 # -- containers ---------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_rename_is_in_place_and_never_over_another(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks"])
     a, b = load.mkdir("/a"), load.mkdir("/b")
@@ -197,6 +202,7 @@ def test_removal_ends_what_is_left_recursively(gov: Governor) -> None:
     assert gov.status().processes == 0
 
 
+@pytest.mark.once
 def test_nothing_enters_a_container_that_is_being_removed(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks"])
     a = load.mkdir("/a")
@@ -225,6 +231,7 @@ def test_kill_signals_all_of_a_container(gov: Governor) -> None:
 # -- where --------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_where_gives_a_line_per_hierarchy(gov: Governor) -> None:
     a = gov.mount("load", ["numtasks", "numfiles"]).mkdir("/a")
     gov.mount("cpu", ["cpuacct"])
@@ -242,6 +249,7 @@ def test_where_gives_a_line_per_hierarchy(gov: Governor) -> None:
             gov.where(pid)
 
 
+@pytest.mark.once
 def test_processes_and_jobs_are_listed(gov: Governor) -> None:
     a = gov.mount("load", ["numtasks"]).mkdir("/a")
     b = a.mkdir("b")
@@ -258,6 +266,7 @@ def test_processes_and_jobs_are_listed(gov: Governor) -> None:
     assert (status.hierarchies, status.containers, status.jobs) == (1, 3, 0)
 
 
+@pytest.mark.once
 def test_what_is_in_a_container_is_listed(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks"])
     a = load.mkdir("/a")
@@ -272,6 +281,7 @@ def test_what_is_in_a_container_is_listed(gov: Governor) -> None:
     assert [child.path for child in load.root.children] == ["/a"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("bad", ["", "x", "1 x", "-1", "1,2", "\uff19"])
 def test_tasks_takes_pids(gov: Governor, bad: str) -> None:
     a = gov.mount("load", ["numtasks"]).mkdir("/a")
@@ -280,6 +290,7 @@ def test_tasks_takes_pids(gov: Governor, bad: str) -> None:
     assert a["tasks"] == ""
 
 
+@pytest.mark.once
 def test_tasks_moves_and_lists(gov: Governor) -> None:
     a = gov.mount("load", ["numtasks"]).mkdir("/a")
     with puppet(gov) as job:
@@ -291,6 +302,7 @@ def test_tasks_moves_and_lists(gov: Governor) -> None:
 # -- events -------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_events_tell_what_has_happened(gov: Governor) -> None:
     a = gov.mount("load", ["numtasks"]).mkdir("/a")
     a["numtasks.limit"] = 5
@@ -309,6 +321,7 @@ def test_events_tell_what_has_happened(gov: Governor) -> None:
     assert (seen["move"].hierarchy, seen["move"].path) == ("load", "/a")
 
 
+@pytest.mark.once
 def test_events_come_while_they_are_waited_for(gov: Governor) -> None:
     events = gov.events(after=0)
     gov.mount("load", ["numtasks"])

@@ -13,12 +13,12 @@ import pytest
 
 from governor.wire.codec import Message
 from governor.wire.spawner import Buried, Reaped, UserTime
-from tests.process.helpers import exists
+from tests.process.helpers import exists, own_nonce
 from workers import cpu, membership
 from workers.membership import Tag
 from workers.undertaker import Undertaker, children, is_zombie
 
-NONCE = 0x7ABCDF
+NONCE = own_nonce()
 
 
 def fork(become: Callable[[], object]) -> int:
@@ -96,7 +96,9 @@ def test_time_is_that_of_all_children_it_waited_for(become: Callable[[], object]
     assert reaped.cpu >= 20_000_000
 
 
-@pytest.mark.parametrize(("nonce", "expected"), [(NONCE, (4, 5)), (NONCE - 1, (0, 0))])
+@pytest.mark.parametrize(
+    ("nonce", "expected"), [(NONCE, (4, 5)), (NONCE - 1, (0, 0))], ids=["own", "another"]
+)
 def test_tag_of_another_governor_says_nothing(nonce: int, expected: tuple[int, int]) -> None:
     def become() -> None:
         membership.write(os.getpid(), Tag(nonce, 4, 5))

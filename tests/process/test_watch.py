@@ -9,7 +9,7 @@ import sys
 import time
 
 from governor import Container, Governor, Job
-from tests.process.helpers import agent_restarts, eventually
+from tests.process.helpers import DEADLINE, agent_restarts, eventually
 from tests.programs.facility_support import Parent, forked
 from workers.watch import RING, Watch
 
@@ -17,7 +17,7 @@ _OPENS = "import os\nos.write(1, b'!')\nwhile True: os.close(os.open('/', os.O_R
 
 
 def _ring(watch: Watch) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + DEADLINE
     while not watch.rang and time.monotonic() < deadline:
         pass
     return watch.rang
@@ -94,7 +94,7 @@ def test_the_supervisor_is_heard_in_between(gov: Governor) -> None:
     for _ in range(200):
         assert int(container["numfiles.held"]) > 0
     container["numfiles.limit"] = 0
-    assert job.wait(10).exit_code == 1
+    assert job.wait(DEADLINE).exit_code == 1
     assert int(container["numfiles.failcnt"]) > 0
 
 
@@ -102,9 +102,9 @@ def test_other_jobs_start_fork_and_end_in_between(gov: Governor) -> None:
     busy, container = _busy(gov)
     for _ in range(20):
         other = gov.spawn(["sh", "-c", "true | true; (true)"], containers=[container])
-        assert other.wait(10).exit_code == 0
+        assert other.wait(DEADLINE).exit_code == 0
     busy.kill()
-    assert busy.wait(10).signal == signal.SIGKILL
+    assert busy.wait(DEADLINE).signal == signal.SIGKILL
 
 
 def test_a_listener_that_falls_silent_is_left(gov: Governor) -> None:
@@ -115,5 +115,5 @@ def test_a_listener_that_falls_silent_is_left(gov: Governor) -> None:
         job.signal(signal.SIGCONT)
     assert agent_restarts(gov) == []
     job.kill()
-    assert job.wait(10).signal == signal.SIGKILL
+    assert job.wait(DEADLINE).signal == signal.SIGKILL
     eventually(lambda: container["numtasks.held"] == 0, "nothing is held")

@@ -25,7 +25,7 @@ from workers import seccomp
 from workers.syscalls import table
 
 PROGRAMS = Path(__file__).parent
-DEADLINE = 20.0
+DEADLINE = 60.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 LIBC = ctypes.CDLL(None, use_errno=True)

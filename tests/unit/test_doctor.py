@@ -214,11 +214,12 @@ def test_a_probe_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == {"first": Finding(False, "no answer within 0.1 s")}
 
 
-def test_a_worker_that_ends_at_once_is_noticed() -> None:
+def test_a_worker_that_ends_at_once_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def agent(pid: int, stream: socket.socket) -> Steps:
         assert stream.recv(1) == b""
         yield "first", Finding(True)
 
+    monkeypatch.setattr(probe, "PATIENCE", 60.0)
     began = time.monotonic()
     assert experiment.run(Probe(("first",), agent, lambda stream: None)) == {"first": Finding(True)}
     assert time.monotonic() - began < experiment.PATIENCE

@@ -94,7 +94,7 @@ def exporting(
 
 def get(port: int, path: str = "/metrics", **headers: str) -> tuple[int, str, str]:
     """Status, content type and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
@@ -302,13 +302,13 @@ def test_a_peer_that_goes_away_is_no_news(capfd: pytest.CaptureFixture[str]) -> 
 
     def slow() -> list[ContainerReport]:
         asked.set()
-        gone.wait(20)
+        gone.wait(60)
         return [report(f"/{number}") for number in range(2000)]
 
     with exporting(slow) as exporter:
         with socket.create_connection(("127.0.0.1", exporter.port)) as peer:
             peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            assert asked.wait(20)
+            assert asked.wait(60)
         gone.set()
         assert get(exporter.port)[0] == 200
     assert capfd.readouterr() == ("", "")
@@ -373,6 +373,6 @@ def test_close_leaves_nothing() -> None:
     with pytest.raises(ConnectionRefusedError):
         get(exporter.port)
     for thread in set(threading.enumerate()) - threads:
-        thread.join(20)  # whoever served the last request may still be on the way out
+        thread.join(60)  # whoever served the last request may still be on the way out
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
     Exporter(asked(lambda: [report()]), Serving(exporter.port)).close()

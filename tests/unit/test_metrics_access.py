@@ -50,9 +50,9 @@ def ask(
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
     connection: http.client.HTTPConnection
     if context is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     else:
-        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
     try:
         connection.request("GET", "/metrics", headers=headers or {})
         response = connection.getresponse()
@@ -199,7 +199,7 @@ def test_the_oldest_has_to_go_when_there_are_many(
     with exporting(tls if by_tls else Serving()) as exporter, ExitStack() as stack:
         peers = []
         for _ in range(5):
-            peer = stack.enter_context(socket.create_connection(("127.0.0.1", exporter.port), 20))
+            peer = stack.enter_context(socket.create_connection(("127.0.0.1", exporter.port), 60))
             peers.append(peer)
         for _ in range(5):
             assert ask(exporter.port, context)[0] == 200
@@ -211,7 +211,7 @@ def test_a_silent_peer_is_left_alone_only_so_long(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(server_module._Handler, "timeout", 0.1)
     with (
         exporting(Serving()) as exporter,
-        socket.create_connection(("127.0.0.1", exporter.port), 20) as peer,
+        socket.create_connection(("127.0.0.1", exporter.port), 60) as peer,
     ):
         assert peer.recv(1) == b""
 
@@ -231,10 +231,10 @@ def test_gzip_for_those_who_take_it(accepted: str, packed: bool) -> None:
 
 def test_another_address() -> None:
     with exporting(Serving(host="127.0.0.2")) as exporter:
-        with socket.create_connection(("127.0.0.2", exporter.port), 20):
+        with socket.create_connection(("127.0.0.2", exporter.port), 60):
             pass
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", exporter.port), 20)
+            socket.create_connection(("127.0.0.1", exporter.port), 60)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
