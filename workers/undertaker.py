@@ -112,9 +112,14 @@ def is_zombie(pid: int) -> bool:
 
 
 def oldest_first(pids: Iterable[int]) -> list[int]:
-    """Those that are there, parents before their children: pids begin anew, and time does not."""
-    born = {pid: int(fields[22 - 3]) for pid in pids if (fields := _fields(pid))}
-    return sorted(born, key=lambda pid: (born[pid], pid))
+    """Parents before their children. Pids begin anew some time; times of birth do not."""
+    return sorted(pids, key=lambda pid: (_born(pid), pid))
+
+
+def _born(pid: int) -> int:
+    """When it started, in ticks since the host did; 0: it is gone."""
+    fields = _fields(pid)
+    return int(fields[22 - 3]) if fields else 0
 
 
 def _fields(pid: int) -> list[bytes]:

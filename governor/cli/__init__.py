@@ -116,12 +116,14 @@ def _begin_and_run() -> int:
     from governor import launch
 
     try:
-        launch.begin()
-        return main()
+        with _interruptible():
+            try:
+                launch.begin()
+                return main()
+            finally:
+                launch.abandon()
     except KeyboardInterrupt:
         return INTERRUPTED
-    finally:
-        launch.abandon()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -49,4 +49,4 @@ def test_the_oldest_are_signalled_first(monkeypatch: pytest.MonkeyPatch) -> None
         for process in processes:
             process.kill()
             process.wait()
-    assert signalled == pids
+    assert signalled == [NOBODY, *pids]
