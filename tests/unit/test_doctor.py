@@ -219,7 +219,7 @@ def test_a_worker_that_ends_at_once_is_noticed(monkeypatch: pytest.MonkeyPatch) 
         assert stream.recv(1) == b""
         yield "first", Finding(True)
 
-    monkeypatch.setattr(probe, "PATIENCE", 60.0)
+    monkeypatch.setattr(experiment, "PATIENCE", 60.0)
     began = time.monotonic()
     assert experiment.run(Probe(("first",), agent, lambda stream: None)) == {"first": Finding(True)}
     assert time.monotonic() - began < experiment.PATIENCE
