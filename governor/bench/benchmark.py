@@ -35,12 +35,18 @@ class _Run:
     """The sections one after the other, and what could not be done."""
 
     def __init__(self, programs: Programs, progress: Progress, counted: bool) -> None:
-        self._programs, self._progress, self._counted = programs, progress, counted
+        self._programs, self._show, self._counted = programs, progress, counted
+        self.place = ""
+        """Where in the whole run this is, for the progress."""
+        self._turn = ""
         self.parts: dict[str, Part] = {}
         self.failed: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
         self.notes: dict[str, str] = {}
         self.memory: Memory = {}
+
+    def _progress(self, text: str) -> None:
+        self._show(f"{self.place}{self._turn}{text}")
 
     def section(self, section: Section, operations: list[Operation], settings: Settings) -> None:
         """Measure one, in as many lives as are wanted and there is time for."""
@@ -57,6 +63,7 @@ class _Run:
             left = (end - time.monotonic()) / (lives - life)
             if measured and left <= 0:
                 break
+            self._turn = f"set-up {life + 1} of {lives}, " if lives > 1 else ""
             share = settings._replace(rounds=-(-settings.rounds // lives), deadline_seconds=left)
             measured.append(self._live(section, operations, share, first=not measured))
         found = joined(measured)
@@ -69,14 +76,11 @@ class _Run:
     ) -> Measured:
         """Set up and measure once; what is measured once only is measured the first time."""
         begun = time.monotonic()
-
-        def progress(text: str) -> None:
-            self._progress(f"{section.name}: {text}")
-
         with contextlib.ExitStack() as places, contextlib.ExitStack() as farewells:
             found = self._open(section, places, farewells)
             left = settings.deadline_seconds - (time.monotonic() - begun)
-            runner = Runner(operations, found, settings._replace(deadline_seconds=left), progress)
+            rest = settings._replace(deadline_seconds=left)
+            runner = Runner(operations, found, rest, self._progress)
             counted = section.counted and self._counted
             return runner.measure(section.spread if first else (), counted and first)
 
@@ -97,20 +101,24 @@ class _Run:
         """
         found: dict[str, Surrounding] = {}
         for offer in section.offers:
-            self._progress(f"{section.name}: setting up {offer.name}")
+            self._progress(f"setting up {offer.name}")
             try:
                 surrounding = found[offer.name] = places.enter_context(offer.open(self._programs))
             except GovernorError as error:
-                self._missing(section, offer, error.message)
+                self._missing(section, offer, error)
                 continue
             farewells.callback(surrounding.leave)
             if surrounding.note:
                 self.notes[offer.name] = surrounding.note
         return found
 
-    def _missing(self, section: Section, offer: Offer, reason: str) -> None:
-        """Note what cannot be had: once, when it is the same for every point of a sweep."""
-        if offer.optional:
+    def _missing(self, section: Section, offer: Offer, error: GovernorError) -> None:
+        """Note what cannot be had: once, when it is the same for every point of a sweep.
+
+        A host need not have the room that `offers` asks for [EAGAIN].
+        """
+        reason = error.message
+        if offer.optional or error.errno == errno.EAGAIN:
             whole = offer.series or offer.name
             if self.skipped.get(whole, reason) == reason:
                 self.skipped[whole] = reason
@@ -140,6 +148,7 @@ def run(wanted: Wanted, settings: Settings, progress: Progress) -> Result:
         if wanted.containers:
             running.weigh(wanted.containers)
         for number, (section, operations) in enumerate(chosen):
+            running.place = f"{number + 1}/{len(chosen)} {section.name}: "
             weights = sum(other.weight for other, _ in chosen[number:])
             share = (end - time.monotonic()) * section.weight / weights
             running.section(section, operations, settings._replace(deadline_seconds=share))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -56,7 +57,7 @@ PENS: Final = {
 
 
 def prepare(directory: str) -> None:
-    """Make the directory and look whether figures can be drawn.
+    """Make the directory and look whether figures can be drawn and written there.
 
     Raises GovernorError: ENOENT without matplotlib, or what the directory is refused with.
     """
@@ -67,8 +68,12 @@ def prepare(directory: str) -> None:
         raise GovernorError(errno.ENOENT, reason) from None
     try:
         os.makedirs(directory, exist_ok=True)
+        # Rights alone do not tell: root has all of them in /proc, too.
+        with tempfile.TemporaryFile(dir=directory):
+            pass
     except OSError as error:
-        raise GovernorError(error.errno or 0, f"cannot make {directory}") from error
+        reason = f"cannot write figures into {directory}: {error.strerror}"
+        raise GovernorError(error.errno or 0, reason) from error
 
 
 def draw(result: Result, directory: str) -> list[Path]:
@@ -88,7 +93,8 @@ def draw(result: Result, directory: str) -> list[Path]:
                 try:
                     figure.savefig(path, dpi=150, metadata=metadata)
                 except OSError as error:
-                    raise GovernorError(error.errno or 0, f"cannot write {path}") from error
+                    reason = f"cannot write {path}: {error.strerror}"
+                    raise GovernorError(error.errno or 0, reason) from error
                 written.append(path)
     return written
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from governor.bench import governed, kernel
+from governor.bench import governed, kernel, room
 from governor.bench.helpers import Programs
 from governor.bench.shape import Shape
 from governor.bench.surroundings import CGROUP_V1, CGROUP_V2, GOVERNED, Surrounding
-from governor.errors import GovernorError
 
 Point = int | str
 Opener = Callable[[Programs], AbstractContextManager[Surrounding]]
-
-_BYTES_PER_PROCESS: Final = 300_000
-"""Of kernel and governor, for one that does nothing: more than was ever seen."""
 
 
 class Offer(NamedTuple):
@@ -64,11 +58,7 @@ def _roomy(
     make: Callable[[Programs, Shape], AbstractContextManager[Surrounding]],
     programs: Programs,
 ) -> Iterator[Surrounding]:
-    """Open a surrounding if its idle processes find room; GovernorError [ENOMEM] if not."""
-    needed = (shape.groups + shape.processes) * _BYTES_PER_PROCESS
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > free:
-        reason = f"{needed >> 20} MiB are needed for its processes, {free >> 20} MiB are free"
-        raise GovernorError(errno.ENOMEM, reason)
+    """Open a surrounding if its idle processes find room; GovernorError [EAGAIN] if not."""
+    room.check(shape.groups + shape.processes)
     with make(programs, shape) as surrounding:
         yield surrounding

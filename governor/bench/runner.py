@@ -27,7 +27,7 @@ class Settings(NamedTuple):
 
 
 QUICK = Settings(rounds=21, sample_seconds=0.01, deadline_seconds=75.0)
-FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=840.0, lives=6)
+FULL = Settings(rounds=60, sample_seconds=0.05, deadline_seconds=600.0, lives=6)
 
 _MOST_SINGLE: Final = 20_000
 _SINGLE_RUNS: Final = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -41,9 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to measure")
-    group.add_argument(
-        "--quick", action="store_true", help="take some 80 seconds, not a quarter of an hour"
-    )
+    group.add_argument("--quick", action="store_true", help="take some 80 seconds, not ten minutes")
     group.add_argument("--repeat", type=_rounds, metavar="N", help="rounds to measure (1 to 10000)")
     group.add_argument(
         "--only",
@@ -84,15 +83,15 @@ def run(args: argparse.Namespace) -> int:
     _refuse_what_means_nothing(args)
     if args.compare is not None:
         return _compare(*args.compare)
-    # First: a mistake is not to cost somebody a quarter of an hour.
-    if args.figures is not None:
-        from governor.bench import figures
-
-        figures.prepare(args.figures)
+    # First: a mistake is not to cost somebody ten minutes.
     if args.json is not None:
         from governor.report import check_writable
 
         check_writable(args.json, _RESULT)
+    if args.figures is not None:
+        from governor.bench import figures
+
+        figures.prepare(args.figures)
     result = _result(args)
     _finish(result, args)
     return 1 if result.failed else 0
@@ -185,7 +184,9 @@ def _settings(args: argparse.Namespace) -> Settings:
 def _show_progress(text: str) -> None:
     """Show where the run is, on one line of a terminal; logs and pipes are spared."""
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        # One that is wrapped could not be taken back.
+        shown = text[: os.get_terminal_size(sys.stderr.fileno()).columns - 1]
+        print(f"\r\x1b[K{shown}", end="", file=sys.stderr, flush=True)
 
 
 def _operations(text: str) -> list[str]:
