@@ -27,9 +27,9 @@ PATIENCE: Final = 1.0
 _NOT_COPIED: Final = 1025
 _ZERO: Final = bytes(REQUEST.size)
 
-_HEAD: Final = struct.Struct("=8xI4xi")
-"""Of the fields of a REQUEST: tid and nr. Unpacking all twelve takes five times as long."""
-_unpack_head = _HEAD.unpack_from
+_TID: Final = 2
+_NR: Final = 4
+"""Where these fields of a REQUEST are, in words of 32 bits."""
 _ID: Final = struct.Struct("=Q")
 _unpack_id = _ID.unpack_from
 
@@ -218,6 +218,7 @@ class Listener:
         job = self.job
         # A call that lets the watch run while it blocks, unlike the other one.
         wait, there = seccomp.waiting_receive(request)
+        words = filled.cast("i")  # a field is had in less time than by unpacking
         turn = self._turns.append
         last_tid = 0
 
@@ -240,7 +241,7 @@ class Listener:
                         raise
                 elif wait(fd, RECV, there) < 0:
                     return None  # the bell, or what is met again when the next call is ready
-                tid, nr = _unpack_head(request)
+                tid, nr = words[_TID], words[_NR]
                 if tid != last_tid:
                     last_tid = tid
                     turn(tid)
