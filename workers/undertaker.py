@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from governor.wire.codec import Message
@@ -107,8 +107,20 @@ def children(pid: int) -> set[int]:
 
 def is_zombie(pid: int) -> bool:
     """Whether this process has ended and waits for its parent; True when it is gone altogether."""
+    fields = _fields(pid)
+    return not fields or fields[0] == b"Z"
+
+
+def oldest_first(pids: Iterable[int]) -> list[int]:
+    """Those that are there, parents before their children: pids begin anew, and time does not."""
+    born = {pid: int(fields[22 - 3]) for pid in pids if (fields := _fields(pid))}
+    return sorted(born, key=lambda pid: (born[pid], pid))
+
+
+def _fields(pid: int) -> list[bytes]:
+    """What proc_pid_stat(5) has from the third field on, the state; empty when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return file.read().rpartition(b")")[2].split()[0] == b"Z"
+            return file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return True
+        return []

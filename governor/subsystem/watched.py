@@ -155,11 +155,11 @@ class WatchedSubsystem(PagesSubsystem):
         if largest is not None:
             state.doomed, state.looks = largest, 0
             state.taken += 1
-            host.signal(largest, signal.SIGKILL)
-            host.event(
+            host.event(  # before it is gone, and its job unknown
                 "kill", container, resource=self.name, bound=state.most, held=state.held,
                 pid=largest,
             )  # fmt: skip
+            host.signal(largest, signal.SIGKILL)
 
     def largest(self, members: Iterable[int]) -> int | None:
         """Who has most of them; None when nobody has any.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 from governor.errors import GovernorError
+from workers.undertaker import oldest_first
 
 AGAIN = 0.02
 """Seconds between two looks at what is being ended."""
@@ -105,7 +106,10 @@ def check_signal(number: int) -> None:
 
 
 def signal_all(pids: Iterable[int], number: int) -> None:
-    """Signal processes, as far as they are there and may be signalled."""
-    for pid in pids:
+    """Signal processes, as far as they are there and may be signalled.
+
+    The oldest first: a shell whose child was killed before it would go on with its next line.
+    """
+    for pid in oldest_first(pids):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

@@ -2,8 +2,9 @@
  * files_relay RELAYS FILES TRIES: files that change hands while they are counted.
  *
  * Each relay is a process that holds FILES files, forks and ends, for ever: its files live on in
- * its child. Beside them one process opens TRIES times, keeping what it gets and giving all back
- * now and then. Prints the most that all of them held together and the number of EMFILE.
+ * its child. Beside them one process opens TRIES times, or more until there were FORKS forks,
+ * keeping what it gets and giving all back now and then. Prints the most that all of
+ * them held together, the number of EMFILE and of forks.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define MOST 1000
+#define FORKS 100
 
 static struct shared {
     atomic_int ready, over, forks;
@@ -53,7 +55,7 @@ main(int count, char **arguments)
             relay(files);
     while (atomic_load(&shared->ready) < relays)
         usleep(100);
-    while (tries-- > 0) {
+    while (tries-- > 0 || atomic_load(&shared->forks) < FORKS) {
         int fd = held < MOST ? eventfd(0, 0) : -1;
 
         if (fd >= 0)

@@ -1,11 +1,14 @@
-"""Ending by force, with processes that are only numbers."""
+"""Ending by force, mostly with processes that are only numbers."""
 
 from __future__ import annotations
+
+import os
+import subprocess
 
 import pytest
 
 from governor.supervisor import endings
-from governor.supervisor.endings import Endings
+from governor.supervisor.endings import Endings, signal_all
 
 NOBODY = 2**22 + 1
 """No process has this number (PID_MAX_LIMIT)."""
@@ -32,3 +35,18 @@ def test_who_cannot_be_ended_is_told_of_where_somebody_asks(
     ending.begin(lambda: [NOBODY], 0, lambda: told.append([]))
     assert ending.tick() is not None  # the second one goes on
     assert told == [[NOBODY]]
+
+
+def test_the_oldest_are_signalled_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    signalled: list[int] = []
+    processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(8)]
+    pids = [process.pid for process in processes]
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "kill", lambda pid, number: signalled.append(pid))
+            signal_all([NOBODY, *reversed(pids)], 0)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert signalled == pids

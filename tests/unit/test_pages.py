@@ -142,6 +142,8 @@ class Host:
         self.signals.append((pid, number))
 
     def event(self, kind: str, container: Container, **fields: Value) -> None:
+        # Whose process it is can be found out as long as it lives.
+        assert kind != "kill" or (fields["pid"], signal.SIGKILL) not in self.signals
         self.events.append((kind, container.path))
 
     def changed(self, container: Container) -> None:
