@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from workers import frames, pickles
+from workers import frames, pickles, stdin
 
 
 def from_stdin(prepare: bytes, calls: int, key: bytes) -> NoReturn:
@@ -30,11 +30,7 @@ def belong(key: bytes) -> None:
 
 def take_stdin() -> socket.socket:
     """The socket that standard input is, which becomes /dev/null."""
-    end = socket.socket(fileno=os.dup(0))
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    return end
+    return socket.socket(fileno=stdin.take())
 
 
 def serve(end: socket.socket, prepare: bytes, calls: int) -> NoReturn:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import pickle
 import sys
 import traceback
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from governor.errors import GovernorError
+from workers import stdin
 
 _LENGTH = 8
 """Bytes of the number before an answer that says how long it is: a job may die while it writes."""
@@ -45,10 +45,7 @@ class Call(NamedTuple):
     def __call__(self) -> None:
         """Call it and answer, in the job. SystemExit and the like go their usual way."""
         global _running
-        channel = os.dup(0)  # closed by whatever it executes
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
+        channel = stdin.take()
         _running = self.function
         try:
             # What `limited` has wrapped: the limits hold here already.

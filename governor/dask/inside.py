@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import IO, Any, Final
 
+from workers import stdin
+
 CALL: Final = b"C"
 ANSWER: Final = b"A"
 RAISED: Final = 1
@@ -24,7 +26,7 @@ RAISED: Final = 1
 def main() -> None:
     """Carry out the call. What ends a process (SystemExit, KeyboardInterrupt) ends this one."""
     own = os.getpid()
-    with open(_take_stdin(), "r+b") as file:
+    with open(stdin.take(), "r+b") as file:
         answer: tuple[bool, Any, Any]
         try:
             answer = True, _take_call(file)(), None
@@ -34,15 +36,6 @@ def main() -> None:
             _leave(file, answer)
     if not answer[0]:
         sys.exit(RAISED)
-
-
-def _take_stdin() -> int:
-    """The memory file; a task that reads standard input finds nothing there."""
-    memory = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    return memory
 
 
 def _take_call(file: IO[bytes]) -> Callable[[], Any]:

@@ -15,7 +15,7 @@ from governor.errors import GovernorError, ProtocolError
 from governor.supervisor.agent_process import AgentProcess
 from governor.supervisor.heard import Heard
 from governor.supervisor.heartbeat import Heartbeat
-from governor.supervisor.known_bounds import Told
+from governor.supervisor.known_bounds import Said, Told
 from governor.transport import Poller, Server
 from governor.wire import agent as wire
 from governor.wire.codec import Message
@@ -24,11 +24,6 @@ from workers.tally import Tally
 
 _LOOK = 0.05
 """Seconds between two looks at what the spawner reports while an answer is waited for."""
-
-_LASTING = (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender, wire.SetPlan)
-"""What an agent goes by until it is told otherwise, in the order in which it is to hear it."""
-_ONCE = (wire.Reset, wire.Enter, wire.JobEnded)
-"""What is said once, and said again if an agent may have died over it."""
 
 
 class AgentDied(Exception):
@@ -62,8 +57,7 @@ class AgentLink:
         self._peer: bytes | None = None
         self._pid = 0
         self._requests = itertools.count(1)
-        self._lasting: dict[type, dict[int, Message]] = {kind: {} for kind in _LASTING}
-        self._unsure: list[Message] = []
+        self._said = Said()
         self.hand_over: Callable[[AgentLink], None] = lambda link: None
         """Called with a new agent that knows all plans: tells it of the jobs, by `adopt`."""
         self.taken_over: Callable[[str, wire.Resumed], None] = lambda how, resumed: None
@@ -145,7 +139,7 @@ class AgentLink:
     def drop_plan(self, group: int) -> None:
         """Nobody is in this group any more."""
         if self._plans.pop(group, None) is not None:
-            self._lasting[wire.SetPlan].pop(group, None)
+            self._said.drop_plan(group)
             self._send(wire.DropPlan(group))
 
     def drop_counter(self, counter: Counter) -> None:
@@ -153,11 +147,7 @@ class AgentLink:
         self._heard.forget(counter.id)
         if self._told.pop(counter.id, None) is not None:
             del self.counters[counter.id]
-            for kind in (wire.SetCounter, wire.SetBarrier, wire.SetInterval, wire.SetLender):
-                self._lasting[kind].pop(counter.id, None)
-            lent = self._lasting[wire.SetLender]
-            for id in [id for id, message in lent.items() if message.lender == counter.id]:
-                del lent[id]
+            self._said.drop_counter(counter.id)
             self._send(wire.DropCounter(counter.id))
 
     def place(self, job: int, pid: int, group: int, traps: list[str], listener: int) -> None:
@@ -252,7 +242,7 @@ class AgentLink:
         while True:
             answer = self._receive()
             if getattr(answer, "request", None) == message.request:
-                self._unsure.clear()  # what was said before has been carried out before
+                self._said.carried_out()  # in the order in which it was said
                 self._behind = False
                 return answer
             self._unasked(answer)
@@ -318,11 +308,7 @@ class AgentLink:
         return self.process.pid
 
     def _send(self, message: Message) -> None:
-        kind = type(message)
-        if kind in self._lasting:
-            self._lasting[kind][message[0]] = message
-        elif kind in _ONCE:
-            self._unsure.append(message)
+        self._said.note(message)
         if self._inherits:
             return
         if self._peer is None:
@@ -390,13 +376,12 @@ class AgentLink:
     def _resume(self) -> wire.Resumed:
         """Tell the new agent everything, in the order in which it has to know it."""
         self._greet()
-        unsure = list(self._unsure)
-        for messages in list(self._lasting.values()):
-            for message in list(messages.values()):
-                self._send(message)
+        unsure = self._said.unsure()
+        for message in self._said.lasting():
+            self._send(message)
         self.hand_over(self)
         resumed: wire.Resumed = self._ask_this_one(wire.Resume(next(self._requests)))
-        self._unsure.clear()
+        self._said.carried_out()
         for message in unsure:
             self._send(message)
         return resumed

@@ -11,7 +11,8 @@ from governor.errors import GovernorError
 from governor.supervisor.job_progress import JobProgress
 from governor.supervisor.jobs import Job, Jobs
 from governor.supervisor.policy import Policy
-from governor.supervisor.spawner_link import Request, SpawnerLink
+from governor.supervisor.spawner_link import SpawnerLink
+from governor.supervisor.spawner_requests import Request
 from governor.wire.client import Spawn
 from governor.wire.codec import encode
 from governor.wire.job import JobSpec

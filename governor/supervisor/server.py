@@ -30,7 +30,8 @@ from governor.supervisor.queries import Queries
 from governor.supervisor.refusals import Refusals
 from governor.supervisor.release import Release
 from governor.supervisor.requests import Requests
-from governor.supervisor.spawner_link import Request, SpawnerLink
+from governor.supervisor.spawner_link import SpawnerLink
+from governor.supervisor.spawner_requests import Request
 from governor.supervisor.stdio import StdioDesk
 from governor.supervisor.terms import Terms
 from governor.transport import (

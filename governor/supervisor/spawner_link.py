@@ -12,10 +12,11 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from governor.errors import GovernorError
 from governor.supervisor.heartbeat import Heartbeat
+from governor.supervisor.spawner_requests import Request, Requests
 from governor.wire.codec import Message
 from governor.wire.spawner import (
     FROM_SPAWNER,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 DEATHS = 5
 DEATHS_SECONDS = 10.0
 """So many deaths in so many seconds are too many to go on."""
-UNANSWERED_MAX = 32
-"""Requests under way at once, so that their descriptors and the channel's room are bounded."""
 _FRESH_SECONDS = 10.0
 """In which a fresh interpreter answers for the first time, however little patience there is."""
 _FORK_AGAIN = 0.1
@@ -54,18 +53,6 @@ _LOOK = 0.05
 
 Restart = Callable[[], tuple[int, socket.socket]]
 """Starts another spawner: its pid and the end of a channel to it. Raises OSError."""
-
-
-class Request(NamedTuple):
-    """What the spawner is to fork, with descriptors of our own."""
-
-    message: StartWorker | StartAgent
-    descriptors: list[int]
-
-    @property
-    def job(self) -> int:
-        """The job, 0 for an agent."""
-        return self.message.job if isinstance(self.message, StartWorker) else 0
 
 
 class SpawnerLink:
@@ -95,8 +82,7 @@ class SpawnerLink:
         self.nonce = nonce
         self._restart = restart
         self._timeout = timeout
-        self._unsent: deque[Request] = deque()
-        self._asked: deque[Request] = deque()
+        self._requests = Requests()
         self._user_ns = 0
         self._announced: Reaped | None = None
         """The last end that has been reported, until the process is buried."""
@@ -136,20 +122,11 @@ class SpawnerLink:
         self._ask(StartAgent(endpoint), descriptors)
 
     def _ask(self, message: StartWorker | StartAgent, descriptors: Sequence[int]) -> None:
-        copies: list[int] = []
-        try:
-            for descriptor in descriptors:
-                copies.append(os.dup(descriptor))
-        except OSError:
-            _close(copies)
-            raise
-        self._unsent.append(Request(message, copies))
+        self._requests.add(message, descriptors)
         self._send()
 
     def _send(self) -> None:
-        while self._unsent and len(self._asked) < UNANSWERED_MAX:
-            request = self._unsent.popleft()
-            self._asked.append(request)
+        for request in self._requests.due():
             self._say(request.message, request.descriptors)
 
     def _ping(self) -> None:
@@ -251,7 +228,8 @@ class SpawnerLink:
         self._heartbeat.timeout = self._timeout
         match message:
             case Started():
-                self._answered(message.job)
+                self._requests.answered(message.job)
+                self._send()
                 if self._strangers is not None and message.pid and not self._is_child:
                     self._strangers.hold(message.pid)
                 self.on_started(message)
@@ -275,19 +253,11 @@ class SpawnerLink:
                     self._strangers.forget(pid)
                 self.on_reaped(announced, self._user_ns)
 
-    def _answered(self, job: int) -> None:
-        for request in self._asked:
-            if request.job == job:
-                self._asked.remove(request)
-                _close(request.descriptors)
-                break
-        self._send()
-
     # -- life and death ------------------------------------------------------------
 
     def tick(self, busy: bool) -> float | None:
         """See to it that the spawner answers while there is something to do; when to look next."""
-        seconds = self._heartbeat.tick(busy or bool(self._asked))
+        seconds = self._heartbeat.tick(busy or self._requests.awaited)
         look = None if self._strangers is None else self._strangers.tick()
         return min((s for s in (seconds, look) if s is not None), default=None)
 
@@ -355,14 +325,8 @@ class SpawnerLink:
 
     def _ask_again(self) -> None:
         """Whatever was forked on these requests is not waited for any more, and ends."""
-        unanswered, self._asked = list(self._asked), deque()
-        for request in reversed(unanswered):
-            try:
-                self.renew(request)
-                self._unsent.appendleft(request)
-            except OSError as error:
-                _close(request.descriptors)
-                self.on_started(Started(request.job, 0, error.errno or errno.EIO))
+        for request, failure in self._requests.take_back(self.renew):
+            self.on_started(Started(request.job, 0, failure.errno or errno.EIO))
         self._send()
 
     def quit(self, wake: int) -> None:
@@ -371,8 +335,7 @@ class SpawnerLink:
         ``wake`` becomes readable when a child ends.
         """
         self.on_reaped = lambda message, user_ns: None
-        for request in (*self._asked, *self._unsent):
-            _close(request.descriptors)
+        self._requests.close()
         is_done = False
         if self.pid:
             channel.send(self._end, Quit())
@@ -395,8 +358,3 @@ class SpawnerLink:
         except TimeoutError:
             self.kill()
         return await_end(self.pid)
-
-
-def _close(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
