@@ -39,6 +39,9 @@ class Site(Protocol):
     def settle(self, pid: int, number: int) -> None:
         """Make container ``number``, beside the innermost one, and move a process there."""
 
+    def fill(self, containers: int) -> None:
+        """Make so many containers beside the innermost one, with nobody in them."""
+
     def make(self) -> None:
         """Make a container and remove it again."""
 
@@ -73,6 +76,8 @@ class Controls:
         if shape.groups > 1:
             for number, pid in enumerate(self.start_idle(shape.groups - 1)):
                 self._site.settle(pid, number)
+        if shape.empty:
+            self._site.fill(shape.empty)
 
     def close(self) -> None:
         """End all processes that were started here."""

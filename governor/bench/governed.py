@@ -29,8 +29,8 @@ _GRACE = 30.0
 class GovernedSurrounding(Surrounding):
     """Operations in that process, which is a `crew.Side` as well."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[str], note: str) -> None:
+        self._process, self.note = process, note
         self.ready = False
 
     def can(self, operation: str) -> bool:
@@ -125,7 +125,7 @@ def governed(programs: Programs, shape: Shape) -> Iterator[GovernedSurrounding]:
             env=dict(os.environ, PYTHONPATH=path),
             process_group=0,
         ) as process:
-            surrounding = GovernedSurrounding(process)
+            surrounding = GovernedSurrounding(process, shape.note)
             try:
                 yield surrounding
             finally:

@@ -97,6 +97,11 @@ class CgroupSite:
         """See `Site`."""
         _write(self._beside(f"other{number}") / "cgroup.procs", pid)
 
+    def fill(self, containers: int) -> None:
+        """See `Site`."""
+        for number in range(containers):
+            self._beside(f"empty{number}")
+
     def make(self) -> None:
         """See `Site`."""
         self._made.mkdir()
@@ -124,8 +129,11 @@ class CgroupSite:
 class CgroupSurrounding(CommandSurrounding):
     """Operations in such groups: a `governor.bench.surroundings.Surrounding`."""
 
-    def __init__(self, name: str, site: CgroupSite, controls: Controls, loop: str) -> None:
+    def __init__(
+        self, name: str, site: CgroupSite, controls: Controls, loop: str, note: str
+    ) -> None:
         super().__init__(name, site.enter([loop]))
+        self.note = note
         self._controls = controls
         self._can = LOOP_NAMES | {"attach", "migrate", "mkdir", "build"}
         if site.limited:
@@ -164,7 +172,7 @@ def cgroup(
         except OSError as refusal:
             reason = f"no cgroup can be made or entered: {refusal.strerror}"
             raise GovernorError(errno.ENOTSUP, reason) from refusal
-        yield CgroupSurrounding(name, site, controls, programs.loop)
+        yield CgroupSurrounding(name, site, controls, programs.loop, shape.note)
 
 
 def _remove(group: Path) -> None:

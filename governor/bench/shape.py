@@ -16,7 +16,8 @@ class Shape(NamedTuple):
     ``depth`` is the number of containers below the root down to the one the operation is done in;
     ``limits`` says which of these have one: none, some (the innermost), or all. ``groups`` counts
     combinations of containers with a process in them, and ``processes`` those in the innermost
-    container, both with the one that is measured. ``resources`` are what governor counts, as words
+    container, both with the one that is measured; ``empty`` containers more, limited like all
+    others, have nobody in them. ``resources`` are what governor counts, as words
     with commas; the kernel's cgroups count tasks whatever it says.
     """
 
@@ -26,10 +27,18 @@ class Shape(NamedTuple):
     groups: int = 1
     processes: int = 1
     resources: str = "tasks,files"
+    empty: int = 0
 
     def limited(self, level: int) -> bool:
         """Whether the container so many levels below the root has a limit."""
         return self.limits == ALL or (self.limits == SOME and level == self.depth)
+
+    @property
+    def note(self) -> str:
+        """What a reader has to know of figures in this shape."""
+        if not self.empty:
+            return ""
+        return f"{self.groups:,} of {self.groups + self.empty:,} groups have a process in them"
 
     def to_words(self) -> list[str]:
         """Return it as words of a command line."""
@@ -38,5 +47,5 @@ class Shape(NamedTuple):
     @classmethod
     def from_words(cls, words: list[str]) -> Shape:
         """Return what `to_words` was made of."""
-        hierarchies, depth, limits, groups, processes, resources = words
-        return cls(int(hierarchies), int(depth), limits, int(groups), int(processes), resources)
+        hierarchies, depth, limits, *numbers, resources, empty = words
+        return cls(int(hierarchies), int(depth), limits, *map(int, numbers), resources, int(empty))

@@ -112,7 +112,7 @@ class GovernorSite:
             )
 
     def fill(self, containers: int) -> None:
-        """Make so many containers beside the innermost one, with nobody in them."""
+        """See `Site`."""
         for number in range(containers):
             self._make(self._inner.hierarchy.name, f"{self._beside}/empty{number}")
 

@@ -145,7 +145,7 @@ def test_the_sweeps_go_as_far_as_they_are_documented_to() -> None:
         "hierarchies": [0, 1, 2, 4, 8, 16],
         "depth": [1, 3, 8],
         "limits": [NONE, SOME, ALL],
-        "groups": [1, 10, 100, 1_000],
+        "groups": [1, 10, 100, 1_000, 10_000],
         "processes": [1, 10, 100, 1_000],
         "jobs": [1, 2, 4],
         "lookup": [],
@@ -158,5 +158,5 @@ def test_a_shape_says_which_levels_are_limited() -> None:
         for limits in (NONE, SOME, ALL)
     }
     assert limited == {NONE: [False] * 3, SOME: [False, False, True], ALL: [True] * 3}
-    shape = Shape(4, 8, SOME, 10, 100, "tasks")
+    shape = Shape(4, 8, SOME, 10, 100, "tasks", 90)
     assert Shape.from_words(shape.to_words()) == shape
