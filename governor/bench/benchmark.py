@@ -141,8 +141,7 @@ def run(wanted: Wanted, settings: Settings, progress: Progress) -> Result:
             errno.EINVAL, "no section has any of the operations: nothing to measure"
         )
     end = time.monotonic() + settings.deadline_seconds
-    remains.remove()
-    with helpers.compiled_helpers() as programs:
+    with remains.removed(), helpers.compiled_helpers() as programs:
         before["instructions"] = _refusal_to_count(programs) or "counted"
         running = _Run(programs, progress, before["instructions"] == "counted")
         if wanted.containers:

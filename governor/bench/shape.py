@@ -47,5 +47,7 @@ class Shape(NamedTuple):
     @classmethod
     def from_words(cls, words: list[str]) -> Shape:
         """Return what `to_words` was made of."""
-        hierarchies, depth, limits, *numbers, resources, empty = words
-        return cls(int(hierarchies), int(depth), limits, *map(int, numbers), resources, int(empty))
+        hierarchies, depth, limits, groups, processes, resources, empty = words
+        return cls(
+            int(hierarchies), int(depth), limits, int(groups), int(processes), resources, int(empty)
+        )

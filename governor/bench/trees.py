@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
+import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from governor.bench.marks import mark
 from governor.errors import GovernorError
 
-_numbers: Final = itertools.count()
+_PATIENCE: Final = 10.0
+_PAUSE: Final = 0.1
+"""Seconds in which hierarchies have to end, and between two tries."""
 
 
 class Tree(NamedTuple):
@@ -36,6 +39,7 @@ class Mount(NamedTuple):
 def version_1(hierarchies: int, stack: contextlib.ExitStack) -> list[Tree]:
     """Return the pids hierarchy and the named ones that are missing, mounted until ``stack`` ends.
 
+    All that one benchmark mounts share their names, so that they are the same few hierarchies.
     Raises GovernorError [ENOTSUP] without the controller, or when this user may not mount.
     """
     found = [mount for mount in mounts() if mount.kind == "cgroup" and "pids" in mount.options]
@@ -44,7 +48,7 @@ def version_1(hierarchies: int, stack: contextlib.ExitStack) -> list[Tree]:
     trees = [Tree(Path(found[0].where), limited=True)]
     while len(trees) < hierarchies:
         where = stack.enter_context(tempfile.TemporaryDirectory(prefix=mark()))
-        options = f"none,name={mark()}{next(_numbers)}"
+        options = f"none,name={mark()}{len(trees)}"
         stack.callback(unmount, where)
         _run("mount", "-t", "cgroup", "-o", options, "cgroup", where)
         trees.append(Tree(Path(where), limited=False))
@@ -71,10 +75,43 @@ def mounts() -> Iterator[Mount]:
             yield Mount(where, kind, options.split(","))
 
 
+def named() -> set[str]:
+    """The names of the hierarchies without a controller, mounted or not (cgroups(7))."""
+    fields = [line.split(":")[1] for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    return {field.removeprefix("name=") for field in fields if field.startswith("name=")}
+
+
 def unmount(where: str) -> None:
     """Unmount what is mounted there, if it is; raises GovernorError [ENOTSUP] when refused."""
     if any(mount.where == where for mount in mounts()):
         _run("umount", where)
+
+
+def end(names: Collection[str]) -> None:
+    """End hierarchies that are mounted nowhere, with the groups in them; as far as that can be.
+
+    The kernel ends one only if no group is left when it is unmounted (cgroup_kill_sb in its
+    kernel/cgroup/cgroup.c), and a group is there for some time after it was removed.
+    Raises GovernorError [ENOTSUP] when refused.
+    """
+    until = time.monotonic() + _PATIENCE
+    with tempfile.TemporaryDirectory(prefix=mark()) as where:
+        while left := named().intersection(names):
+            for name in left:
+                _run("mount", "-t", "cgroup", "-o", f"none,name={name}", "cgroup", where)
+                for group in filter(Path.is_dir, Path(where).iterdir()):
+                    remove(group)
+                _run("umount", where)
+            if time.monotonic() > until:
+                return
+            time.sleep(_PAUSE)
+
+
+def remove(top: Path) -> None:
+    """Remove a group with all below it; one that somebody is still in stays, with its parents."""
+    for path, _, _ in os.walk(top, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
 
 
 def _run(*command: str) -> None:
