@@ -33,18 +33,20 @@ def interrupted_at(runner: Runner, module: str, *arguments: str) -> int:
     return ended.exit_code
 
 
-@pytest.mark.parametrize("module", ["governor.cli", "argparse", "governor.cli.arguments"])
-def test_until_its_arguments_are_read_it_dies_of_it(runner: Runner, module: str) -> None:
-    assert interrupted_at(runner, module, "run", "--", "true") == -signal.SIGINT
+def test_until_there_is_something_to_tidy_up_it_dies_of_it(runner: Runner) -> None:
+    assert interrupted_at(runner, "governor.cli", "run", "--", "true") == -signal.SIGINT
 
 
-@pytest.mark.parametrize("module", ["governor.api", "zmq"])
+@pytest.mark.parametrize("module", ["zmq", "argparse", "governor.cli.arguments", "governor.api"])
 def test_then_it_tidies_up_first(runner: Runner, module: str) -> None:
     assert interrupted_at(runner, module, "run", "--", "true") == 128 + signal.SIGINT
 
 
-def test_of_other_commands_as_well(runner: Runner) -> None:
-    assert interrupted_at(runner, "governor.cli.verb", "ls") == -signal.SIGINT
+@pytest.mark.parametrize("module", ["argparse", "governor.cli.verb"])
+def test_another_command_dies_of_it_until_its_arguments_are_read(
+    runner: Runner, module: str
+) -> None:
+    assert interrupted_at(runner, module, "ls") == -signal.SIGINT
     assert interrupted_at(runner, "governor.cli.manual", "man", "run") == 128 + signal.SIGINT
 
 

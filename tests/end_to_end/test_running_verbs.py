@@ -290,6 +290,7 @@ def test_bash_completes_from_the_running_governor(load: Shell, tmp_path: Path) -
         ["numtasks"],
         ["/a"],
         ["numtasks"],
+        ["/a"],
     ]
 
 
