@@ -76,10 +76,10 @@ class JobEnds:
     def settle(self) -> None:
         """Give their results to those that have ended, with all that they were refused."""
         while self._unsettled:
+            before = list(self._unsettled)  # more may end meanwhile, of whom it tells nothing
             self._refusals.catch_up()
-            ended, self._unsettled = self._unsettled, {}
-            for job, result in ended.values():
-                self._conclude(job, result)
+            for id in before:
+                self._conclude(*self._unsettled.pop(id))
 
     def _conclude(self, job: Job, result: JobResult) -> None:
         self._jobs.leave(job)
