@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -123,11 +124,15 @@ def test_a_tree_is_removed_with_one_word_to_the_agent(crowd: Crowd) -> None:
 def test_a_container_takes_less_than_two_kilobytes() -> None:
     with paper_supervisor() as paper:
         crowd = Crowd(paper, 1)
+        for number in range(1000):  # what is imported or grows by leaps is no container's
+            crowd.make(f"/before-{number}")
+        gc.collect()
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
             for number in range(MANY):
                 crowd.make(f"/{number}")
+            gc.collect()
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
