@@ -48,7 +48,7 @@ _SHAPES: Final = (
     _Sweep("limits", "levels with a limit", (NONE, ALL), (NONE, SOME, ALL), ("fork", "open")),
     _Sweep(
         "groups",
-        "groups with a process (of 10,000 one in a hundred)",
+        "groups with a process (10,000: 1 %)",
         (1, 100),
         (1, 10, 100, 1_000, 10_000),
         ("open", "attach", "read"),
