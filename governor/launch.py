@@ -20,6 +20,8 @@ NONCE_MAX = 2**23 - 1
 DIRECTORY_MAX = 107 - len("/clients")
 """Bytes in the path of a directory, so that a socket in it can be addressed (unix(7))."""
 
+_USUAL = (None, AGENT_TIMEOUT, None, "")
+"""Directory, agent's time, lock and state of a governor that nobody has said more about."""
 
 _begun: list[Launched] = []
 """The supervisor that was begun and not asked for yet, if there is one."""
@@ -68,8 +70,7 @@ def launch(
     in which everything is recorded and found again; the supervisor outlives this process then.
     Raises GovernorError when the supervisor does not come up.
     """
-    is_begun = fork and (directory, agent_timeout, state) == (None, AGENT_TIMEOUT, "")
-    if is_begun and _begun:
+    if _begun and fork and (directory, agent_timeout, lock, state) == _USUAL:
         launched = _begun.pop()
     else:
         launched = _start(fork, directory, agent_timeout, lock, state)
@@ -99,7 +100,7 @@ def begin() -> None:
     from workers import channel  # noqa: F401
 
     with contextlib.suppress(GovernorError):  # `launch` will find no place either, and say so
-        _begun.append(_start(fork=True))
+        _begun.append(_start(True, *_USUAL))
 
 
 def abandon() -> None:
@@ -109,11 +110,7 @@ def abandon() -> None:
 
 
 def _start(
-    fork: bool,
-    directory: str | None = None,
-    agent_timeout: float = AGENT_TIMEOUT,
-    lock: int | None = None,
-    state: str = "",
+    fork: bool, directory: str | None, agent_timeout: float, lock: int | None, state: str
 ) -> Launched:
     """A supervisor that has still to say whether it is there; see `launch`."""
     open_standard_streams()
