@@ -4,7 +4,8 @@ A comment right before a block says what the reader need not see:
 
 ``<!-- before: COMMAND -->``  what has to be done first, by the shell of the page;
 ``<!-- run by: FILE::TEST -->``  another test runs it;
-``<!-- not run: REASON -->``  nobody does, and why.
+``<!-- not run: REASON -->``  nobody does, and why;
+``<!-- needs: PROGRAM -->``  it uses a program that a host may lack.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 _BLOCK = re.compile(
-    r"^(?P<notes>(?: *<!-- (?:before|run by|not run): [^\n]* -->\n)*)"
+    r"^(?P<notes>(?: *<!-- (?:before|run by|not run|needs): [^\n]* -->\n)*)"
     r" *```(?P<language>python|console|sh)\n(?P<text>.*?)^ *```$"
     r"(?:\n+```\n(?P<output>.*?)^```$)?",
     re.M | re.S,
 )
-_NOTE = re.compile(r"<!-- (before|run by|not run): (.*) -->")
+_NOTE = re.compile(r"<!-- (before|run by|not run|needs): (.*) -->")
 _PROMPT = re.compile(r"^\$ ((?:.*\\\n)*.*)$", re.M)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import need
 from tests.end_to_end.examples import Example, examples, missing, outputs, script
 from tests.end_to_end.runner import DEADLINE, Runner
 from tests.leftovers import Mark
@@ -106,12 +108,17 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Page]]
 @pytest.mark.parametrize("page", RUN)
 def test_the_examples_of_a_page_run(page: str, pages: dict[str, Page]) -> None:
     found = pages[page].said()
+    needed = {note for example in PAGES[page] if (note := example.notes.get("needs"))}
+    lacking = {program for program in needed if not shutil.which(program)}
     wrong = {
         f"{page}:{example.line}": mistakes
         for number, example in enumerate(PAGES[page])
-        if example.is_run and (mistakes := check(example, number, found))
+        if example.is_run
+        and example.notes.get("needs") not in lacking
+        and (mistakes := check(example, number, found))
     }
     assert wrong == {}
+    need(not lacking, f"examples of {page} need {', '.join(sorted(lacking))}")
 
 
 def test_every_example_is_run_or_says_why_not() -> None:
