@@ -161,8 +161,10 @@ class Server:
 class Doors:
     """Let peers connect to servers for as long as there are descriptors for them.
 
-    libzmq would accept until there are none for anything else, and then try again for ever. It
-    cannot refuse, but a socket whose file has another name is not found. Peers try again.
+    libzmq would accept until there are none, and then abort (ipc_listener_t::accept knows of no
+    EMFILE). It cannot refuse, but a socket whose file has another name is not found. Peers try
+    again. Its thread does not wait for ours: there has to be room for all who come between two
+    looks, for which half of the descriptors is left.
     """
 
     def __init__(self, servers: Iterable[Server]) -> None:

@@ -22,10 +22,12 @@ from tests.programs.facility_support import (
     Parent,
     as_user,
     compiled,
+    eventually,
     forked,
     set_dumpable,
 )
 from workers import files
+from workers.undertaker import is_zombie
 
 USERS = ["me", "nobody"]
 CLONE_FILES = 0x400
@@ -164,6 +166,7 @@ def test_a_process_whose_leader_has_gone(tmp_path: Path) -> None:
     with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.read(1)
+        eventually(lambda: is_zombie(process.pid))  # joined it is before it lets go of its files
         assert files.descriptors(process.pid) == 5
         assert files.distinct([process.pid]) == (5, [])
 

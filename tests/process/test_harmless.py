@@ -221,9 +221,10 @@ class TestToolsAndLanguages:
         text = (
             "const {execFileSync, spawn} = require('child_process'); const fs = require('fs');"
             "console.log(execFileSync('echo', ['hello']).toString());"
-            "fs.readFile('/etc/passwd', () => console.log('read'));"
+            "const read = new Promise(done => fs.readFile('/etc/passwd', done));"
+            "read.then(() => console.log('read'));"
             "spawn('sh', ['-c', 'exit 3']).on('exit', code => setTimeout("
-            "() => console.log('exit', code), 50));"
+            "() => read.then(() => console.log('exit', code)), 50));"
         )
         same(world, ["node", "-e", text], times=2)
 

@@ -202,15 +202,20 @@ def knocked(connection: socket.socket, gov: Governor) -> bool:
 
 
 def test_more_connections_than_descriptors(gov: Governor) -> None:
-    """Those who are inside are served, jobs start, and nothing spins; later others come in."""
+    """Those who are inside are served, jobs start, and nothing spins; later others come in.
+
+    Not more at once than the supervisor has room for until it looks: see `transport.Doors`.
+    """
     most = 1024
     lives(gov)
     resource.prlimit(gov.pid, resource.RLIMIT_NOFILE, (most, most))
     with contextlib.ExitStack() as held:
-        for _ in range(most + 200):
+        for number in range(most + 200):
             connection = held.enter_context(socket.socket(socket.AF_UNIX))
             connection.setblocking(False)
             eventually(partial(knocked, connection, gov), "there is room at the door")
+            if number % 100 == 0:
+                gov.status()  # so that it looks at the door
         lives(gov)
         assert descriptors(gov.pid) < most
         began, used = time.monotonic(), cpu_seconds(gov.pid)
