@@ -237,6 +237,8 @@ class TestWatched:
             toy.sampled(root, host)
         assert host.took() == [(2, signal.SIGKILL)], "its memory is still being given back"
         host.by_path["/a"].remove(2)
+        toy.sampled(root, host)
+        assert host.took() == [], "it has gone since this was counted"
         self.hold(root, 12)
         toy.sampled(root, host)
         assert host.took() == [(3, signal.SIGKILL)]
@@ -245,6 +247,23 @@ class TestWatched:
         assert host.took() == []
         assert control_files(root)["toy.failcnt"].read(root) == 2
         assert control_files(a)["toy.failcnt"].read(a) == 0
+
+    def test_one_that_does_not_end_is_waited_for_by_the_clock(
+        self, sizes_by_pid: dict[int, int]
+    ) -> None:
+        """However often somebody reads a figure, which is a look as well."""
+        toy, root, _ = self.tree()
+        sizes_by_pid.update({1: 9, 2: 5})
+        host = Host({"/": [1, 2]})
+        self.set(root, limit=10, action="kill")
+        self.hold(root, 14)
+        for _ in range(100):
+            toy.sampled(root, host)
+        assert host.took() == [(1, signal.SIGKILL)]
+        host.now += 1
+        for _ in range(100):
+            toy.sampled(root, host)
+        assert host.took() == [(2, signal.SIGKILL)], "the first one cannot give anything"
 
     @given(st.dictionaries(st.integers(1, 50), st.tuples(st.integers(1, 99), st.integers(0, 99))))
     def test_largest(self, found: dict[int, tuple[int, int]]) -> None:
