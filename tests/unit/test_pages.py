@@ -19,6 +19,7 @@ from governor.core.plan import compile_plan
 from governor.memory import PAGE_SIZE, Memory, pages, proportional
 from governor.results import Value
 from governor.subsystem.watched import Watched, WatchedSubsystem
+from workers import spaces
 from workers.resources.privvmpages import Counted
 from workers.spaces import heap_end
 from workers.syscalls import CLONE_VM, table
@@ -118,6 +119,22 @@ class TestWhatProcSays:
         assert own is not None
         assert 0 < proportional(os.getpid(), own) <= own.resident * 1.05
         assert proportional(2**22, Memory(9, 8, 6, 5)) == 8
+
+
+def test_a_worker_that_becomes_a_program_while_it_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the interpreter had in it is over when the process has another name."""
+    own, after = Memory(9, 8, 6, 5000), Memory(4, 3, 1, 50)
+    looks = {1: own, os.getpid(): own}
+
+    def starting(pid: int) -> bool:
+        looks[pid] = after
+        return False
+
+    monkeypatch.setattr(spaces, "memory", lambda pid: looks[pid])
+    monkeypatch.setattr(spaces, "_starting", starting)
+    assert list(spaces.spaces([1])) == [(1, after)]
 
 
 class Toy(WatchedSubsystem):
@@ -271,9 +288,9 @@ class TestWatched:
         shares = {pid: min(share, resident) for pid, (resident, share) in found.items()}
         toy = Toy()
         toy.measure = lambda pid, space: shares[pid]  # type: ignore[misc]
-        spaces = {pid: Memory(1, resident, 1, 1) for pid, (resident, _) in found.items()}
+        by_pid = {pid: Memory(1, resident, 1, 1) for pid, (resident, _) in found.items()}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(governor.subsystem.watched, "memory", spaces.get)
+            patch.setattr(governor.subsystem.watched, "memory", by_pid.get)
             largest = toy.largest(found)
         assert (largest is None) == (not found)
         if largest is not None:
