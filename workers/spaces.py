@@ -24,7 +24,10 @@ def spaces(pids: Iterable[int]) -> Iterator[tuple[int, Memory]]:
     own = memory(os.getpid())
     for pid in pids:
         found = memory(pid)
-        if found is None or (own and found.text == own.text and _starting(pid)):
+        if found and own and found.text == own.text:
+            # It may become the program between two looks: what it has is looked at last.
+            found = None if _starting(pid) else memory(pid)
+        if found is None:
             continue
         # What shares a space shows the same figures: only such processes are compared.
         alike.setdefault((found.size, found.data), []).append((pid, found))

@@ -23,8 +23,8 @@ from governor.subsystem.pages import PagesSubsystem
 from governor.units import UNLIMITED
 
 ACTIONS = ("refuse", "stop", "kill")
-_PATIENCE = 10
-"""Looks that a killed process has to give back its memory before another one is killed."""
+_PATIENCE = 1.0
+"""Seconds that a killed process has to give back its memory before another one is killed."""
 
 
 class Watched(Counter):
@@ -34,7 +34,7 @@ class Watched(Counter):
         "action",
         "barrier_pages",
         "doomed",
-        "looks",
+        "doomed_at",
         "most",
         "over_barrier",
         "over_limit",
@@ -49,8 +49,8 @@ class Watched(Counter):
         self.over_barrier = self.over_limit = False
         """Whether more than the barrier, and than the limit, was held at the last look."""
         self.stopped: set[int] = set()
-        self.doomed = self.looks = 0
-        """Who was killed last, and how often that was seen to be there yet."""
+        self.doomed, self.doomed_at = 0, 0.0
+        """Who was killed and may still be counted, 0 for nobody, and when."""
         self.taken = 0
         """How often stop or kill was necessary."""
 
@@ -115,6 +115,8 @@ class WatchedSubsystem(PagesSubsystem):
                 self._stop(state, members, host)
             if state.over_limit and state.action == "kill":
                 self._kill(container, state, members, host)
+            else:
+                state.doomed = 0
             if known != (state.stopped, state.taken):
                 host.changed(container)
         # A process may have been stopped for several containers.
@@ -147,13 +149,16 @@ class WatchedSubsystem(PagesSubsystem):
                 state.stopped.add(pid)
 
     def _kill(self, container: Container, state: Watched, members: list[int], host: Host) -> None:
-        """Kill the largest, unless what the last one had is just being given back."""
-        state.looks += 1
-        if state.doomed in members and memory(state.doomed) and state.looks < _PATIENCE:
+        """Kill the largest, unless what the last one had may be in what is held yet."""
+        before, is_there = state.doomed, state.doomed in members and bool(memory(state.doomed))
+        if before and is_there and host.now < state.doomed_at + _PATIENCE:
             return
-        largest = self.largest(members)
+        state.doomed = 0
+        if before and not is_there:
+            return  # it may have gone since that was counted
+        largest = self.largest(pid for pid in members if pid != before)
         if largest is not None:
-            state.doomed, state.looks = largest, 0
+            state.doomed, state.doomed_at = largest, host.now
             state.taken += 1
             host.event(  # before it is gone, and its job unknown
                 "kill", container, resource=self.name, bound=state.most, held=state.held,

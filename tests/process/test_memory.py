@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -269,6 +269,12 @@ def test_a_process_that_moves_keeps_its_policy_and_that_is_said(gov: Governor) -
     assert levels["/here"] != "partial"
 
 
+def bring_online(machine: Path, cpus: Iterable[int]) -> None:
+    """These CPUs only, at once: whoever reads meanwhile never finds an empty file."""
+    (machine / "new").write_text(format_cpus(cpus))
+    (machine / "new").replace(machine / "cpu/online")
+
+
 def test_a_processor_goes_and_comes_back(gov: Governor, machine: Path) -> None:
     usable = sorted(os.sched_getaffinity(0))
     need(len(usable) > 1, "this host lets us use one CPU only")
@@ -284,11 +290,11 @@ def test_a_processor_goes_and_comes_back(gov: Governor, machine: Path) -> None:
         return parse_cpus(row.split()[1])
 
     eventually(lambda: allowed() == {usable[-1]}, "the job to be confined")
-    (machine / "cpu/online").write_text(str(usable[0]))
+    bring_online(machine, usable[:1])
     eventually(lambda: allowed() == {usable[0]}, "the job to be where its parent's CPUs are")
     figures = [container[f"simset.{name}"] for name in ("cpus", "effective_cpus")]
     assert figures == [str(usable[-1]), str(usable[0])]
-    (machine / "cpu/online").write_text(format_cpus(usable))
+    bring_online(machine, usable)
     eventually(lambda: allowed() == {usable[-1]}, "the job to be back")
     os.close(write)
     assert job.wait(60).exit_code == 0

@@ -56,7 +56,7 @@ def foreign_puppet() -> Iterator[Puppet]:
 def test_charge_moves_with_all_threads_and_children_stay(gov: Governor, boxes: Boxes) -> None:
     a, b = boxes
     with puppet(gov, a) as job:
-        children = job.fill(2)
+        children = sorted(job.fill(2))
         job.fill(3, "t")
         assert held(a, b) == [6, 0]
         b.attach(job.pid)

@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter as Counts
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -29,14 +30,18 @@ LEVELS = 3
 
 @pytest.fixture
 def crowd() -> Iterator[list[int]]:
-    """Processes with the tag of the source."""
-    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(4)]
-    for sleeper in sleepers:
-        membership.write(sleeper.pid, Tag(NONCE, JOB, SOURCE))
-    yield [sleeper.pid for sleeper in sleepers]
-    for sleeper in sleepers:
-        sleeper.kill()
-        sleeper.wait()
+    """Processes with the tag of the source, which open nothing any more."""
+    cats = [subprocess.Popen(["cat"], stdin=PIPE, stdout=PIPE, bufsize=0) for _ in range(4)]
+    for cat in cats:
+        assert cat.stdin is not None
+        assert cat.stdout is not None
+        cat.stdin.write(b".")
+        assert cat.stdout.read(1) == b"."
+        membership.write(cat.pid, Tag(NONCE, JOB, SOURCE))
+    yield [cat.pid for cat in cats]
+    for cat in cats:
+        cat.kill()
+        cat.communicate()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +42,16 @@ after_leader(void *leader)
 
 static pthread_t leader;
 
+/* A joined thread has its files for a moment yet. */
+static void
+await_end(void)
+{
+    struct stat tasks;
+
+    while (stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 3)
+        sched_yield();
+}
+
 int
 main(void)
 {
@@ -49,6 +60,7 @@ main(void)
     close_range(3, ~0U, 0);
     pthread_create(&thread, NULL, with_own_table, NULL);
     pthread_join(thread, NULL);
+    await_end();
     if (fork() == 0) {
         leader = pthread_self();
         pthread_create(&thread, NULL, after_leader, &leader);

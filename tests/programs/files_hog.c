@@ -1,5 +1,7 @@
 /*
- * files_hog PROCESSES THREADS ROUNDS: many tasks open and close files as fast as they can.
+ * files_hog PROCESSES THREADS ROUNDS [meet]: many tasks open and close files as fast as they can.
+ *
+ * Whoever is to meet a limit goes on until one of them has.
  *
  * They keep count in shared memory, up after an open and down before a close, so that the count
  * never exceeds what is really open. Prints the highest count and the number of EMFILE.
@@ -25,7 +27,7 @@
 static struct shared {
     atomic_int open, highest, refused, other, started;
 } *shared;
-static int rounds, tasks;
+static int rounds, tasks, meet;
 
 static void
 opened(int number)
@@ -75,7 +77,7 @@ hog(void *number)
     atomic_fetch_add(&shared->started, 1);
     while (atomic_load(&shared->started) < tasks)
         sched_yield();
-    for (int i = 0; i < rounds; i++) {
+    for (int i = 0; i < rounds || (meet && !atomic_load(&shared->refused)); i++) {
         int made = held < MOST ? make(&random, fds + held) : 0;
 
         held += made;
@@ -111,6 +113,7 @@ main(int count, char **arguments)
     int processes = atoi(arguments[1]), threads = atoi(arguments[2]);
 
     rounds = atoi(arguments[3]);
+    meet = count > 4;
     tasks = processes * threads;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     close_range(3, ~0U, 0);

@@ -1,5 +1,6 @@
 /*
- * memory_storm PROCESSES THREADS ROUNDS: many tasks map and unmap memory as fast as they can.
+ * memory_storm PROCESSES THREADS ROUNDS: many tasks map and unmap memory as fast as they can, at
+ * least until one of them was refused some.
  *
  * They keep count in shared memory, up after a map and down before an unmap, so that the count
  * never exceeds what there really is. Prints the highest count, what all processes had besides
@@ -47,7 +48,7 @@ storm(void *seed)
     atomic_fetch_add(&shared->started, 1);
     while (atomic_load(&shared->started) < tasks)
         sched_yield();
-    for (i = 0; i < rounds; i++) {
+    for (i = 0; i < rounds || !atomic_load(&shared->refused); i++) {
         if (held < MOST && rand_r(&random) % 5 < 3) {
             size[held] = 1 + rand_r(&random) % LARGEST;
             at[held] = mmap(NULL, size[held] * page, PROT_READ | PROT_WRITE,

@@ -4,9 +4,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -19,6 +22,7 @@
 static int held[KINDS][MOST];
 static int have[KINDS];
 static int refused[KINDS + 1];
+static atomic_int *born;
 static const int errors[KINDS] = {EAGAIN, EMFILE, ENOBUFS};
 
 static int make(int kind)
@@ -26,13 +30,19 @@ static int make(int kind)
     int made = -1;
 
     if (kind == 0) {
+        int before = atomic_load(born);
+
         made = fork();
         if (made == 0) {
             syscall(SYS_close_range, 0, ~0U, 0);
             prctl(PR_SET_PDEATHSIG, SIGKILL);
+            atomic_fetch_add(born, 1);
             for (;;)
                 pause();
         }
+        /* Until then it holds what we have, even if we close that. */
+        while (made > 0 && atomic_load(born) == before)
+            sched_yield();
     } else if (kind == 1) {
         made = open("/dev/null", O_RDONLY | O_CLOEXEC);
     } else {
@@ -64,6 +74,7 @@ int main(int argc, char **argv)
 {
     int rounds = argc > 2 ? atoi(argv[2]) : 0;
 
+    born = mmap(NULL, sizeof *born, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     while (getchar() != '\n')
         ;
     srandom(argc > 1 ? atoi(argv[1]) : 0);

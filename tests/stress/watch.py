@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import select
@@ -43,29 +42,38 @@ class Watch:
 
     def look(self) -> Sizes:
         """The sizes now."""
-        return {name: _size(pid) for name, pid in self.pids.items()}
+        return {name: Size(_resident(pid), len(_links(pid))) for name, pid in self.pids.items()}
 
     def rest(self) -> Sizes:
-        """The sizes once no process has a listener of a job any more; none must run."""
+        """The sizes once no process has a listener of a job any more; none must run.
+
+        Nor does one of them count just now: what it looks at in /proc is open for a moment.
+        """
         end = time.monotonic() + DEADLINE
-        while any(map(_listens, self.pids.values())):
-            assert time.monotonic() < end, "listeners of jobs that have ended are still there"
+        while any(map(_is_busy, (found := {n: _links(p) for n, p in self.pids.items()}).values())):
+            assert time.monotonic() < end, f"this is still there: {found}"
             os.sched_yield()
-        return self.look()
+        return {name: Size(_resident(pid), len(found[name])) for name, pid in self.pids.items()}
 
 
-def _listens(pid: int) -> bool:
-    """Whether a process has a seccomp listener."""
+def _links(pid: int) -> list[str]:
+    """What the descriptors of a process are; empty for one that is closed meanwhile."""
+    links = []
     for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            if "seccomp" in os.readlink(f"/proc/{pid}/fd/{name}"):
-                return True
-    return False
+        try:
+            links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except FileNotFoundError:
+            links.append("")
+    return links
 
 
-def _size(pid: int) -> Size:
+def _is_busy(links: list[str]) -> bool:
+    return any(not link or "seccomp" in link or link.startswith("/proc") for link in links)
+
+
+def _resident(pid: int) -> int:
     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return Size(resident * resource.getpagesize() // 1024, len(os.listdir(f"/proc/{pid}/fd")))
+    return resident * resource.getpagesize() // 1024
 
 
 def children(pid: int) -> list[int]:

@@ -19,6 +19,7 @@ from governor.core.plan import compile_plan
 from governor.memory import PAGE_SIZE, Memory, pages, proportional
 from governor.results import Value
 from governor.subsystem.watched import Watched, WatchedSubsystem
+from workers import spaces
 from workers.resources.privvmpages import Counted
 from workers.spaces import heap_end
 from workers.syscalls import CLONE_VM, table
@@ -118,6 +119,22 @@ class TestWhatProcSays:
         assert own is not None
         assert 0 < proportional(os.getpid(), own) <= own.resident * 1.05
         assert proportional(2**22, Memory(9, 8, 6, 5)) == 8
+
+
+def test_a_worker_that_becomes_a_program_while_it_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the interpreter had in it is over when the process has another name."""
+    own, after = Memory(9, 8, 6, 5000), Memory(4, 3, 1, 50)
+    looks = {1: own, os.getpid(): own}
+
+    def starting(pid: int) -> bool:
+        looks[pid] = after
+        return False
+
+    monkeypatch.setattr(spaces, "memory", lambda pid: looks[pid])
+    monkeypatch.setattr(spaces, "_starting", starting)
+    assert list(spaces.spaces([1])) == [(1, after)]
 
 
 class Toy(WatchedSubsystem):
@@ -237,6 +254,8 @@ class TestWatched:
             toy.sampled(root, host)
         assert host.took() == [(2, signal.SIGKILL)], "its memory is still being given back"
         host.by_path["/a"].remove(2)
+        toy.sampled(root, host)
+        assert host.took() == [], "it has gone since this was counted"
         self.hold(root, 12)
         toy.sampled(root, host)
         assert host.took() == [(3, signal.SIGKILL)]
@@ -246,15 +265,32 @@ class TestWatched:
         assert control_files(root)["toy.failcnt"].read(root) == 2
         assert control_files(a)["toy.failcnt"].read(a) == 0
 
+    def test_one_that_does_not_end_is_waited_for_by_the_clock(
+        self, sizes_by_pid: dict[int, int]
+    ) -> None:
+        """However often somebody reads a figure, which is a look as well."""
+        toy, root, _ = self.tree()
+        sizes_by_pid.update({1: 9, 2: 5})
+        host = Host({"/": [1, 2]})
+        self.set(root, limit=10, action="kill")
+        self.hold(root, 14)
+        for _ in range(100):
+            toy.sampled(root, host)
+        assert host.took() == [(1, signal.SIGKILL)]
+        host.now += 1
+        for _ in range(100):
+            toy.sampled(root, host)
+        assert host.took() == [(2, signal.SIGKILL)], "the first one cannot give anything"
+
     @given(st.dictionaries(st.integers(1, 50), st.tuples(st.integers(1, 99), st.integers(0, 99))))
     def test_largest(self, found: dict[int, tuple[int, int]]) -> None:
         """The same as if every share were looked at."""
         shares = {pid: min(share, resident) for pid, (resident, share) in found.items()}
         toy = Toy()
         toy.measure = lambda pid, space: shares[pid]  # type: ignore[misc]
-        spaces = {pid: Memory(1, resident, 1, 1) for pid, (resident, _) in found.items()}
+        by_pid = {pid: Memory(1, resident, 1, 1) for pid, (resident, _) in found.items()}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(governor.subsystem.watched, "memory", spaces.get)
+            patch.setattr(governor.subsystem.watched, "memory", by_pid.get)
             largest = toy.largest(found)
         assert (largest is None) == (not found)
         if largest is not None:
