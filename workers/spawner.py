@@ -29,6 +29,7 @@ from workers import channel, membership
 from workers.heirloom import Heirloom
 from workers.undertaker import Undertaker, children, is_zombie
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_AGAIN_MS = 10
 _SWEEP_SECONDS = 5.0
@@ -272,6 +273,7 @@ def _main(end: socket.socket, nonce: int, directory: str, heirloom: Heirloom | N
     if heirloom is not None:
         take_descriptors()  # each job has one here; jobs get what was there before
     become_subreaper()
+    be_woken_by_the_end_of_the_parent()
     spawner.serve()
     spawner.kill_all()
     remove_directory(directory)
@@ -331,6 +333,17 @@ def become_subreaper() -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def be_woken_by_the_end_of_the_parent() -> None:
+    """Whoever has stopped this process, it goes on when its parent ends, and notices.
+
+    The kernel wakes up a process group without ties to its session (setpgid(2)). But where init
+    is of the same session, as in a container that runs one command, an orphan has such a tie.
+    """
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
 
 
 def remove_directory(directory: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,9 @@ from tests.process.helpers import (
     run_job,
     spawner_of,
 )
-from tests.programs.facility_support import as_user
+from tests.programs.facility_support import as_user, prctl
+
+PR_SET_CHILD_SUBREAPER = 36
 
 OWNER = """
 import os, sys, governor
@@ -54,6 +58,24 @@ def room(pid: int) -> int:
     """For how many descriptors the kernel has room now, without enlarging a table."""
     status = Path(f"/proc/{pid}/status").read_text().split()
     return int(status[status.index("FDSize:") + 1])
+
+
+@pytest.fixture
+def subreaper() -> Iterator[None]:
+    """Orphans of ours become our children for a while, as they become init's."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    yield
+    prctl(PR_SET_CHILD_SUBREAPER, 0)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, 0):
+            pass
+
+
+def reaped(pid: int) -> bool:
+    """Whether it has ended as our child; it may not be ours yet."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return False
 
 
 def state(pid: int) -> str:
@@ -245,6 +267,21 @@ def test_supervisor_dies_while_another_part_is_stopped(
     eventually(lambda: state(part) == "T", "it is stopped")  # who stops later hears of no hangup
     os.kill(supervisor(gov), signal.SIGKILL)
     eventually(lambda: not any(map(exists, (spawner, agent, job.pid))), "everything has ended")
+    gov.close()
+    assert not os.listdir(runtime)
+
+
+def test_supervisor_dies_while_the_spawner_is_stopped_and_init_is_near(
+    gov: Governor, runtime: Path, subreaper: None
+) -> None:
+    """As in a container that runs one command: whose orphans the kernel does not hang up on."""
+    job = gov.spawn(["sleep", "1000"])
+    spawner = spawner_of(gov)
+    os.kill(spawner, signal.SIGSTOP)
+    eventually(lambda: state(spawner) == "T", "it is stopped")
+    os.kill(supervisor(gov), signal.SIGKILL)
+    eventually(lambda: reaped(spawner), "it has gone on and ended")
+    assert not exists(job.pid)
     gov.close()
     assert not os.listdir(runtime)
 

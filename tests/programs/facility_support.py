@@ -21,7 +21,7 @@ from shutil import which
 from typing import Any
 
 from tests.capabilities import need
-from workers import seccomp
+from workers import resources, seccomp
 from workers.syscalls import table
 
 PROGRAMS = Path(__file__).parent
@@ -70,9 +70,9 @@ class Child:
         self._stream = stream
         self._lines = stream.makefile("rb")
 
-    def hear(self) -> Any:
-        """What the child said next."""
-        line = self._lines.readline()
+    def hear(self, start: bytes = b"") -> Any:
+        """What the child said next; ``start`` of it was received already."""
+        line = start + self._lines.readline()
         assert line, "the child ended without a word"
         said = json.loads(line)
         if isinstance(said, dict) and "traceback" in said:
@@ -149,6 +149,7 @@ def as_user(name: str, body: Callable[[], object]) -> None:
 
     def run(parent: Parent) -> None:
         if name != "me" and os.geteuid() == 0:
+            resources.trapped(resources.NAMES, table())  # nobody else may be able to import them
             entry = pwd.getpwnam(name)
             os.setgroups([])
             os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
@@ -206,9 +207,9 @@ def filtered(traps: set[str], body: Callable[[Parent], object]) -> Iterator[tupl
 
     ours: list[int] = []
     with forked(run) as child:
-        _, ours, _, _ = socket.recv_fds(child._stream, 1, 1)
+        start, ours, _, _ = socket.recv_fds(child._stream, 1, 1)
         try:
-            assert ours, child.hear()
+            assert ours, child.hear(start)
             child.say()
             yield child, ours[0]
         finally:
