@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -71,8 +72,10 @@ class Town:
         """Do something that may be done again."""
         try:
             return what(self.gov)
-        except GovernorError:
-            if not is_zombie(self.gov.pid):
+        except GovernorError as error:
+            if error.errno == errno.EIO:  # its sockets are closed just before it has ended
+                eventually(lambda: is_zombie(self.gov.pid), f"it has ended: {error}")
+            elif not is_zombie(self.gov.pid):
                 raise
         self.gov.close()
         self.start()
