@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import subprocess
@@ -73,8 +72,9 @@ class Town:
         try:
             return what(self.gov)
         except GovernorError as error:
-            if error.errno == errno.EIO:  # its sockets are closed just before it has ended
-                eventually(lambda: is_zombie(self.gov.pid), f"it has ended: {error}")
+            # Its sockets are closed before it is a zombie.
+            if error.message == "the supervisor has ended":
+                eventually(lambda: is_zombie(self.gov.pid), "it has ended")
             elif not is_zombie(self.gov.pid):
                 raise
         self.gov.close()
