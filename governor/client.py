@@ -21,6 +21,8 @@ from workers import channel
 
 DEADLINE = 30.0
 """Seconds in which a supervisor answers whatever does not wait for a job."""
+_LATE = 5.0
+"""The same for somebody who has been told by Ctrl-C not to wait."""
 _SIGNAL_SLICE = 0.5
 """Seconds after which a wait is begun anew. A signal that comes just before the poll does not
 interrupt it, and Python runs handlers, such as that of Ctrl-C, only between its own steps."""
@@ -59,34 +61,49 @@ class Client:
         self._connections: list[_Connection] = []
         self._closed = False
 
-    def ask(self, request: Callable[[int], Message], timeout: float | None = DEADLINE) -> Any:
+    def ask(
+        self,
+        request: Callable[[int], Message],
+        timeout: float | None = DEADLINE,
+        undo: Callable[[Any], object] | None = None,
+    ) -> Any:
         """Send ``request(number)`` and wait for its answer's value, for ever without a timeout.
 
         Raises the GovernorError with which the request was refused; EIO when the
         supervisor is gone, ETIMEDOUT when it does not answer, EINVAL for a timeout of NaN.
+        ``undo(value)`` is called where an exception from outside, such as that of Ctrl-C, takes
+        the place of the answer: before that goes on, what has been done is taken back.
         """
         if timeout is not None and timeout != timeout:
             raise GovernorError(errno.EINVAL, f"a time cannot be {timeout}")
         connection = self._connection()
+        number = next(self._requests)
         with connection.lock:
             if self._closed:
                 raise _gone()
-            return self._ask(connection, request, timeout)
+            connection.peer.send(request(number))
+        try:
+            return self._answer(connection, number, timeout)
+        except GovernorError:
+            raise
+        except BaseException:
+            if undo is not None:
+                with contextlib.suppress(GovernorError):
+                    undo(self._answer(connection, number, _LATE))
+            raise
 
-    def _ask(
-        self, connection: _Connection, request: Callable[[int], Message], timeout: float | None
-    ) -> Any:
-        number = next(self._requests)
-        connection.peer.send(request(number))
+    def _answer(self, connection: _Connection, number: int, timeout: float | None) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            answer = connection.peer.receive()
-            if answer is None:
-                self._await(connection.poller, deadline)
-            elif answer.request == number:
-                if isinstance(answer, wire.Failure):
-                    raise GovernorError(answer.errno, answer.message)
-                return answer.value
+        with connection.lock:
+            while not self._closed:
+                answer = connection.peer.receive()
+                if answer is None:
+                    self._await(connection.poller, deadline)
+                elif answer.request == number:
+                    if isinstance(answer, wire.Failure):
+                        raise GovernorError(answer.errno, answer.message)
+                    return answer.value
+            raise _gone()
 
     def leave_stdio(self, descriptors: Sequence[int]) -> str:
         """Leave a job's stdin, stdout and stderr with the supervisor; returns their token."""

@@ -37,6 +37,7 @@ def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> 
         _set_stdio(stdin, stdout, stderr)
         step = "join the process group"
         _set_session(spec.pgid)
+        _handle_nothing()
         step = f"enter the working directory {os.fsdecode(spec.cwd)}"
         os.chdir(spec.cwd)
         os.umask(spec.umask)
@@ -51,7 +52,7 @@ def main(spec_fd: int, stdin: int, stdout: int, stderr: int, report_fd: int) -> 
         _wait_for_go(report)
     except Exception as error:
         _fail(report, error, step)
-    _reset_signals()
+    _ignore_nothing()
     if spec.callable:
         _call(spec, report)
     _exec(spec, report)
@@ -134,16 +135,20 @@ def _wait_for_go(report: socket.socket) -> None:
     os._exit(OWN_FAILURE)
 
 
-def _reset_signals() -> None:
-    """Give the job the dispositions a program starts with; what the caller ignores stays ignored.
+def _handle_nothing() -> None:
+    """Let a signal do to the worker what it would do to the job: it may be meant for that already.
 
-    Python itself ignores SIGPIPE and SIGXFSZ, which the caller never asked for.
+    What the caller ignores stays ignored.
     """
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
+
+
+def _ignore_nothing() -> None:
+    """Give the job what Python itself ignores, and the caller never asked for."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _exec(spec: JobSpec, report: socket.socket) -> NoReturn:

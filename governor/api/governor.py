@@ -264,6 +264,7 @@ class Governor(Runs):
         descriptor or an open file. After ``timeout`` seconds the job is ended: TERM to all
         its processes, KILL after ``grace`` seconds. ``foreground``: stay in this process's
         session and process group, with its terminal; otherwise the job has a session of its own.
+        Ctrl-C, or any exception here, ends it in the same way: nobody has the job then.
         """
         request = spawn_request(
             self.client,
@@ -280,7 +281,7 @@ class Governor(Runs):
             grace=grace,
             foreground=foreground,
         )
-        id, pid, traps = self.client.ask(request)
+        id, pid, traps = self.client.ask(request, undo=lambda job: self._end([job[0]], grace))
         return Job(self, id, name or name_of(target), pid, traps)
 
     def jobs(self) -> list[JobReport]:
@@ -321,7 +322,10 @@ class Governor(Runs):
         """End jobs with every process they started: TERM, and KILL after ``grace`` seconds."""
         ids = [job.id for job in jobs]
         if ids:
-            self.client.ask(lambda n: wire.StopJobs(n, ids, grace), grace + DEADLINE)
+            self._end(ids, grace)
+
+    def _end(self, ids: list[int], grace: float) -> None:
+        self.client.ask(lambda n: wire.StopJobs(n, ids, grace), grace + DEADLINE)
 
     # -- the end -------------------------------------------------------------------
 

@@ -128,8 +128,8 @@ class Runs:
 
         with placed(self, options) as given:
             job = self.spawn(target, *args, **{**given, **streams.given})
-            streams.started()
             try:
+                streams.started()
                 with Pump(streams.pipes):
                     return job.wait()
             except BaseException:

@@ -96,8 +96,7 @@ def test_a_thread_stands_for_its_process(gov: Governor, boxes: tuple[Container, 
     a, b = boxes
     with puppet(gov, a) as job:
         job.fill(2, "t")
-        thread = max(int(name) for name in os.listdir(f"/proc/{job.pid}/task"))
-        assert thread != job.pid
+        thread = next(int(t) for t in os.listdir(f"/proc/{job.pid}/task") if int(t) != job.pid)
         assert gov.where(thread) == gov.where(job.pid)
         b.attach(thread)
         assert (a.tasks, b.tasks) == ([], [job.pid])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -43,8 +44,9 @@ def newest_spawner(gov: Governor, before: int, *jobs: int) -> int:
 
     def is_there() -> bool:
         for pid in set(children(gov.pid)) - {before, *jobs}:
-            if b"spawner.main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # others may end
+                if b"spawner.main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
         return bool(found)
 
     eventually(is_there, "there is another spawner")

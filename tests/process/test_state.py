@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,10 +48,11 @@ class Host:
         """Everything of the governor's dies at once, and so that nobody can clean up."""
         assert self.gov is not None
         (spawner,) = children(self.gov.pid)
+        stop_and_see([self.gov.pid, spawner])  # who has ended is not reaped from here on
         below = children(spawner)
-        for pid in (self.gov.pid, spawner, *below):
+        for pid in below:
             os.kill(pid, signal.SIGSTOP)
-        kill_and_see([self.gov.pid, spawner, *below])
+        kill_and_see([*below, spawner, self.gov.pid])
         self.close()
 
     def close(self) -> None:
@@ -79,6 +80,22 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
         finally:
             if host.gov is not None:
                 host.gov.close()
+
+
+def stop_and_see(pids: Collection[int]) -> None:
+    """Stop processes and wait until they do nothing any more."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        stat = Path(f"/proc/{pid}/stat")
+        eventually(lambda: ") T " in stat.read_text(), "it has stopped")  # noqa: B023
+
+
+def command_of(pid: int) -> bytes:
+    """What a process runs; nothing when it has ended, whoever reaps it in this very moment."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def trees(gov: Governor) -> dict[str, dict[str, Value]]:
@@ -201,7 +218,7 @@ class TestJobs:
         assert error.startswith("job longer was lost: ")
         ((_, code, *_),) = gov._wait([ended.id], 10)
         assert code == 7
-        assert not exists(ran.pid) or b"sleep" not in Path(f"/proc/{ran.pid}/cmdline").read_bytes()
+        assert b"sleep" not in command_of(ran.pid)
 
     def test_numbers_are_not_given_twice(self, host: Host) -> None:
         gov = host.up()

@@ -71,8 +71,11 @@ class Town:
         """Do something that may be done again."""
         try:
             return what(self.gov)
-        except GovernorError:
-            if not is_zombie(self.gov.pid):
+        except GovernorError as error:
+            # Its sockets are closed before it is a zombie.
+            if error.message == "the supervisor has ended":
+                eventually(lambda: is_zombie(self.gov.pid), "it has ended")
+            elif not is_zombie(self.gov.pid):
                 raise
         self.gov.close()
         self.start()

@@ -108,8 +108,8 @@ def kernel(gov: Governor) -> Container:
 
 def test_the_screen_has_everything(gov: Governor, kernel: Container) -> None:
     async def look(hand: Hand) -> None:
-        text = await hand.see("1/12")
-        lines = text.split("\n")
+        await hand.see("1/12")
+        lines = (await hand.see("Kill")).split("\n")  # the keys may come after the figures
         assert len(lines) == SIZE[1]
         assert {len(line) for line in lines} == {SIZE[0]}
         titles = "CONTAINER TASKS FILES CPU% REF/S CPUS LEVEL".split()

@@ -13,7 +13,7 @@ import pytest
 
 import governor
 from governor.api import Governor
-from tests.process.helpers import DEADLINE, kernel_pids, puppet
+from tests.process.helpers import DEADLINE, eventually, kernel_pids, puppet
 from tests.process.running import program
 
 
@@ -309,6 +309,7 @@ def test_events_tell_what_has_happened(gov: Governor) -> None:
     with puppet(gov) as job:
         a.attach(job.pid)
         pid = job.pid
+    eventually(lambda: gov.status().jobs == 0, "its end has been seen")
     a.remove(kill=True)
     seen = {}
     for event in gov.events(after=0):
