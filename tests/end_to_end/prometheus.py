@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -91,17 +93,27 @@ class Prometheus:
         found = self.get("query_range", **asked)["result"]
         return [Series(each["metric"], list(map(number, each["values"]))) for each in found]
 
-    def value(self, expr: str) -> float:
-        """The one value that an expression gives."""
-        (series,) = self.query(expr)
+    def value(self, expr: str, at: float) -> float:
+        """The one value that an expression gives at that time."""
+        (series,) = self.query(expr, at)
         return series.points[0][1]
 
-    def scraped(self) -> None:
-        """Wait until what is true now has been scraped."""
+    def scraped(self) -> float:
+        """Wait until what is true now has been scraped; a time at which that scrape is the last.
+
+        At any other time it may be one that was under way meanwhile, or has failed since.
+        """
         # Time stamps of scrapes are moved by up to two milliseconds.
         now = time.time() + 0.01
         asked = f"timestamp(up) > {now} and up == 1"
-        self.eventually(lambda: bool(self.query(asked)), "it has scraped")
+        found: list[Series] = []
+
+        def has_scraped() -> bool:
+            found[:] = self.query(asked)
+            return bool(found)
+
+        self.eventually(has_scraped, "it has scraped")
+        return found[0].points[0][1] + 0.002
 
     def eventually(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for something that only asking it shows."""
@@ -137,10 +149,14 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens at, nor gets from the kernel when asking for any."""
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    least = int(given[0])
+    while True:
+        wanted = random.randrange(least // 2, least) if least > 16_384 else 0
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", wanted)) as listener:
+            port: int = listener.getsockname()[1]
+            return port
 
 
 @pytest.fixture(scope="session")
