@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from governor.api.events import as_json, begin, keep, leave
+from governor.api.events import as_json, keep, leave
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ class EventLog:
         self._thread: threading.Thread | None = None
 
     def follow(self, client: Client) -> None:
-        """Begin; whatever happens from now on will be told of, however soon the end is."""
-        with contextlib.suppress(GovernorError):
-            begin(client, self._keeper)
+        """Begin."""
         self._thread = threading.Thread(
             target=self._follow, args=[client], name="governor events", daemon=True
         )

@@ -17,11 +17,6 @@ def follow(client: Client, after: int) -> tuple[int, list[Event]]:
     return _read(client.ask(lambda n: wire.Follow(n, after, POLL), POLL + DEADLINE))
 
 
-def begin(client: Client, keeper: str) -> None:
-    """This one will keep them all: an end that comes before it has asked for any waits for it."""
-    client.ask(lambda n: wire.Log(n, keeper, 0, 0.0))
-
-
 def keep(client: Client, keeper: str, after: int) -> tuple[int, list[Event]]:
     """The same for one who keeps them all, and has those until ``after``."""
     return _read(client.ask(lambda n: wire.Log(n, keeper, after, POLL), POLL + DEADLINE))

@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,6 @@ import pytest
 
 import governor
 from governor.api import Governor, event_log
-from governor.api.event_log import EventLog
-from governor.client import Client
 from governor.errors import GovernorError
 from tests.process.helpers import eventually, run_job
 
@@ -69,26 +66,6 @@ class TestAll:
                 gov.mount("load", ["numtasks"])
         kinds = [event.get("kind") for event in read(log)]
         assert kinds == [None, "mount", "mount"]
-
-    def test_an_end_that_comes_before_the_first_question(
-        self, log: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        is_ending = threading.Event()
-        follow, shutdown = EventLog._follow, Governor.shutdown
-
-        def follow_late(self: EventLog, client: Client) -> None:
-            is_ending.wait(60)
-            follow(self, client)
-
-        def shut_down(self: Governor, grace: float = 1.0) -> None:
-            shutdown(self, grace)  # who has been answered waits for the end now
-            is_ending.set()
-
-        monkeypatch.setattr(EventLog, "_follow", follow_late)
-        monkeypatch.setattr(Governor, "shutdown", shut_down)
-        with governor.Governor(events=log) as gov:
-            gov.mount("load", ["numtasks"])
-        assert [event["kind"] for event in read(log)] == ["mount"]
 
 
 class TestRotation:
