@@ -23,6 +23,7 @@ from tests.process.helpers import DEADLINE, ROOT
 
 MONITORING = ROOT / "examples" / "monitoring"
 INTERVAL = "300ms"
+_LEAST_PORT = 10_000
 _PAUSE = 0.1
 """Between two looks at a server that tells nobody when it has scraped."""
 
@@ -149,13 +150,16 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at, nor gets from the kernel when asking for any."""
-    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
-    least = int(given[0])
+    """A port of 127.0.0.1 that nobody listens at, nor gets who does not ask for this one.
+
+    Those of the kernel's choice are handed out meanwhile: to a listener, or to a client as its
+    own, even to one that tries to connect to this very port (ip(7), ip_local_port_range).
+    """
+    chosen_by_kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    end = max(int(chosen_by_kernel.split()[0]), 2 * _LEAST_PORT)
     while True:
-        wanted = random.randrange(least // 2, least) if least > 16_384 else 0
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", wanted)) as listener:
-            port: int = listener.getsockname()[1]
+        port = random.SystemRandom().randrange(_LEAST_PORT, end)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
 
