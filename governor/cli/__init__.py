@@ -153,10 +153,22 @@ def _interruptible() -> Iterator[None]:
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.unraisablehook = _give_up
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        sys.unraisablehook = sys.__unraisablehook__
+
+
+def _give_up(caught: sys.UnraisableHookArgs) -> None:
+    """End for a Ctrl-C that comes in a callback of the interpreter, such as each import makes.
+
+    Nothing is raised out of these: it would be printed, and go unheard.
+    """
+    if caught.exc_type is KeyboardInterrupt:
+        os._exit(INTERRUPTED)
+    sys.__unraisablehook__(caught)
 
 
 def _check_command(arguments: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ KEEPERS_MAX = 100
 """Clients that the end waits for at most."""
 KEEPER_SECONDS = 30.0
 """Seconds after which one that has not come back is not waited for."""
-PATIENCE = 1.0
+PATIENCE = 5.0
 """Seconds that the end waits for all of them."""
 
 Answer = tuple[int, int, list[Event]]

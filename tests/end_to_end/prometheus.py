@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -21,6 +23,7 @@ from tests.process.helpers import DEADLINE, ROOT
 
 MONITORING = ROOT / "examples" / "monitoring"
 INTERVAL = "300ms"
+_LEAST_PORT = 10_000
 _PAUSE = 0.1
 """Between two looks at a server that tells nobody when it has scraped."""
 
@@ -91,17 +94,27 @@ class Prometheus:
         found = self.get("query_range", **asked)["result"]
         return [Series(each["metric"], list(map(number, each["values"]))) for each in found]
 
-    def value(self, expr: str) -> float:
-        """The one value that an expression gives."""
-        (series,) = self.query(expr)
+    def value(self, expr: str, at: float) -> float:
+        """The one value that an expression gives at that time."""
+        (series,) = self.query(expr, at)
         return series.points[0][1]
 
-    def scraped(self) -> None:
-        """Wait until what is true now has been scraped."""
+    def scraped(self) -> float:
+        """Wait until what is true now has been scraped; a time at which that scrape is the last.
+
+        At any other time it may be one that was under way meanwhile, or has failed since.
+        """
         # Time stamps of scrapes are moved by up to two milliseconds.
         now = time.time() + 0.01
         asked = f"timestamp(up) > {now} and up == 1"
-        self.eventually(lambda: bool(self.query(asked)), "it has scraped")
+        found: list[Series] = []
+
+        def has_scraped() -> bool:
+            found[:] = self.query(asked)
+            return bool(found)
+
+        self.eventually(has_scraped, "it has scraped")
+        return found[0].points[0][1] + 0.002
 
     def eventually(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for something that only asking it shows."""
@@ -137,10 +150,17 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens at, nor gets who does not ask for this one.
+
+    Those of the kernel's choice are handed out meanwhile: to a listener, or to a client as its
+    own, even to one that tries to connect to this very port (ip(7), ip_local_port_range).
+    """
+    chosen_by_kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    end = max(int(chosen_by_kernel.split()[0]), 2 * _LEAST_PORT)
+    while True:
+        port = random.SystemRandom().randrange(_LEAST_PORT, end)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @pytest.fixture(scope="session")

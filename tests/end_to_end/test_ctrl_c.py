@@ -13,11 +13,19 @@ from tests.end_to_end.runner import runner as runner
 pytestmark = pytest.mark.once
 
 INTERRUPTED = f"""
-import signal, sys
+import signal, sys, weakref
+class Thing: pass
+def interrupt(*_):
+    signal.raise_signal({int(signal.SIGINT)})
 def hear(event, args):
     if event == "import" and args[0] == module:
-        signal.raise_signal({int(signal.SIGINT)})
-module = sys.argv.pop(1)
+        if where == "callback":
+            thing = Thing()
+            reference = weakref.ref(thing, interrupt)
+            del thing
+        else:
+            interrupt()
+module, where = sys.argv.pop(1), sys.argv.pop(1)
 sys.addaudithook(hear)
 from governor.__main__ import entry
 entry()
@@ -25,9 +33,9 @@ entry()
 """The installed command, to which SIGINT is sent just as it imports a module."""
 
 
-def interrupted_at(runner: Runner, module: str, *arguments: str) -> int:
+def interrupted_at(runner: Runner, module: str, *arguments: str, where: str = "hook") -> int:
     """The status of a command that hears SIGINT when it imports the module; it says nothing."""
-    with runner.command([sys.executable, "-c", INTERRUPTED, module, *arguments]) as process:
+    with runner.command([sys.executable, "-c", INTERRUPTED, module, where, *arguments]) as process:
         ended = end(process, "")
     assert (ended.output, ended.errors) == ("", "")
     return ended.exit_code
@@ -40,6 +48,13 @@ def test_until_there_is_something_to_tidy_up_it_dies_of_it(runner: Runner) -> No
 @pytest.mark.parametrize("module", ["zmq", "argparse", "governor.cli.arguments", "governor.api"])
 def test_then_it_tidies_up_first(runner: Runner, module: str) -> None:
     assert interrupted_at(runner, module, "run", "--", "true") == 128 + signal.SIGINT
+
+
+def test_it_is_heard_where_nothing_can_be_raised(runner: Runner) -> None:
+    """Importing is full of such moments, each of them short."""
+    codes = {interrupted_at(runner, "argparse", "run", "--", "true", where="callback")}
+    codes |= {interrupted_at(runner, "governor.cli.manual", "man", "run", where="callback")}
+    assert codes == {128 + signal.SIGINT}
 
 
 @pytest.mark.parametrize("module", ["argparse", "governor.cli.verb"])

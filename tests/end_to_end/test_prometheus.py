@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,35 +45,34 @@ def test_what_was_true_then_and_what_is_now(prometheus: Prometheus, gov: Governo
     with puppet(gov, box) as job:
         job.fill(3)
         assert [job.is_refused() for _ in range(5)] == [True] * 5
-        prometheus.scraped()
-        then = time.time()
+        then = prometheus.scraped()
         job.end(2)
         box["numtasks.limit"] = 7
-        prometheus.scraped()
+        later = prometheus.scraped()
         figures = ("held", "held_max", "limit", "failures_total")
         recorded = {
             at: [prometheus.query(f"governor_numtasks_{name}{where}", at) for name in figures]
-            for at in (then, time.time())
+            for at in (then, later)
         }
     values = [[series.points[0][1] for (series,) in each] for each in recorded.values()]
     assert values == [[4, 4, 4, 5], [2, 4, 7, 5]]
-    assert prometheus.value(f"governor_numfiles_limit{where}") == float("inf")
+    assert prometheus.value(f"governor_numfiles_limit{where}", later) == float("inf")
 
 
 def test_cpu_time_is_all_there(prometheus: Prometheus, gov: Governor) -> None:
     cpu = gov.mount("cpu", ["cpuacct"])
     boxes = [cpu.mkdir("/a"), cpu.mkdir("/a/b")]
     spent = [run_job(gov, [sys.executable, "-c", BURN], [box])[0].cpu_seconds for box in boxes]
-    prometheus.scraped()
+    at = prometheus.scraped()
     usage = 'governor_cpuacct_usage{}_seconds_total{{hierarchy="cpu",container="{}"}}'
-    all_of_a, all_of_b = (prometheus.value(usage.format("", box)) for box in ("/a", "/a/b"))
+    all_of_a, all_of_b = (prometheus.value(usage.format("", box), at) for box in ("/a", "/a/b"))
     assert all_of_b == pytest.approx(spent[1], abs=0.005)
     assert all_of_a == pytest.approx(sum(spent), abs=0.01)
     assert all_of_a == int(boxes[0]["cpuacct.usage"]) / 1e9
-    parts = [prometheus.value(usage.format(part, "/a")) for part in ("_user", "_sys")]
+    parts = [prometheus.value(usage.format(part, "/a"), at) for part in ("_user", "_sys")]
     assert sum(parts) == pytest.approx(all_of_a, abs=0.02)
-    own = prometheus.value('sum(governor_cpuacct_usage_own_seconds_total{hierarchy="cpu"})')
-    assert own == pytest.approx(prometheus.value(usage.format("", "/")))
+    own = prometheus.value('sum(governor_cpuacct_usage_own_seconds_total{hierarchy="cpu"})', at)
+    assert own == pytest.approx(prometheus.value(usage.format("", "/"), at))
 
 
 def test_counters_go_on_when_agent_and_spawner_die(prometheus: Prometheus, gov: Governor) -> None:
@@ -85,21 +83,22 @@ def test_counters_go_on_when_agent_and_spawner_die(prometheus: Prometheus, gov: 
     with puppet(gov, box) as job:
         job.fill(1)
         assert [job.is_refused() for _ in range(3)] == [True] * 3
-        prometheus.scraped()
-        start = time.time()
-        before = prometheus.value(used)
-        kill_and_see([agent_of(gov, job.pid)])
-        eventually(lambda: len(children(spawner_of(gov))) == 2, "there is another agent")
+        start = prometheus.scraped()
+        before = prometheus.value(used, start)
+        agent = agent_of(gov, job.pid)
+        kill_and_see([agent])
+        others = {agent, job.pid}
+        eventually(lambda: bool({*children(spawner_of(gov))} - others), "there is another agent")
         kill_and_see([spawner_of(gov)])
         assert [job.is_refused() for _ in range(2)] == [True] * 2
-        prometheus.scraped()
-    course = prometheus.course(refused, start, time.time() + 1)[0].points
+        at = prometheus.scraped()
+    course = prometheus.course(refused, start, at + 1)[0].points
     assert (course[0][1], course[-1][1]) == (3, 5)
-    assert prometheus.value(used) >= before
+    assert prometheus.value(used, at) >= before
     for counter in (refused, used):
-        assert prometheus.value(f"resets({counter}[1m])") == 0
-    assert prometheus.value("governor_agent_restarts_total") == 1
-    assert prometheus.value("governor_spawner_restarts_total") == 1
+        assert prometheus.value(f"resets({counter}[1m])", at) == 0
+    assert prometheus.value("governor_agent_restarts_total", at) == 1
+    assert prometheus.value("governor_spawner_restarts_total", at) == 1
 
 
 def test_counters_go_on_when_the_supervisor_dies(
@@ -113,23 +112,22 @@ def test_counters_go_on_when_the_supervisor_dies(
         prometheus.scraped()
         kill_and_see([supervisor])
         supervisor = shell.up(*up)
-    prometheus.scraped()
+    at = prometheus.scraped()
     for name in COUNTERS:
         counter = f'governor_{name}_total{{hierarchy="state",container="/box"}}'
-        assert prometheus.value(f"resets({counter}[1m])") == 0
-        assert prometheus.value(f"changes({counter}[1m])") >= 1
-    assert prometheus.value('governor_numtasks_failures_total{container="/box"}') == 2
+        assert prometheus.value(f"resets({counter}[1m])", at) == 0
+        assert prometheus.value(f"changes({counter}[1m])", at) >= 1
+    assert prometheus.value('governor_numtasks_failures_total{container="/box"}', at) == 2
 
 
 def test_names_are_recorded_as_they_are(prometheus: Prometheus, gov: Governor) -> None:
     path = '/a "b" \\c ü'
     box = gov.mount("names", ["numtasks"]).mkdir(path)
-    prometheus.scraped()
     asked = 'governor_numtasks_held{hierarchy="names",container!="/"}'
-    assert [series.labels["container"] for series in prometheus.query(asked)] == [path]
+    found = prometheus.query(asked, prometheus.scraped())
+    assert [series.labels["container"] for series in found] == [path]
     box.rmdir()
-    prometheus.scraped()
-    assert prometheus.query(asked) == []
+    assert prometheus.query(asked, prometheus.scraped()) == []
 
 
 def test_the_documented_queries_find_what_they_say(prometheus: Prometheus, gov: Governor) -> None:
@@ -139,8 +137,8 @@ def test_the_documented_queries_find_what_they_say(prometheus: Prometheus, gov: 
     places = [gov.mount("load", ["numtasks", "cpuacct"]).mkdir("/builds")]
     with puppet(gov, *places):
         prometheus.scraped()
-        prometheus.scraped()
-        found = {title: prometheus.query(query) for title, query in map(split, examples)}
+        at = prometheus.scraped()
+        found = {title: prometheus.query(query, at) for title, query in map(split, examples)}
     full, cpus = (
         [s for title, all in found.items() if title.startswith(start) for s in all]
         for start in ("how full", "CPUs in use where each job is")
@@ -167,16 +165,20 @@ SUFFIXES = {
 
 def test_prometheus_knows_what_metrics_are(prometheus: Prometheus, gov: Governor) -> None:
     gov.mount("everything", ["all"])
-    prometheus.scraped()
-    (target,) = prometheus.get("targets")["activeTargets"]
-    assert (target["health"], target["lastError"]) == ("up", "")
+    at = prometheus.scraped()
+
+    def is_well() -> bool:
+        (target,) = prometheus.get("targets")["activeTargets"]
+        return (target["health"], target["lastError"]) == ("up", "")
+
+    prometheus.eventually(is_well, "it is well")  # the last scrape may have taken too long
     told = prometheus.get("metadata")
     known = {
         name + suffix: of[0]["help"]
         for name, of in told.items()
         for suffix in SUFFIXES.get(of[0]["type"], ())
     }
-    names = prometheus.query('group by (__name__) ({__name__=~"governor_.+"})')
+    names = prometheus.query('group by (__name__) ({__name__=~"governor_.+"})', at)
     recorded = {series.labels["__name__"] for series in names}
     assert len(recorded) > 50
     assert {name for name in recorded if not known.get(name)} == set()

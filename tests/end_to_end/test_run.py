@@ -23,6 +23,14 @@ while True:
 """
 """Says which signals it gets; only KILL ends it."""
 
+TIDY = """
+import signal, sys
+signal.sigwait({signal.SIGTERM})
+print("tidy")
+sys.exit(3)
+"""
+"""Has to be started with TERM blocked: then it does not matter when that comes."""
+
 
 # -- exit codes ---------------------------------------------------------------------------
 
@@ -88,8 +96,11 @@ def test_timeout_ends_a_stopped_job(runner: Runner) -> None:
 
 
 def test_job_may_tidy_up_after_its_timeout(runner: Runner) -> None:
-    command = ["sh", "-c", "trap 'echo tidy; exit 3' TERM; while :; do sleep 0.01; done"]
-    ended = runner.run("--timeout", "0.2s", "--grace", "30s", "--", *command)
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    command = ["--timeout", "0.2s", "--grace", "30s", "--", sys.executable, "-c", TIDY]
+    ended = runner.run(*command, preexec_fn=block)
     assert (ended.exit_code, ended.output) == (124, "tidy\n")
 
 

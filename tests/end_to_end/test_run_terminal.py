@@ -114,6 +114,16 @@ def terminal(runner: Runner, *command: str) -> Iterator[Terminal]:
         session.close()
 
 
+def is_stopped(runner: Runner, name: str) -> bool:
+    """Whether the processes of this name stand still, and there is one."""
+    states = []
+    for pid in runner.mark.processes():
+        with contextlib.suppress(OSError):
+            known, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+            states += [rest.split()[0]] * (known == name)
+    return bool(states) and {*states} == {"T"}
+
+
 def governed(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "governor", "run", *arguments]
 
@@ -185,6 +195,8 @@ def test_stop_and_go_on_under_a_shell(runner: Runner, bash: list[str]) -> None:
         session.type(CTRL_Z)
         session.see("Stopped")
         session.see("$ ")
+        # The shell has only waited for governor; until the command stands still, it reads, too.
+        eventually(lambda: is_stopped(runner, "cat"), "the command has stopped")
         session.type("echo '<'in between'>'\n")
         session.see("<in between>")
         session.type("fg\n")

@@ -20,22 +20,25 @@ from tests.capabilities import need
 from tests.end_to_end.runner import DEADLINE, Runner, end, heard
 from tests.end_to_end.running import Shell
 from tests.process.helpers import PYTHONPATH, eventually, exists, kill_and_see
+from workers.undertaker import oldest_first
 
 
 def runs(pid: int) -> bool:
     """Whether the process has not ended; a zombie has."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
-    except OSError:
-        return False
+    return state(pid) not in "ZX"
 
 
 def is_still(pid: int) -> bool:
     """Whether a process that was stopped has come to a stand, or ended."""
+    return state(pid) in "TtZX"
+
+
+def state(pid: int) -> str:
+    """As in proc_pid_stat(5); X, for dead, also when it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return True
+        return "X"
 
 
 def stop_all(shell: Shell, but: set[int]) -> set[int]:
@@ -179,7 +182,10 @@ def test_up_clears_away_what_was_left_when_all_were_killed(shell: Shell) -> None
     shell.up()
     client, job = sleep_in(shell)
     with client:
-        kill_and_see(stop_all(shell, {job, client.pid}))  # nobody notices the end of another
+        # Nobody notices the end of another. When parents end first, the kernel wakes up those of
+        # an orphaned process group that have stopped: setpgid(2).
+        everybody = stop_all(shell, {job, client.pid})
+        kill_and_see(reversed(oldest_first(everybody)))
         assert client.wait(DEADLINE) == 125
         assert runs(job)
         assert shell.governor("status").exit_code == 3

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from shutil import which
 
 import pytest
@@ -61,9 +62,8 @@ class Screen:
 
     def close(self) -> None:
         subprocess.run([*self._tmux, "kill-server"], capture_output=True)
-        socket = self._tmux[2]
-        if os.path.exists(socket):
-            os.unlink(socket)
+        with suppress(FileNotFoundError):  # the server may be removing it just now
+            os.unlink(self._tmux[2])
 
 
 @pytest.fixture

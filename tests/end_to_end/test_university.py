@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.capabilities import need
+from tests.process.helpers import PYTHONPATH
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "examples" / "university.toml"
@@ -69,7 +70,7 @@ def governor(report: Path, scratch: str, mark: str) -> tuple[int, str]:
             *(sys.executable, "-m", "governor", "batch", str(FILE), "--jobs=4"),
             *(f"--report={report}", f"--record={report}.record"),
         ],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": scratch, MARK: mark},
+        env=os.environ | {"PYTHONPATH": PYTHONPATH, "TMPDIR": scratch, MARK: mark},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

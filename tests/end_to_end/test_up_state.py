@@ -212,8 +212,10 @@ def test_an_upgrade_in_place(shell: Shell, state: tuple[str, str]) -> None:
 
 def test_what_was_lost_is_told_with_a_reason(shell: Shell, state: tuple[str, str]) -> None:
     shell.up(*state)
-    with shell.start("run", "--at", "--", "sleep", "600") as job:
-        eventually(lambda: "jobs         1\n" in shell.say("status"), "it runs")
+    script = ["sh", "-c", "echo; exec sleep 600"]
+    with shell.start("run", "--at", "--", *script) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "\n"
         status = json.loads(shell.say("status", "--json"))
         assert (status["agent_restarts"], status["spawner_restarts"]) == (0, 0)
         kill_and_see([status["pid"], status["spawner"]])
@@ -221,7 +223,7 @@ def test_what_was_lost_is_told_with_a_reason(shell: Shell, state: tuple[str, str
     shell.up(*state)
     with shell.start("events", "--after", "0", "--kind", "job-end") as events:
         assert events.stdout is not None
-        assert "exit_code=125 reason=job sleep was lost: its governor died" in (
+        assert "exit_code=125 reason=job sh was lost: its governor died" in (
             events.stdout.readline()
         )
         events.terminate()

@@ -97,7 +97,7 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
     "trap": (
         *_does("trap", "receive", "look closely", "recount", "consider", "answer"),
         *_does("trap", "note refusal", "count refusal", "close refusal"),
-        _hears("trap", "Hit"),
+        _hears("trap", "JobHit"),
     ),
     "attach": (
         _asks("attach", "Attach"),

@@ -333,12 +333,18 @@ class Story:
         return self._stage.spawner
 
     def _end(self) -> None:
-        command, mark = self._command("(exit 3); exit 7")
-        job = self._try("spawn another", lambda: self._gov.spawn(command, containers=[self.gone]))
-        if job is None:
-            return
-        with self._at("end"):
-            result = self._result(job, "wait")
+        command, mark = self._command("read _; (exit 3); exit 7")
+        until, stage = os.pipe()
+        with open(until, "rb") as stdin, open(stage, "wb") as set_stage:
+            job = self._try(
+                "spawn another",
+                lambda: self._gov.spawn(command, containers=[self.gone], stdin=stdin),
+            )
+            if job is None:
+                return
+            with self._at("end"):
+                set_stage.close()  # it does not end before that is known
+                result = self._result(job, "wait")
         self._must(result is not None and result.exit_code == 7, f"exit 7 is {result}")
         self.ran.append(mark)
 

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from governor.wire import agent, client, job, spawner
 from tests.capabilities import need
 from tests.faults.judge import PROGRAMS, Verdict, can_enter, judge
 from tests.faults.kinds import KINDS
@@ -92,6 +93,13 @@ def test_names_are_distinct_and_each_combination_is_tried_or_explained() -> None
     assert len(COMBINATIONS) == len(STEPS) * len(KINDS)
     assert all(bool(c.expected) != bool(c.why_not) for c in COMBINATIONS)
     assert set(EXCEPTIONS) <= {c.name for c in POSSIBLE}
+
+
+def test_a_step_between_two_is_a_message() -> None:
+    """One of another name would never be met, and no fault strike."""
+    wires = (agent, client, job, spawner)
+    messages = {kind for wire in wires for kind in vars(wire)}
+    assert {step.what for step in STEPS if step.receiver} <= messages
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)

@@ -98,13 +98,18 @@ def end_agents(spawner: int, job: int) -> None:
 
 
 def kill_and_see(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
-    """Kill processes and wait until they have ended, whoever reaps them."""
+    """Kill processes and wait until they have ended, whoever reaps them.
+
+    The end of one may be that of another of them.
+    """
     with contextlib.ExitStack() as opened:
         ends = []
         for pid in pids:
             ends.append(os.pidfd_open(pid))
             opened.callback(os.close, ends[-1])
-            os.kill(pid, number)
+        for end in ends:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(end, number)
         for end in ends:
             assert select.select([end], [], [], DEADLINE)[0]
 
