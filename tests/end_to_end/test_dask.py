@@ -220,13 +220,12 @@ def test_a_killed_container_leaves_the_workers_alive(client: Client, tmp_path: P
         future = submit(
             client, tasks.wait_here, str(tmp_path), str(tmp_path / "never"), workers=[worker]
         )
-        only_file(tmp_path)
+        pid = only_file(tmp_path)
         directory = governor.dask.nodes(client)[worker].directory
         with governor.Governor.connect(directory) as operator:
-            running = operator.hierarchy("load").root.children
-            (container,) = (c for c in running if "wait_here" in c.path)
+            (path,) = (p.path for p in operator.where(pid) if p.hierarchy == "load")
         command = [sys.executable, "-m", "governor", "kill", "--dir", directory, "-s", "KILL"]
-        subprocess.run([*command, f"load:{container.path}"], check=True, timeout=DEADLINE)
+        subprocess.run([*command, f"load:{path}"], check=True, timeout=DEADLINE)
         assert "job wait_here was ended by signal 9" in str(error_of(future))
         assert submit(client, tasks.commands, 1, workers=[worker]).result(DEADLINE) == 1
     assert worker_pids(client) == before
