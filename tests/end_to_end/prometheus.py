@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -21,6 +23,7 @@ from tests.process.helpers import DEADLINE, ROOT
 
 MONITORING = ROOT / "examples" / "monitoring"
 INTERVAL = "300ms"
+_LEAST_PORT = 10_000
 _PAUSE = 0.1
 """Between two looks at a server that tells nobody when it has scraped."""
 
@@ -137,10 +140,17 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens at, nor gets who does not ask for this one.
+
+    Those of the kernel's choice are handed out meanwhile: to a listener, or to a client as its
+    own, even to one that tries to connect to this very port (ip(7), ip_local_port_range).
+    """
+    chosen_by_kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    end = max(int(chosen_by_kernel.split()[0]), 2 * _LEAST_PORT)
+    while True:
+        port = random.SystemRandom().randrange(_LEAST_PORT, end)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.capabilities import need
 from tests.end_to_end.batches import DEADLINE, HANGS, LOAD, Bench, job
+from tests.end_to_end.prometheus import free_port
 
 IGNORES_TERM = "trap '' TERM; echo ready > ready; while :; do sleep 1000; done"
 
@@ -210,8 +211,7 @@ def test_a_wrong_option_is_a_usage_error(bench: Bench, option: str, piece: str) 
 
 @pytest.mark.once
 def test_metrics_are_served_while_the_jobs_run(bench: Bench) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     fetch = (
         "import urllib.request as u;"
         f"print(u.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
