@@ -37,8 +37,8 @@ def local_cluster(scratch: Path, **options: Any) -> Iterator[Client]:
     class PatientNanny(Nanny):
         """Lets a worker end its governor: others kill one that takes four seconds to close."""
 
-        async def close(self, timeout: float = DEADLINE, reason: str = "nanny-close") -> Any:
-            return await super().close(timeout, reason)
+        async def close(self, timeout: float | None = None, reason: str = "nanny-close") -> Any:
+            return await super().close(timeout or DEADLINE, reason)
 
     if options.get("processes", True):
         options["worker_class"] = PatientNanny
