@@ -39,10 +39,9 @@ def pipelines(times: int) -> str:
 
 
 def fork_bomb() -> str:
-    """Forks for a second, whatever the system says to that."""
-    end = time.monotonic() + 1
+    """Forks a hundred times, whatever the system says to that."""
     forks = 0
-    while time.monotonic() < end:
+    for _ in range(100):
         try:
             if os.fork() == 0:
                 time.sleep(60)

@@ -15,7 +15,7 @@ import pytest
 
 import governor.dask
 from tests.capabilities import need
-from tests.process.helpers import nothing_left
+from tests.process.helpers import DEADLINE, nothing_left
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,8 +32,16 @@ def local_cluster(scratch: Path, **options: Any) -> Iterator[Client]:
     """Workers as processes of this machine; nothing may be left of them or their governors."""
     need_dask()
     import dask.config
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Nanny
 
+    class PatientNanny(Nanny):
+        """Lets a worker end its governor: others kill one that takes four seconds to close."""
+
+        async def close(self, timeout: float | None = None, reason: str = "nanny-close") -> Any:
+            return await super().close(timeout or DEADLINE, reason)
+
+    if options.get("processes", True):
+        options["worker_class"] = PatientNanny
     resource_tracker.ensure_running()  # multiprocessing's own, which stays
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (

@@ -14,6 +14,7 @@ import pytest
 
 from tests.capabilities import need
 from tests.end_to_end.batches import DEADLINE, HANGS, LOAD, Bench, job
+from tests.end_to_end.prometheus import free_port
 
 IGNORES_TERM = "trap '' TERM; echo ready > ready; while :; do sleep 1000; done"
 
@@ -93,15 +94,13 @@ def test_a_job_reads_text_that_is_in_the_file(bench: Bench) -> None:
 def test_jobs_that_fail_are_told_with_the_end_of_their_output(bench: Bench) -> None:
     text = (
         job("bad", "seq 100; exit 3")
-        + job("slow", HANGS, timeout='"300ms"')
+        + job("slow", "exec sleep 1000", timeout='"300ms"')
         + job("shot", "kill -9 $$")
         + job("good", "true")
         + '[[jobs]]\nname = "lost"\ncommand = ["./no-such-program"]\n'
     )
 
-    process = bench.start(text, "--jobs=2")
-    bench.until_ready()
-    ended = bench.end(process)
+    ended = bench.run(text, "--jobs=2")
 
     assert (ended.exit_code, ended.errors) == (1, "")
     assert bench.statuses() == {
@@ -212,8 +211,7 @@ def test_a_wrong_option_is_a_usage_error(bench: Bench, option: str, piece: str) 
 
 @pytest.mark.once
 def test_metrics_are_served_while_the_jobs_run(bench: Bench) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     fetch = (
         "import urllib.request as u;"
         f"print(u.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
@@ -285,7 +283,10 @@ def test_a_reader_that_goes_away_ends_the_batch(bench: Bench) -> None:
 
 
 def read_terminal(terminal: int, process: subprocess.Popen[str], until: str = "") -> str:
-    """Read what appears on a terminal, up to and with ``until`` or to the end of ``process``."""
+    """Read what appears on a terminal, up to and with ``until`` or to the end of ``process``.
+
+    What there is may end within a letter: that of a bar, say.
+    """
     text = b""
     while not (until and until.encode() in text):
         ready, _, _ = select.select([terminal], [], [], DEADLINE)
@@ -297,7 +298,7 @@ def read_terminal(terminal: int, process: subprocess.Popen[str], until: str = ""
         if not data:
             break
         text += data
-    return text.decode()
+    return text.decode(errors="replace")
 
 
 @pytest.mark.once

@@ -37,23 +37,27 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     need_dask()
     from distributed import Client
 
-    with pytest.MonkeyPatch.context() as patch, nothing_left(patch), Hosts(3) as hosts:
+    with pytest.MonkeyPatch.context() as patch, nothing_left(patch):
         patch.setenv("DASK_TEMPORARY_DIRECTORY", str(tmp_path_factory.mktemp("dask")))
-        scheduler = f"tcp://{hosts.address(0)}:8786"
-        quiet = ["--no-dashboard", "--host"]
-        dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-jupyter"]
-        hosts.start(0, *dask, *quiet, hosts.address(0), "--port", "8786")
-        dask = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny"]
-        started = [
-            hosts.start(host, *dask, "--nthreads", "2", *quiet, hosts.address(host))
-            for host in (1, 2)
-        ]
-        with Client(scheduler, timeout=DEADLINE) as client:
-            client.wait_for_workers(2, timeout=DEADLINE)
-            governor.dask.install(client, metrics=Serving(PORT, "0.0.0.0"))
-            pids: dict[str, int] = client.run(os.getpid)
-            assert set(pids.values()) == {process.pid for process in started}
-            yield Cluster(client, pids)
+        with Hosts(3) as hosts:
+            scheduler = f"tcp://{hosts.address(0)}:8786"
+            quiet = ["--no-dashboard", "--host"]
+            dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-jupyter"]
+            hosts.start(0, *dask, *quiet, hosts.address(0), "--port", "8786")
+            dask = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny"]
+            started = [
+                hosts.start(host, *dask, "--nthreads", "2", *quiet, hosts.address(host))
+                for host in (1, 2)
+            ]
+            with Client(scheduler, timeout=DEADLINE) as client:
+                client.wait_for_workers(2, timeout=DEADLINE)
+                governor.dask.install(client, metrics=Serving(PORT, "0.0.0.0"))
+                pids: dict[str, int] = client.run(os.getpid)
+                assert set(pids.values()) == {process.pid for process in started}
+                yield Cluster(client, pids)
+                governors = [node.pid for node in governor.dask.nodes(client).values()]
+        # A worker without a nanny does not wait for its own when it is told to end.
+        eventually(lambda: not any(map(exists, governors)), "the governors have ended")
 
 
 def test_tasks_are_limited_where_they_land(cluster: Cluster, tmp_path: Path) -> None:
