@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
 import select
-import signal
 import threading
 from collections import deque
 from concurrent.futures import BrokenExecutor
@@ -60,9 +58,8 @@ class Pool(Queue):
         for alone in list(self._alone):
             alone.interrupt()
         for worker in list(self._workers.values()):
-            if worker.task is not None and worker.pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGINT)
+            if worker.task is not None:
+                worker.interrupt()
 
     def forget(self) -> None:
         """In a fork of this process: all of it is the parent's."""
@@ -261,7 +258,7 @@ class Pool(Queue):
             case Forked(number, pid, 0):
                 self._failures = 0
                 if number in self._workers:
-                    self._workers[number].pid = pid
+                    self._workers[number].begin(pid)
             case Forked(number, _, error):
                 self._unforked(self._workers[number], error)
             case Ended(number, status):

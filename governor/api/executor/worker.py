@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
+import threading
 
 from governor.api.executor.task import Task
 from governor.errors import WorkerDied
@@ -22,6 +25,8 @@ class Worker:
         """How many it has been given."""
         self.retired = False
         """It gets no more."""
+        self._interrupted = False
+        self._lock = threading.Lock()
         self._unsent = memoryview(b"")
         self._end, self.theirs = socket.socketpair()
         self._end.setblocking(False)
@@ -30,6 +35,24 @@ class Worker:
     def fileno(self) -> int:
         """The descriptor of its socket, -1 when that is closed."""
         return self._end.fileno()
+
+    def begin(self, pid: int) -> None:
+        """This is its process."""
+        with self._lock:
+            self.pid = pid
+            if self._interrupted:
+                self._send_interrupt()
+
+    def interrupt(self) -> None:
+        """Send it what Ctrl-C sends, as soon as its process is known; from any thread."""
+        with self._lock:
+            if self.pid:
+                self._send_interrupt()
+            self._interrupted = True
+
+    def _send_interrupt(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGINT)
 
     def give(self, task: Task) -> bool:
         """Send it a task; whether that is pickled `whole`. Raises whatever pickling it raises."""

@@ -1,0 +1,68 @@
+"""Workers and the nursery that forks them: what is known of them, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import pytest
+
+from governor.api.executor.worker import Worker
+from governor.wire.pool import FROM_NURSERY, Forked
+from workers import channel, nursery
+
+
+def die_over_a_fork(end: socket.socket, task: socket.socket) -> None:
+    """A nursery that is ended when it has forked, before it could say or note anything."""
+
+    def fork() -> int:
+        if os.fork():
+            os._exit(0)
+        return 0
+
+    nursery._fork = fork
+    nursery.Nursery(end, b"", 1)._fork(7, task)
+
+
+def test_a_worker_is_known_though_its_nursery_died_over_its_fork() -> None:
+    """Else the executor would take it for one that has never been, and have its task done twice."""
+    here, there = channel.pair()
+    calls, theirs = socket.socketpair()
+    with here, calls:
+        pid = os.fork()
+        if pid == 0:
+            here.close()
+            calls.close()
+            die_over_a_fork(there, theirs)
+            os._exit(1)
+        there.close()
+        theirs.close()
+        os.waitpid(pid, 0)
+        received = channel.receive(here, FROM_NURSERY)
+        assert received is not None
+        forked, _ = received
+        assert isinstance(forked, Forked)
+        assert (forked.worker, forked.errno) == (7, 0)
+        assert forked.pid not in (0, pid, os.getpid())
+        assert channel.receive(here, FROM_NURSERY) is None
+        end = os.pidfd_open(forked.pid)
+        calls.close()  # it has nothing to do any more
+        assert channel.is_readable(end, 60)
+        os.close(end)
+
+
+def test_a_worker_is_interrupted_as_soon_as_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its task may have begun before its executor has heard of its process."""
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    early, late, spared = Worker(1), Worker(2), Worker(3)
+    early.interrupt()
+    assert sent == []
+    early.begin(101)
+    late.begin(102)
+    spared.begin(103)
+    late.interrupt()
+    assert sent == [(101, signal.SIGINT), (102, signal.SIGINT)]
+    for worker in (early, late, spared):
+        worker.close()
