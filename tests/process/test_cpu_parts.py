@@ -47,6 +47,15 @@ for _ in range(150):
         os._exit(0 * sum(range(100_000)))
     os.waitpid(pid, 0)
 """
+FORKING = """
+import select
+while not select.select([0], [], [], 0)[0]:
+    pid = os.fork()
+    if not pid:
+        os._exit(0 * sum(range(100_000)))
+    os.waitpid(pid, 0)
+"""
+"""Goes on until standard input ends."""
 TELL = """
 uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 print(sum(use.ru_utime for use in uses), sum(use.ru_stime for use in uses))
@@ -161,6 +170,9 @@ class TestTheWholeAndItsParts:
         tree = program("cpu_tree", "-pthread")
         shapes = [["flat", "60", "2000"], ["threads", "2", "80000"], ["deep", "20", "3000"]]
         jobs = [world.start([tree, *shape], [place]) for shape in shapes for place in places]
+        read, write = os.pipe()
+        jobs.append(world.start(python(FORKING), [top], stdin=read))
+        os.close(read)
         running = [started.job for started in jobs]
         before: dict[str, dict[str, int]] = {}
         readings = 0
@@ -176,7 +188,8 @@ class TestTheWholeAndItsParts:
                 assert all(parts[name] <= now[path][name] for name in parts), path
             before = now
             readings += 1
-        assert readings > 3
+            if readings == 4:
+                os.close(write)
         assert len({path for path, parts in before.items() if parts["usage_own"]}) == len(places)
 
     def test_what_was_used_in_a_removed_container_is_its_parents_own(self, world: World) -> None:
