@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from governor.api.executor.worker import Worker
 from governor.wire.pool import FROM_NURSERY, Forked
-from workers import channel, nursery
+from workers import channel
 
+DIES_OVER_A_FORK = """
+import os, socket, sys
+from workers import nursery
 
-def die_over_a_fork(end: socket.socket, task: socket.socket) -> None:
-    """A nursery that is ended when it has forked, before it could say or note anything."""
+def fork():
+    if os.fork():
+        os._exit(0)  # before it could say or note anything
+    return 0
 
-    def fork() -> int:
-        if os.fork():
-            os._exit(0)
-        return 0
-
-    nursery._fork = fork
-    nursery.Nursery(end, b"", 1)._fork(7, task)
+nursery._fork = fork
+end, task = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
+nursery.Nursery(end, b"", 1)._fork(7, task)
+"""
 
 
 def test_a_worker_is_known_though_its_nursery_died_over_its_fork() -> None:
@@ -30,21 +34,19 @@ def test_a_worker_is_known_though_its_nursery_died_over_its_fork() -> None:
     here, there = channel.pair()
     calls, theirs = socket.socketpair()
     with here, calls:
-        pid = os.fork()
-        if pid == 0:
-            here.close()
-            calls.close()
-            die_over_a_fork(there, theirs)
-            os._exit(1)
-        there.close()
-        theirs.close()
-        os.waitpid(pid, 0)
+        with there, theirs:
+            given = [there.fileno(), theirs.fileno()]
+            subprocess.run(
+                [sys.executable, "-c", DIES_OVER_A_FORK, *map(str, given)],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                pass_fds=given,
+                check=True,
+            )
         received = channel.receive(here, FROM_NURSERY)
         assert received is not None
         forked, _ = received
         assert isinstance(forked, Forked)
         assert (forked.worker, forked.errno) == (7, 0)
-        assert forked.pid not in (0, pid, os.getpid())
         assert channel.receive(here, FROM_NURSERY) is None
         end = os.pidfd_open(forked.pid)
         calls.close()  # it has nothing to do any more
