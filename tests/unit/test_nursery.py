@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from governor.api.executor.task import Task
 from governor.api.executor.worker import Worker
 from governor.wire.pool import FROM_NURSERY, Forked
 from workers import channel
@@ -52,6 +53,15 @@ def test_a_worker_is_known_though_its_nursery_died_over_its_fork() -> None:
         calls.close()  # it has nothing to do any more
         assert channel.is_readable(end, 60)
         os.close(end)
+
+
+def test_what_a_worker_has_never_had_can_be_given_to_another() -> None:
+    there, gone = Worker(1), Worker(2)
+    gone.theirs.close()
+    for worker in (there, gone):
+        worker.give(Task((pow, (2, 2), {}), None))
+        worker.close()
+    assert (there.lost, gone.lost) == (False, True)
 
 
 def test_a_worker_is_interrupted_as_soon_as_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,11 @@ class Pool(Queue):
                 self._start_alone(task, Alone(task, task.limits, self._terms))
                 continue
             try:
-                self._give(self._idle.pop() if self._idle else self._fork(), task)
+                while self._idle:
+                    if self._give(self._idle.pop(), task):
+                        break
+                else:
+                    self._give(self._fork(), task)
             except BaseException as error:
                 task.fail(error)
 
@@ -178,16 +182,22 @@ class Pool(Queue):
         self._nest.fork(worker)
         return worker
 
-    def _give(self, worker: Worker, task: Task) -> None:
+    def _give(self, worker: Worker, task: Task) -> bool:
+        """Have a worker carry out a task; False: it has ended since it carried out another."""
         try:
             whole = worker.give(task)
         except BaseException:
             self._idle.append(worker)
             raise
+        if worker.lost and worker.calls > 1:
+            worker.task = None
+            self._hang_up(worker)
+            return False
         if whole and self._nest is not None:
             self._nest.learn()
         self._busy += 1
         self._watch(worker)
+        return True
 
     def _watch(self, worker: Worker) -> None:
         unsent = worker.send()

@@ -25,7 +25,11 @@ class Worker:
         """How many it has been given."""
         self.retired = False
         """It gets no more."""
+        self.lost = False
+        """Its process had ended before it was given what it was given last."""
         self._interrupted = False
+        self._failed_at = 0
+        """How much was left to send when that failed."""
         self._lock = threading.Lock()
         self._unsent = memoryview(b"")
         self._end, self.theirs = socket.socketpair()
@@ -59,8 +63,10 @@ class Worker:
         head, packed = task.pack()
         self.task = task
         self.calls += 1
-        self._unsent = memoryview(frames.pack(head) + packed.data)
+        self._failed_at = 0
+        self._unsent = whole = memoryview(frames.pack(head) + packed.data)
         self.send()
+        self.lost = self._failed_at == len(whole)
         return packed.whole
 
     def send(self) -> bool:
@@ -71,6 +77,7 @@ class Worker:
         except BlockingIOError:
             return True
         except OSError:  # it has ended, which is told in another way
+            self._failed_at = len(self._unsent)
             self._unsent = memoryview(b"")
         return False
 
