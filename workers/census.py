@@ -113,9 +113,13 @@ class Census:
         return sorted({members[pid].group for pid in hidden})
 
     def rows(self, members: Mapping[int, Tag]) -> list[list[int]]:
-        """CPU time of every one of these, as `wire.agent.Figures` has it; without those gone."""
+        """CPU time of every one of these, as `wire.agent.Figures` has it; without those gone.
+
+        In the order of pids, so that parents come before their children: what a child had used
+        that is reaped meanwhile is not in its parent's row as well.
+        """
         rows = []
-        for pid, tag in members.items():
+        for pid, tag in sorted(members.items()):
             sample = cpu.sample(pid)
             if sample is not None:
                 discards = int(cpu.ignores_sigchld(pid))

@@ -80,16 +80,19 @@ class Nursery:
                 channel.send(self._end, Forked(worker, 0, error.errno or errno.EAGAIN))
                 return
             if pid == 0:
-                self._become_worker(end)
+                self._become_worker(worker, end)
         self._workers[pid] = worker
-        channel.send(self._end, Forked(worker, pid, 0))
 
-    def _become_worker(self, end: socket.socket) -> None:
+    def _become_worker(self, worker: int, end: socket.socket) -> None:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # before anybody can send it
             for descriptor in (self._wake, self._woken):
                 os.close(descriptor)
+            # By the worker itself, before it does anything: if this process died over its fork,
+            # the executor would take it for one that has never been.
+            channel.send(self._end, Forked(worker, os.getpid(), 0))
             self._end.close()
             calls.serve(end, self._prepare, self._most)
         finally:

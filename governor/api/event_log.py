@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from governor.api.events import as_json, keep, leave
+from governor.api.events import as_json, enter, keep, leave
 from governor.errors import GovernorError
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class EventLog:
         self._thread: threading.Thread | None = None
 
     def follow(self, client: Client) -> None:
-        """Begin."""
+        """Begin. From now on the governor's end waits for this, however late the thread is."""
+        with contextlib.suppress(GovernorError):  # the thread will see why
+            enter(client, self._keeper)
         self._thread = threading.Thread(
             target=self._follow, args=[client], name="governor events", daemon=True
         )

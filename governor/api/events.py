@@ -22,6 +22,11 @@ def keep(client: Client, keeper: str, after: int) -> tuple[int, list[Event]]:
     return _read(client.ask(lambda n: wire.Log(n, keeper, after, POLL), POLL + DEADLINE))
 
 
+def enter(client: Client, keeper: str) -> None:
+    """This one keeps all events from now on, and has none yet."""
+    client.ask(lambda n: wire.Log(n, keeper, 0, 0.0))
+
+
 def leave(client: Client, keeper: str) -> None:
     """This one keeps no events any more."""
     client.ask(lambda n: wire.Log(n, keeper, -1, 0.0))

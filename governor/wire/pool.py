@@ -17,7 +17,7 @@ class Learn(Named):
 
 
 class Forked(Named):
-    """Nursery: the worker's process. ``errno`` when fork failed."""
+    """Worker: its process, before it takes calls. Nursery: the ``errno`` with which fork failed."""
 
     worker: int
     pid: int

@@ -83,7 +83,10 @@ def spawner_of(gov: Governor) -> int:
 
 def agent_of(gov: Governor, *jobs: int) -> int:
     """The pid of a governor's agent, these being the first processes of its jobs."""
-    (pid,) = set(children(spawner_of(gov))) - set(jobs)
+    spawner = spawner_of(gov)
+    # A governor answers before its agent has been forked.
+    eventually(lambda: not set(jobs).issuperset(children(spawner)), "there is an agent")
+    (pid,) = set(children(spawner)) - set(jobs)
     return pid
 
 

@@ -21,7 +21,14 @@ from governor.client import Client
 from governor.errors import GovernorError
 from governor.wire import client as wire
 from tests.capabilities import need
-from tests.process.helpers import DEADLINE, children, eventually, run_job, wait_all
+from tests.process.helpers import (
+    DEADLINE,
+    agent_of,
+    eventually,
+    run_job,
+    spawner_of,
+    wait_all,
+)
 
 INFINITE = float("inf")
 NO_NUMBER = float("nan")
@@ -141,8 +148,7 @@ def test_clients_that_leave_before_they_ask_for_their_job(gov: Governor) -> None
 
 def test_the_governor_does_not_govern_itself(gov: Governor) -> None:
     inner = gov.mount("load", ["numtasks"]).mkdir("/inner")
-    (spawner,) = children(gov.pid)
-    (agent,) = children(spawner)
+    spawner, agent = spawner_of(gov), agent_of(gov)
     threads = [int(name) for name in os.listdir(f"/proc/{gov.pid}/task")]
     assert len(threads) > 1
     init = [1] if os.geteuid() == 0 else []  # another user's otherwise
@@ -192,7 +198,7 @@ def test_what_is_being_removed_is_nobody_elses_to_remove(gov: Governor) -> None:
     load = gov.mount("load", ["numtasks"])
     doomed = load.mkdir("/doomed")
     read, write = os.pipe()
-    job = gov.spawn(STUBBORN, containers=[doomed], stdout=write)
+    gov.spawn(STUBBORN, containers=[doomed], stdout=write)
     os.close(write)
     assert os.read(read, 6) == b"ready\n"
     os.close(read)
@@ -208,7 +214,6 @@ def test_what_is_being_removed_is_nobody_elses_to_remove(gov: Governor) -> None:
 
     eventually(lambda: is_being_removed(doomed.remove), "the removal has begun")
     assert is_being_removed(doomed.rmdir)
-    job.kill()
     doomed.kill(signal.SIGKILL)
     removal.join(DEADLINE)
     assert load.root.children == []

@@ -153,7 +153,7 @@ class Setting(NamedTuple):
 def kernel_locks(file: Path) -> list[str]:
     """The locks of a file that are held, as /proc/locks has them."""
     rows = Path("/proc/locks").read_text().splitlines()
-    inode = f":{file.stat().st_ino}"
+    inode = f":{file.stat().st_ino} "
     return [row for row in rows if "->" not in row and inode in row]
 
 

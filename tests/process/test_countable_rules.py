@@ -247,7 +247,7 @@ os.read(0, 1)
         read, write = os.pipe()
         started = world.start(script(body, file), [locks], stdin=read)
         os.close(read)
-        eventually(lambda: started.said() != "", "the locks are made")
+        eventually(lambda: started.said().endswith("\n"), "the locks are made")
         assert started.said() == f"[0, 0, {errno.ENOLCK}]\n"
         assert locks["numflock.held"] == 2
         os.close(write)
@@ -311,7 +311,7 @@ os.read(0, 1)
         read, write = os.pipe()
         started = world.start(script(body, file), [locks], stdin=read)
         os.close(read)
-        eventually(lambda: started.said() != "", "it has tried")
+        eventually(lambda: started.said().endswith("\n"), "it has tried")
         assert started.said() == f"0 {errno.ENOLCK}\n"
         levels = {
             c.path: c.level["numflock"] for c in world.gov.containers() if "numflock" in c.level

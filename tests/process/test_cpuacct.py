@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,14 @@ SHAPES = {
     "a deep tree": ("deep", "60", "5000"),
     "orphans": ("orphans", "6", "100000"),
 }
+
+BUSY = """
+import os, select, time
+while not select.select([0], [], [], 0)[0]: pass
+os.write(1, b"%d" % time.process_time_ns())
+os._exit(0)
+"""
+"""Uses CPU time until its standard input ends, and tells how much that was."""
 
 
 @pytest.fixture(scope="module")
@@ -169,14 +178,16 @@ class TestComingsAndGoings:
         """What it used before stays where it was, what it uses afterwards goes along."""
         parent = world.new(world.cpu)
         first, second = parent.mkdir("first"), parent.mkdir("second")
-        tree = program("cpu_tree", "-pthread")
-        started = world.start([tree, "threads", "1", "400000"], [first])
-        eventually(lambda: usage(first) > 100e6, "a quarter of its time")
+        read, write = os.pipe()
+        started = world.start([sys.executable, "-S", "-E", "-c", BUSY], [first], stdin=read)
+        os.close(read)
+        eventually(lambda: usage(first) > 100e6, "it has used some time")
         second.attach(started.job.pid)
         before = usage(first)
+        eventually(lambda: usage(second) > 100e6, "it goes on there")
+        os.close(write)
         total = int(started.finish().out)
         assert usage(first) - before < 20e6, "it went on where it no longer was"
-        assert usage(second) > 100e6
         assert is_close(usage(first) + usage(second), total)
         assert usage(parent) == usage(first) + usage(second)
 

@@ -7,6 +7,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,7 @@ from tests.process.executors import begin_and_wait, end_oneself, wait_for
 from tests.process.executors import executor as executor
 from tests.process.executors import shared as shared
 from tests.process.helpers import DEADLINE, PYTHONPATH, agent_of, eventually, exists, kill_and_see
+from workers import frames
 
 
 def children() -> int:
@@ -66,8 +68,13 @@ def leave_a_child(seconds: str) -> int:
 
 
 def answer_and_die(size: int) -> bytes:
-    """The worker is killed while it sends its answer, which is larger than any buffer."""
-    threading.Timer(0.01, end_oneself).start()
+    """The worker is killed while it sends its answer: of the second part half."""
+
+    def send(end: socket.socket, head: frames.Head, words: bytes, data: memoryview) -> None:
+        end.sendall(frames.pack(head) + words + bytes(data[: len(data) // 2]))
+        end_oneself()
+
+    frames.send = send  # type: ignore[assignment]
     return bytes(size)
 
 
@@ -148,9 +155,9 @@ class TestDeaths:
 
 @pytest.mark.once
 class TestSupervisor:
-    def test_of_the_executor_dies(self, runtime: Path) -> None:
+    def test_of_the_executor_dies(self, runtime: Path, tmp_path: Path) -> None:
         with governor.Governor() as gov, governor.Executor(1, governor=gov) as executor:
-            running = executor.submit(begin_and_wait, runtime / "../b", runtime / "never")
+            running = executor.submit(begin_and_wait, tmp_path / "begun", tmp_path / "never")
             eventually(running.running, "it runs")
             kill_and_see([gov.pid])
             assert isinstance(running.exception(), GovernorError)
@@ -315,7 +322,8 @@ class TestLeftovers:
             futures_ = [executor.submit(pow, n % 9, 2) for n in range(3000)]
             assert sum(future.result() for future in futures_) > 0
             grown = max(executor.map(_resident, range(20)))
-            assert len(os.listdir("/proc/self/fd")) == before[0]
+            # What the test before has closed may have been open yet: ZeroMQ closes it later.
+            assert len(os.listdir("/proc/self/fd")) <= before[0]
             assert grown < 2 * max(workers)
         assert threading.active_count() < before[1]
 
@@ -521,10 +529,11 @@ class TestPace:
 
     def test_small_tasks(self, executor: governor.Executor) -> None:
         def seconds(executor: futures.Executor) -> float:
-            begun = time.perf_counter()
+            """Of this process's CPU time: on a busy machine all others are the scheduler's."""
+            begun = time.process_time()
             for future in [executor.submit(pow, 2, 2) for _ in range(300)]:
                 future.result()
-            return time.perf_counter() - begun
+            return time.process_time() - begun
 
         with futures.ProcessPoolExecutor(2) as other:
             for warm in (executor, other):

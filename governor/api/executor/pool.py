@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
 import select
-import signal
 import threading
 from collections import deque
 from concurrent.futures import BrokenExecutor
@@ -60,9 +58,8 @@ class Pool(Queue):
         for alone in list(self._alone):
             alone.interrupt()
         for worker in list(self._workers.values()):
-            if worker.task is not None and worker.pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGINT)
+            if worker.task is not None:
+                worker.interrupt()
 
     def forget(self) -> None:
         """In a fork of this process: all of it is the parent's."""
@@ -134,7 +131,11 @@ class Pool(Queue):
                 self._start_alone(task, Alone(task, task.limits, self._terms))
                 continue
             try:
-                self._give(self._idle.pop() if self._idle else self._fork(), task)
+                while self._idle:
+                    if self._give(self._idle.pop(), task):
+                        break
+                else:
+                    self._give(self._fork(), task)
             except BaseException as error:
                 task.fail(error)
 
@@ -181,16 +182,22 @@ class Pool(Queue):
         self._nest.fork(worker)
         return worker
 
-    def _give(self, worker: Worker, task: Task) -> None:
+    def _give(self, worker: Worker, task: Task) -> bool:
+        """Have a worker carry out a task; False: it has ended since it carried out another."""
         try:
             whole = worker.give(task)
         except BaseException:
             self._idle.append(worker)
             raise
+        if worker.lost and worker.calls > 1:
+            worker.task = None
+            self._hang_up(worker)
+            return False
         if whole and self._nest is not None:
             self._nest.learn()
         self._busy += 1
         self._watch(worker)
+        return True
 
     def _watch(self, worker: Worker) -> None:
         unsent = worker.send()
@@ -261,7 +268,7 @@ class Pool(Queue):
             case Forked(number, pid, 0):
                 self._failures = 0
                 if number in self._workers:
-                    self._workers[number].pid = pid
+                    self._workers[number].begin(pid)
             case Forked(number, _, error):
                 self._unforked(self._workers[number], error)
             case Ended(number, status):

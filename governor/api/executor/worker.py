@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
+import threading
 
 from governor.api.executor.task import Task
 from governor.errors import WorkerDied
@@ -22,6 +25,12 @@ class Worker:
         """How many it has been given."""
         self.retired = False
         """It gets no more."""
+        self.lost = False
+        """Its process had ended before it was given what it was given last."""
+        self._interrupted = False
+        self._failed_at = 0
+        """How much was left to send when that failed."""
+        self._lock = threading.Lock()
         self._unsent = memoryview(b"")
         self._end, self.theirs = socket.socketpair()
         self._end.setblocking(False)
@@ -31,13 +40,33 @@ class Worker:
         """The descriptor of its socket, -1 when that is closed."""
         return self._end.fileno()
 
+    def begin(self, pid: int) -> None:
+        """This is its process."""
+        with self._lock:
+            self.pid = pid
+            if self._interrupted:
+                self._send_interrupt()
+
+    def interrupt(self) -> None:
+        """Send it what Ctrl-C sends, as soon as its process is known; from any thread."""
+        with self._lock:
+            if self.pid:
+                self._send_interrupt()
+            self._interrupted = True
+
+    def _send_interrupt(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGINT)
+
     def give(self, task: Task) -> bool:
         """Send it a task; whether that is pickled `whole`. Raises whatever pickling it raises."""
         head, packed = task.pack()
         self.task = task
         self.calls += 1
-        self._unsent = memoryview(frames.pack(head) + packed.data)
+        self._failed_at = 0
+        self._unsent = whole = memoryview(frames.pack(head) + packed.data)
         self.send()
+        self.lost = self._failed_at == len(whole)
         return packed.whole
 
     def send(self) -> bool:
@@ -48,6 +77,7 @@ class Worker:
         except BlockingIOError:
             return True
         except OSError:  # it has ended, which is told in another way
+            self._failed_at = len(self._unsent)
             self._unsent = memoryview(b"")
         return False
 
