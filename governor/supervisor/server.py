@@ -166,7 +166,7 @@ class Supervisor:
         restorer.rebuild()
         if state.inherited is not None:
             self._progress.adopt_listeners(state.inherited.listeners)
-        restorer.tell_agent()
+        restorer.tell_agent(self._agent)
         state.recorder.bind(self._policy, self._jobs, self._agent)
         if state.inherited is None:
             self._agent.taken_over = lambda how, resumed: None  # there was none
