@@ -214,6 +214,21 @@ def test_end_of_the_owner_is_the_end_of_everything(runtime: Path, number: signal
         eventually(lambda: not os.listdir(runtime), "the directory is gone")
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("fork", [True, False])
+def test_an_owner_that_dies_before_there_is_a_supervisor(runtime: Path, fork: bool) -> None:
+    """Nobody else could remove a directory."""
+    code = f"""
+import os, signal, governor
+os.fork = os.posix_spawn = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+governor.Governor(fork={fork})
+"""
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=DEADLINE)
+    assert done.returncode == -signal.SIGKILL
+    assert os.listdir(runtime) == []
+
+
 def test_end_of_the_supervisor_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:
     box = gov.mount("load", ["numtasks"]).mkdir("/box")
     job = gov.spawn(["sh", "-c", "trap '' TERM; setsid sleep 1000 & sleep 1000"], containers=[box])
