@@ -155,7 +155,8 @@ def make_directory(nonce: int, owner: int) -> str:
             return directory
     raise GovernorError(
         failure.errno or errno.EIO,
-        f"no directory for sockets in any of {', '.join(filter(None, bases))}: {failure}",
+        f"no directory for sockets in any of {', '.join(filter(None, bases))}: {failure}; "
+        f"name a place of your own in XDG_RUNTIME_DIR",
     )
 
 

@@ -53,7 +53,7 @@ print(children())
 try:
     Governor(fork=True)
 except launch.GovernorError as error:
-    print("another user may rename" in error.message)
+    print("another user may rename" in error.message and "XDG_RUNTIME_DIR" in error.message)
 """
 
 
