@@ -291,7 +291,7 @@ def _runtime_directory() -> Finding:
     from workers.spawner import remove_directory
 
     try:
-        directory = launch.make_directory(launch.NONCE_MAX)
+        directory = launch.make_directory(launch.NONCE_MAX, os.getpid())
     except GovernorError as error:
         return Finding(False, error.message)
     try:

@@ -75,13 +75,12 @@ def launch(
     else:
         launched = _start(fork, directory, agent_timeout, lock, state)
     heard = launched.owner.recv(65536)
-    number, _, words = heard.decode(errors="replace").partition(" ")
+    number, _, words = os.fsdecode(heard).partition(" ")
     if number == "ready":
-        launched.nonce = int(words)
+        nonce, _, launched.directory = words.partition(" ")
+        launched.nonce = int(nonce)
     else:
         launched.close()
-        with contextlib.suppress(OSError):
-            os.rmdir(launched.directory)
         raise GovernorError(
             int(number or errno.EIO),
             words or "the supervisor did not start; see above for the reason",
@@ -99,8 +98,7 @@ def begin() -> None:
     from governor.wire import client  # noqa: F401
     from workers import channel  # noqa: F401
 
-    with contextlib.suppress(GovernorError):  # `launch` will find no place either, and say so
-        _begun.append(_start(True, *_USUAL))
+    _begun.append(_start(True, *_USUAL))
 
 
 def abandon() -> None:
@@ -116,12 +114,10 @@ def _start(
     open_standard_streams()
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     nonce = int.from_bytes(os.urandom(3), "little") % NONCE_MAX + 1
-    if directory is None:
-        directory = make_directory(nonce)
-    terms = Terms(directory, nonce, agent_timeout, lock, state)
+    terms = Terms(directory or "", nonce, agent_timeout, lock, state)
     pid = _fork(terms, here, there) if fork else _exec(terms, there)
     there.close()
-    return Launched(directory, pid, nonce, here)
+    return Launched(terms.directory, pid, nonce, here)
 
 
 def open_standard_streams() -> None:
@@ -134,16 +130,17 @@ def open_standard_streams() -> None:
     os.close(descriptor)
 
 
-def make_directory(nonce: int) -> str:
+def make_directory(nonce: int, owner: int) -> str:
     """A new directory of mode 0700 for sockets, in XDG_RUNTIME_DIR or else in TMPDIR or /tmp.
 
+    Its name has the number and the process of the governor's owner.
     Passes over a place that is not there, not writable or another user's, or whose path is too
     long for a socket's address (unix(7)); GovernorError with the last reason when none is left.
     """
     failure = OSError(errno.ENOENT, "no place for it")
     bases = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
     for base in filter(None, bases):
-        directory = os.path.join(os.path.abspath(base), f"governor-{os.getpid()}-{nonce:06x}")
+        directory = os.path.join(os.path.abspath(base), f"governor-{owner}-{nonce:06x}")
         if not is_safe(base):
             failure = OSError(errno.EACCES, f"another user may rename what is in {base}")
             continue
@@ -158,7 +155,8 @@ def make_directory(nonce: int) -> str:
             return directory
     raise GovernorError(
         failure.errno or errno.EIO,
-        f"no directory for sockets in any of {', '.join(filter(None, bases))}: {failure}",
+        f"no directory for sockets in any of {', '.join(filter(None, bases))}: {failure}; "
+        f"name a place of your own in XDG_RUNTIME_DIR",
     )
 
 
@@ -249,7 +247,8 @@ def _serve(terms: Terms, owner: socket.socket) -> int:
     from governor.supervisor import start
 
     _leave_stdio()
-    return start.main(terms, owner)
+    # Here, not where it is asked for: whoever asks may be killed before we are there to remove it.
+    return start.main(terms, owner, lambda: make_directory(terms.nonce, os.getppid()))
 
 
 def _leave_stdio() -> None:

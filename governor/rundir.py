@@ -32,6 +32,7 @@ _PATIENCE = 10.0
 """Seconds in which a governor that is starting or ending has done so."""
 _LOOK_AGAIN = 0.02
 _CREDENTIALS = struct.Struct("3i")
+_ELSEWHERE = "choose another place with --dir or GOVERNOR_DIR"
 
 
 class Connected:
@@ -74,10 +75,8 @@ def directory(given: str | os.PathLike[str] | None = None) -> str:
     path = os.fspath(given) if given else os.environ.get("GOVERNOR_DIR") or _usual()
     path = os.path.abspath(path)
     if len(os.fsencode(path)) > DIRECTORY_MAX:
-        raise GovernorError(
-            errno.ENAMETOOLONG,
-            f"{path} is too long a path for sockets: {DIRECTORY_MAX} bytes are allowed",
-        )
+        allowed = f"{DIRECTORY_MAX} bytes are allowed; {_ELSEWHERE}"
+        raise GovernorError(errno.ENAMETOOLONG, f"{path} is too long a path for sockets: {allowed}")
     return path
 
 
@@ -110,6 +109,8 @@ def claim(path: str, state: str = "") -> int:
                 if _recorded(path, "state") != state:
                     _write(path, "state", state)
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
                 os.close(lock)
                 raise _refusal(path, error) from None
             except BaseException:
@@ -125,9 +126,15 @@ def claim(path: str, state: str = "") -> int:
 
 
 def record(path: str, pid: int, nonce: int) -> None:
-    """Write down who runs there: for people, and for the one who cleans up after a crash."""
-    _write(path, "pid", str(pid))
-    _write(path, "nonce", str(nonce))
+    """Write down who runs there: for people, and for the one who cleans up after a crash.
+
+    ENOSPC, ...: there is no room for it.
+    """
+    try:
+        _write(path, "pid", str(pid))
+        _write(path, "nonce", str(nonce))
+    except OSError as error:
+        raise _refusal(path, error) from None
 
 
 def _write(path: str, name: str, value: str) -> None:
@@ -140,11 +147,14 @@ def _write(path: str, name: str, value: str) -> None:
 
 
 def open_log(path: str) -> int:
-    """An empty log; returns its descriptor."""
+    """An empty log; returns its descriptor. ENOSPC, ...: there is no room for it."""
     file = os.path.join(path, LOG)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(file)
-    return _private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+    try:
+        return _private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+    except OSError as error:
+        raise _refusal(path, error) from None
 
 
 def read_log(path: str) -> str:
@@ -179,12 +189,13 @@ def _lock(path: str) -> int | None:
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
+    except OSError as error:
+        raise _refusal(path, error) from None
+    try:
         _check(path, os.lstat(path))
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        if os.path.isdir(os.path.dirname(path)):  # its governor has just removed it
-            return None
-        raise _refusal(path, error) from None
+    except FileNotFoundError:  # its governor has just removed it
+        return None
     except OSError as error:
         raise _refusal(path, error) from None
     try:
@@ -215,7 +226,8 @@ def _is_locked(path: str) -> bool:
 
 def _refusal(path: str, error: OSError) -> GovernorError:
     number = error.errno or errno.EIO
-    return GovernorError(number, f"cannot run a governor at {path}: {os.strerror(number)}")
+    words = f"cannot run a governor at {path}: {os.strerror(number)}; {_ELSEWHERE}"
+    return GovernorError(number, words)
 
 
 def _check(path: str, found: os.stat_result) -> None:
@@ -226,8 +238,7 @@ def _check(path: str, found: os.stat_result) -> None:
     if found.st_uid != user:
         raise GovernorError(
             errno.EACCES,
-            f"{path} belongs to user {found.st_uid}, not to you (user {user}); choose another "
-            f"with --dir or GOVERNOR_DIR",
+            f"{path} belongs to user {found.st_uid}, not to you (user {user}); {_ELSEWHERE}",
         )
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077:
@@ -242,7 +253,7 @@ def _clear(path: str, state: str) -> None:
     if strange:
         raise GovernorError(
             errno.ENOTEMPTY,
-            f"{path} is used for something else: {strange[0]!r} is in it; choose another",
+            f"{path} is used for something else: {strange[0]!r} is in it; {_ELSEWHERE}",
         )
     nonce, other = _recorded(path, "nonce"), _recorded(path, "state")
     if other and is_waiting(path):

@@ -106,7 +106,10 @@ class Server:
         # Without it a message to a peer that is gone would be dropped silently.
         self.socket.router_mandatory = True
         self.monitor = self.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED)
-        self.socket.bind(f"ipc://{path}")
+        try:
+            self.socket.bind(f"ipc://{path}")
+        except zmq.ZMQError as error:
+            raise OSError(error.errno, str(error)) from None
 
     def receive(self) -> tuple[bytes, Message] | None:
         """The next message and who sent it, None when there is none.

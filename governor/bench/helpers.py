@@ -99,7 +99,9 @@ def _compile(name: str, directory: Path) -> Path:
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[0]
             raise GovernorError(
-                errno.ENOEXEC, f"{command[0]} cannot compile {source.name}: {reason}"
+                errno.ENOEXEC,
+                f"{command[0]} cannot compile {source.name} into {directory} "
+                f"(where that is, XDG_CACHE_HOME says): {reason}",
             )
         fresh.rename(program)
     finally:

@@ -91,6 +91,11 @@ class AgentLink:
             self._plans[group] = plan
             self._send(wire.SetPlan(group, plan.charges, plan.counts, plan.confined))
 
+    def introduce(self, counters: Iterable[Counter]) -> None:
+        """Have the agent know these, whether or not somebody is counted in them."""
+        for counter in counters:
+            self._tell(counter)
+
     def renew(self, counters: Collection[Counter]) -> None:
         """Tell of changes to those counters that the agent has heard of before.
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 
 from governor.core.container import Container
+from governor.core.counter import Counter
 from governor.core.group import Group
 from governor.core.hierarchy import Hierarchy
 from governor.core.plan import compile_plan
@@ -34,6 +35,7 @@ from governor.journal.records import (
 )
 from governor.results import JobResult, Refusal
 from governor.supervisor import levels
+from governor.supervisor.agent import AgentLink
 from governor.supervisor.bounds import own_counters
 from governor.supervisor.job_ends import UNSEEN, JobEnds
 from governor.supervisor.jobs import Job, Jobs
@@ -64,6 +66,8 @@ class Restorer:
         self._same_boot = state.same_boot
         self._trees: dict[int, Hierarchy] = {}
         self._nodes: dict[int, Container] = {}
+        self._counted: list[Counter] = []
+        """Those that have figures."""
 
     def rebuild(self) -> None:
         """Rebuild all but what the agent is told and who listens to jobs."""
@@ -84,8 +88,12 @@ class Restorer:
         for container in self._nodes.values():
             self._policy.watch(container)
 
-    def tell_agent(self) -> None:
-        """Have all groups enforced again."""
+    def tell_agent(self, agent: AgentLink) -> None:
+        """Have all groups enforced again, and figures go on, also where there is no group.
+
+        What is kept of a counter that the agent does not know would be dropped.
+        """
+        agent.introduce(self._counted)
         for group in self._policy.forest.groups:
             try:
                 self._policy.plans.use(group)
@@ -161,6 +169,7 @@ class Restorer:
                 left = figures.get(counter.id)
                 if left is not None:
                     _, counter.minheld, counter.maxheld, counter.failcnt, counter.admitted = left
+                    self._counted.append(counter)
         for number, record in self._journal.all(Meters).items():
             if number in self._nodes:
                 _read_meters(self._nodes[number], record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -88,6 +89,17 @@ class Supervisor:
     # -- the parts -----------------------------------------------------------------
 
     def _open_sockets(self, directory: str) -> None:
+        try:
+            self._bind_sockets(directory)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            raise GovernorError(
+                number,
+                f"no sockets can be made in {directory}: {os.strerror(number)}; "
+                f"make room there, or choose another place",
+            ) from None
+
+    def _bind_sockets(self, directory: str) -> None:
         clients = os.path.join(directory, CLIENTS)
         self._clients = Server(clients, wire.TO_SUPERVISOR, UNREAD_MAX)
         agents = os.path.join(directory, AGENTS)
@@ -166,7 +178,7 @@ class Supervisor:
         restorer.rebuild()
         if state.inherited is not None:
             self._progress.adopt_listeners(state.inherited.listeners)
-        restorer.tell_agent()
+        restorer.tell_agent(self._agent)
         state.recorder.bind(self._policy, self._jobs, self._agent)
         if state.inherited is None:
             self._agent.taken_over = lambda how, resumed: None  # there was none

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 # What is not used here is what the spawner needs as well as the supervisor: imported once.
@@ -32,23 +34,26 @@ READY = b"ready"
 """What the owner hears when clients may connect, and then what marks processes."""
 
 
-def main(terms: Terms, owner: socket.socket) -> int:
+def main(terms: Terms, owner: socket.socket, make_directory: Callable[[], str]) -> int:
     """Run a supervisor with its spawner in this process, which has no threads yet.
 
-    ``owner`` hears `READY` and the nonce, or the errno and the words of a failure;
-    its end is the supervisor's end, unless everything is recorded. Returns the exit
-    status: 1 when it failed.
+    ``owner`` hears `READY`, the nonce and the directory, or the errno and the words of a failure;
+    its end is the supervisor's end, unless everything is recorded. ``make_directory()`` makes
+    one where the terms name none. Returns the exit status: 1 when it failed.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # What is ignored, as under nohup, is to be ignored by the jobs as well.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     try:
+        terms = terms if terms.directory else terms._replace(directory=make_directory())
         terms, supervisor = _start(terms, owner)
     except GovernorError as error:
+        with contextlib.suppress(OSError):
+            os.rmdir(terms.directory)
         _tell(owner, f"{error.errno} {error.message}".encode(errors="replace"))
         return 1
-    _tell(owner, b"%s %d" % (READY, terms.nonce))
+    _tell(owner, b"%s %d %s" % (READY, terms.nonce, os.fsencode(terms.directory)))
     supervisor.begin()
     try:
         supervisor.serve()

@@ -10,7 +10,7 @@ class Terms(NamedTuple):
     """All that it is told, but for its owner's socket."""
 
     directory: str
-    """For its sockets."""
+    """For its sockets; empty: a new one."""
     nonce: int
     """What marks its processes, unless there are others to go on with."""
     agent_timeout: float

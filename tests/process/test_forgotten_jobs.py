@@ -71,6 +71,6 @@ def test_no_directory_where_others_can_replace_it(
         bad.append(theirs)
     for place in bad:
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
-        made = Path(launch.make_directory(1))
+        made = Path(launch.make_directory(1, 1))
         made.rmdir()
         assert made.parent not in bad  # which other depends on how long the paths are

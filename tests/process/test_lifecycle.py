@@ -19,6 +19,7 @@ import governor
 from governor.api import Governor, Job
 from governor.errors import GovernorError
 from governor.supervisor import server
+from tests.capabilities import need
 from tests.leftovers import Mark
 from tests.process.helpers import (
     DEADLINE,
@@ -137,6 +138,40 @@ def test_unusable_directory_for_sockets_is_passed_over(
 # -- the ordinary end ---------------------------------------------------------------------
 
 
+@pytest.fixture
+def crowded(runtime: Path) -> Iterator[Path]:
+    """A file system of its own in which two files more can be made."""
+    need(os.geteuid() == 0, "only root can mount a file system", root=True)
+    place = runtime / "crowded"
+    place.mkdir(0o700)
+    command = ["mount", "-t", "tmpfs", "-o", "nr_inodes=3,mode=700", "none", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    need(done.returncode == 0, f"no file system can be mounted: {done.stderr}", root=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+        place.rmdir()
+
+
+@pytest.mark.parametrize(("command", "status"), [(["run", "--", "true"], 125), (["up"], 1)])
+def test_no_room_for_sockets_is_said(crowded: Path, command: list[str], status: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "XDG_RUNTIME_DIR": str(crowded)}
+    done = subprocess.run(
+        [sys.executable, "-m", "governor", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"governor: no sockets can be made in {crowded}/governor")
+    assert "No space left on device; make room there" in said
+    assert done.returncode == status
+    eventually(lambda: not os.listdir(crowded), "the directory is gone")
+
+
 def test_close_ends_every_process_of_a_job(gov: Governor) -> None:
     with puppet(gov) as job:
         left = [job.pid, *job.fill(2), job.make("d"), job.make("z"), job.make("s")]
@@ -241,6 +276,21 @@ def test_end_of_the_owner_is_the_end_of_everything(runtime: Path, number: signal
         owner.wait(DEADLINE)
         eventually(lambda: not mark.processes(), "all processes have ended")
         eventually(lambda: not os.listdir(runtime), "the directory is gone")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("fork", [True, False])
+def test_an_owner_that_dies_before_there_is_a_supervisor(runtime: Path, fork: bool) -> None:
+    """Nobody else could remove a directory."""
+    code = f"""
+import os, signal, governor
+os.fork = os.posix_spawn = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+governor.Governor(fork={fork})
+"""
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=DEADLINE)
+    assert done.returncode == -signal.SIGKILL
+    assert os.listdir(runtime) == []
 
 
 def test_end_of_the_supervisor_is_the_end_of_its_jobs(gov: Governor, runtime: Path) -> None:

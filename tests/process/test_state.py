@@ -22,7 +22,14 @@ from governor.journal.frames import frame, read
 from governor.journal.records import RECORDS, Began, bytes_of
 from governor.results import Value
 from tests.capabilities import need
-from tests.process.helpers import children, eventually, exists, kill_and_see, nothing_left
+from tests.process.helpers import (
+    agent_of,
+    children,
+    eventually,
+    exists,
+    kill_and_see,
+    nothing_left,
+)
 
 UNSETTLED = (".held", ".load", ".stats")
 """Files that say what holds right now."""
@@ -191,6 +198,25 @@ class TestTrees:
         assert cpu["/b"]["cpuacct.usage"] == used["/b"]
         total = int(cpu["/a"]["cpuacct.usage"]) + int(cpu["/b"]["cpuacct.usage"])
         assert int(cpu["/"]["cpuacct.usage"]) == total
+
+    def test_figures_of_a_container_that_nobody_comes_to_go_on(self, host: Host) -> None:
+        """Over any number of cuts, and whoever comes afterwards."""
+        gov = host.up()
+        load, cpu = gov.mount("load", ["numtasks"]), gov.mount("cpu", ["cpuacct"])
+        a, other = load.mkdir("/a"), cpu.mkdir("/b")
+        a["numtasks.limit"] = 1
+        run(gov, a, other, code="sleep 1 & wait")  # the shell ends over the refusal
+        eventually(lambda: not a.tasks, "all have ended")
+        other.rmdir()  # with the only group that anybody in /a was in
+        before = trees(gov)
+        assert (before["load:/a"]["numtasks.failcnt"], a["numtasks.maxheld"]) == (1, 1)
+        for _ in range(3):
+            gov = host.again()
+            assert trees(gov) == before
+        a = gov.hierarchy("load")["/a"]
+        kill_and_see([agent_of(gov)])
+        run(gov, a, code="sleep 1 & wait")
+        assert (a["numtasks.failcnt"], a["numtasks.maxheld"]) == (2, 1)
 
     def test_a_clean_end_leaves_the_trees(self, host: Host) -> None:
         gov = host.up()

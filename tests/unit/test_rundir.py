@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,21 @@ def test_a_path_too_long_for_sockets_is_refused() -> None:
     with pytest.raises(GovernorError) as refused:
         rundir.directory("/" + "x" * 200)
     assert refused.value.errno == errno.ENAMETOOLONG
+
+
+@pytest.mark.parametrize(
+    "use",
+    [rundir.claim, rundir.open_log, lambda path: rundir.record(path, 1, 2)],
+    ids=["claim", "log", "record"],
+)
+def test_a_place_that_cannot_be_used_is_named_and_what_to_do(use: Callable[[str], object]) -> None:
+    with pytest.raises(GovernorError) as refused:
+        use("/proc/nowhere/g")
+    assert refused.value.errno == errno.ENOENT
+    assert refused.value.message == (
+        "cannot run a governor at /proc/nowhere/g: No such file or directory; "
+        "choose another place with --dir or GOVERNOR_DIR"
+    )
 
 
 def test_a_claim_is_exclusive_and_clears_what_was_left(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_an_owner_that_ended_meanwhile_is_noticed_in_order(
     supervisor = Supervisor(owner)
     monkeypatch.setattr(start, "_start", lambda *_: (TERMS, supervisor))
     with owner:
-        assert start.main(TERMS, owner) == 0
+        assert start.main(TERMS, owner, str) == 0
     assert supervisor.served
 
 
@@ -53,4 +53,4 @@ def test_nobody_need_hear_that_it_failed(
 
     monkeypatch.setattr(start, "_start", fail)
     with owner:
-        assert start.main(TERMS, owner) == 1
+        assert start.main(TERMS, owner, str) == 1
