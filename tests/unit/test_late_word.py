@@ -91,6 +91,10 @@ def test_a_log_goes_on_when_it_was_refused_or_not_answered_for_once(
             raise GovernorError(number, "not now")
         return 1, [Event(1, 0.0, "mount", "h", "/", {})]
 
+    def enter(_: object, keeper: str) -> None:
+        raise GovernorError(errno.EAGAIN, "not now")
+
+    monkeypatch.setattr(event_log, "enter", enter)
     monkeypatch.setattr(event_log, "keep", keep)
     monkeypatch.setattr(event_log, "TRY_AGAIN", 0)
     log = event_log.EventLog(tmp_path / "log")
