@@ -8,6 +8,7 @@ library needs it. It is compiled when the package is installed (``setup.py``).
 from __future__ import annotations
 
 import os
+import stat
 from typing import Literal
 
 State = Literal["active", "not needed", "missing"]
@@ -52,7 +53,7 @@ def environment(env: dict[str, str]) -> dict[str, str]:
         return env
     # The dynamic linker puts in the name of the program's platform, and so finds a library of the
     # right ELF class for 32-bit programs as well, for which it would complain otherwise.
-    entry = os.path.join(_PRELOAD, "$PLATFORM", _NAME)
+    entry = os.path.join(_for_everybody(), "$PLATFORM", _NAME)
     _append(env, "LD_PRELOAD", entry, entry)
     _append(env, "ASAN_OPTIONS", "verify_asan_link_order=0", "verify_asan_link_order")
     return env
@@ -77,6 +78,27 @@ def state() -> tuple[State, str]:
 
 def _loadable() -> bool:
     return path() is not None and _SEPARATORS.isdisjoint(_PRELOAD)
+
+
+def _for_everybody() -> str:
+    """The directory of the libraries that all programs of jobs can read.
+
+    Those of root may become another user, and the dynamic linker complains of a library that it
+    cannot read. Where governor is in a private directory, such as root's home, root has a copy.
+    """
+    if os.geteuid() != 0 or _is_public(_PRELOAD):
+        return _PRELOAD
+    from workers.public import copy
+
+    return copy(_PRELOAD, os.path.join(os.uname().machine, _NAME)) or _PRELOAD
+
+
+def _is_public(directory: str) -> bool:
+    while os.stat(directory).st_mode & stat.S_IXOTH:
+        directory, below = os.path.dirname(directory), directory
+        if directory == below:
+            return True
+    return False
 
 
 def _append(env: dict[str, str], variable: str, entry: str, unless: str) -> None:

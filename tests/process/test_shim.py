@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from tests.capabilities import need
 from tests.process.running import program
-from workers import shim
+from workers import public, shim
 
 PIPELINES = Path(__file__).parents[1] / "programs" / "pipelines.sh"
 
@@ -184,6 +185,25 @@ class TestProgramsOfAllKinds:
         _, out, err = plain([program("hello")], env)
         assert 0 <= out.find(user) < out.find("shim.so")
         assert err == ""
+
+    def test_a_private_installation(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Programs of root's that become another user load a copy, and never complain."""
+        need(os.geteuid() == 0, "only root can become another user", root=True)
+        look = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat"]
+        look.append("/proc/self/maps")
+        with tempfile.TemporaryDirectory() as private, tempfile.TemporaryDirectory() as cache:
+            os.chmod(cache, 0o700)  # as an umask would have it
+            shutil.copytree(Path(str(shim.path())).parents[1], f"{private}/preload")
+            monkeypatch.setattr(shim, "_PRELOAD", f"{private}/preload")
+            assert "cannot be preloaded" in plain(look, {"LD_PRELOAD": str(shim.path())})[2]
+            monkeypatch.setattr(public, "CACHE", cache)
+            for _ in range(2):  # made, and found
+                code, maps, err = plain(look, environment())
+                assert (code, err) == (0, "")
+                assert re.search(f"{cache}/[^/]+/[^/]+/shim.so", maps)
+            assert len(os.listdir(cache)) == 1
+            monkeypatch.setattr(public, "CACHE", "/proc/governor")
+            assert f"{private}/preload/" in environment()["LD_PRELOAD"]
 
     def test_needs_no_library(self) -> None:
         _, out, _ = plain(["readelf", "--dynamic", str(shim.path())], environment(shimmed=False))

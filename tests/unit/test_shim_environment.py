@@ -19,6 +19,7 @@ def preload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     library.touch()
     monkeypatch.setattr(shim, "_PRELOAD", str(tmp_path))
     monkeypatch.setattr(os, "confstr", lambda _: "glibc 2.36")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     return f"{tmp_path}/$PLATFORM/shim.so"
 
 
