@@ -27,8 +27,10 @@ def _be_impatient() -> None:
     """Let clients give up earlier; how long exactly says nothing of what is tested here."""
     ask = Client.ask
 
-    def ask_briefly(self: Client, request: Any, timeout: float | None = DEADLINE) -> Any:
-        return ask(self, request, None if timeout is None else timeout - SHORTER)
+    def ask_briefly(
+        self: Client, request: Any, timeout: float | None = DEADLINE, undo: Any = None
+    ) -> Any:
+        return ask(self, request, None if timeout is None else timeout - SHORTER, undo)
 
     setattr(Client, "ask", ask_briefly)  # noqa: B010 - mypy lets no method be assigned
     setattr(governor.api.governor, "WAIT_SLICE", 3.0)  # noqa: B010
