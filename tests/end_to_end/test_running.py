@@ -19,7 +19,7 @@ from governor.api import Governor
 from tests.capabilities import need
 from tests.end_to_end.runner import DEADLINE, Runner, end, heard
 from tests.end_to_end.running import Shell
-from tests.process.helpers import PYTHONPATH, eventually, exists, kill_and_see
+from tests.process.helpers import PYTHONPATH, eventually, exists, kill_and_see, state
 from workers.undertaker import oldest_first
 
 
@@ -31,14 +31,6 @@ def runs(pid: int) -> bool:
 def is_still(pid: int) -> bool:
     """Whether a process that was stopped has come to a stand, or ended."""
     return state(pid) in "TtZX"
-
-
-def state(pid: int) -> str:
-    """As in proc_pid_stat(5); X, for dead, also when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "X"
 
 
 def stop_all(shell: Shell, but: set[int]) -> set[int]:

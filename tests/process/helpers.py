@@ -7,6 +7,7 @@ import errno
 import os
 import select
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -98,6 +99,29 @@ def end_agents(spawner: int, job: int) -> None:
         (agent,) = set(children(spawner)) - ended
         kill_and_see([agent], signal.SIGTERM)
         ended.add(agent)
+
+
+def state(pid: int) -> str:
+    """As in proc_pid_stat(5); X, for dead, also when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+@contextlib.contextmanager
+def file_system(place: Path, room: str) -> Iterator[Path]:
+    """A file system of its own at a new directory; ``room``: an option of tmpfs(5)."""
+    need(os.geteuid() == 0, "only root can mount a file system", root=True)
+    place.mkdir(mode=0o700)
+    command = ["mount", "-t", "tmpfs", "-o", f"{room},mode=700", "none", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    need(done.returncode == 0, f"no file system can be mounted: {done.stderr}", root=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+        place.rmdir()
 
 
 def kill_and_see(pids: Iterable[int], number: int = signal.SIGKILL) -> None:

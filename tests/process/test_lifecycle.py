@@ -19,7 +19,6 @@ import governor
 from governor.api import Governor, Job
 from governor.errors import GovernorError
 from governor.supervisor import server
-from tests.capabilities import need
 from tests.leftovers import Mark
 from tests.process.helpers import (
     DEADLINE,
@@ -29,10 +28,12 @@ from tests.process.helpers import (
     end_agents,
     eventually,
     exists,
+    file_system,
     program,
     puppet,
     run_job,
     spawner_of,
+    state,
 )
 from tests.programs.facility_support import as_user, prctl
 
@@ -77,11 +78,6 @@ def reaped(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     return False
-
-
-def state(pid: int) -> str:
-    """The letter that proc(5) has for it."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.once
@@ -141,17 +137,8 @@ def test_unusable_directory_for_sockets_is_passed_over(
 @pytest.fixture
 def crowded(runtime: Path) -> Iterator[Path]:
     """A file system of its own in which two files more can be made."""
-    need(os.geteuid() == 0, "only root can mount a file system", root=True)
-    place = runtime / "crowded"
-    place.mkdir(0o700)
-    command = ["mount", "-t", "tmpfs", "-o", "nr_inodes=3,mode=700", "none", str(place)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    need(done.returncode == 0, f"no file system can be mounted: {done.stderr}", root=True)
-    try:
+    with file_system(runtime / "crowded", "nr_inodes=3") as place:
         yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
-        place.rmdir()
 
 
 @pytest.mark.parametrize(("command", "status"), [(["run", "--", "true"], 125), (["up"], 1)])

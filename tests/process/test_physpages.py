@@ -20,7 +20,7 @@ from governor import GovernorError
 from governor.api import Container, Governor, Hierarchy
 from governor.results import Event
 from tests.capabilities import need
-from tests.process.helpers import eventually, exists, run_job
+from tests.process.helpers import eventually, exists, run_job, state
 from tests.process.test_privvmpages import MemoryPuppet, puppet
 
 PER_MEBIBYTE = (1 << 20) // os.sysconf("SC_PAGE_SIZE")
@@ -36,10 +36,6 @@ def share(pid: int) -> float:
     lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
     kibibytes = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return kibibytes * 1024 / os.sysconf("SC_PAGE_SIZE")
-
-
-def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -21,12 +20,12 @@ from governor.errors import GovernorError
 from governor.journal.frames import frame, read
 from governor.journal.records import RECORDS, Began, bytes_of
 from governor.results import Value
-from tests.capabilities import need
 from tests.process.helpers import (
     agent_of,
     children,
     eventually,
     exists,
+    file_system,
     kill_and_see,
     nothing_left,
 )
@@ -311,16 +310,8 @@ class TestTheJournal:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with little room."""
-    need(os.geteuid() == 0, "only root can mount a file system", root=True)
-    place = tmp_path / "small"
-    place.mkdir(mode=0o700)
-    command = ["mount", "-t", "tmpfs", "-o", "size=1M,mode=700", "none", str(place)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    need(done.returncode == 0, f"no file system can be mounted: {done.stderr}", root=True)
-    try:
+    with file_system(tmp_path / "small", "size=1M") as place:
         yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
 
 
 def fill(path: Path) -> None:
